@@ -1,0 +1,58 @@
+"""celloquy: a cell language model for R and Python.
+
+Cells are tokens, a tissue is a sentence: the model reads the raw counts of all cells of a sample together.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from celloquy.data import CellBatch, recover_counts
+    from celloquy.genes import AlignmentReport, GeneVocabulary, identify_genes, orthologs
+    from celloquy.models import CellModel, CellModelConfig
+    from celloquy.tasks import embed
+    from celloquy.training import pretrain
+
+__version__ = "0.1.0"
+
+# Where each public name lives. torch, scanpy and matplotlib take seconds to import, so a module loads when first used.
+_HOME = {
+    "AlignmentReport": "celloquy.genes",
+    "CellBatch": "celloquy.data",
+    "CellModel": "celloquy.models",
+    "CellModelConfig": "celloquy.models",
+    "GeneVocabulary": "celloquy.genes",
+    "embed": "celloquy.tasks",
+    "identify_genes": "celloquy.genes",
+    "orthologs": "celloquy.genes",
+    "pretrain": "celloquy.training",
+    "recover_counts": "celloquy.data",
+}
+_MODULES = ("data", "errors", "genes", "keys", "models", "nn", "plots", "tasks", "training")
+
+__all__ = [
+    "AlignmentReport",
+    "CellBatch",
+    "CellModel",
+    "CellModelConfig",
+    "GeneVocabulary",
+    "embed",
+    "identify_genes",
+    "orthologs",
+    "pretrain",
+    "recover_counts",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(import_module(_HOME[name]), name)
+    if name in _MODULES:
+        return import_module(f"celloquy.{name}")
+    raise AttributeError(f"module 'celloquy' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, *_MODULES, "__version__"])

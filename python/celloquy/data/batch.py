@@ -1,0 +1,133 @@
+"""The one form in which cells reach the model: sparse counts over a vocabulary, and what each cell belongs to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+
+import torch
+from torch import Tensor
+
+from celloquy.errors import ArgumentError
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class CellBatch:
+    """Cells as sparse rows of raw counts, with their tissue, place and batch.
+
+    Shapes: ``n`` cells, ``z`` non-zero counts, ``g`` genes of the vocabulary, ``p`` panels.
+    """
+
+    indptr: Tensor
+    """``(n + 1,)`` int64: the counts of cell ``i`` are ``values[indptr[i]:indptr[i + 1]]``."""
+    indices: Tensor
+    """``(z,)`` int32: the gene of each count, rising within a cell."""
+    values: Tensor
+    """``(z,)`` float32: raw counts, never zero."""
+    tissue: Tensor
+    """``(n,)`` int64: the sentence a cell belongs to. Only equality matters; cells may come in any order."""
+    position: Tensor
+    """``(n, 2)`` float32: where in its tissue a cell lies, in any unit; NaN where unknown."""
+    batch: Tensor
+    """``(n,)`` int64: experimental batch; -1 for one that the model has not seen."""
+    panel: Tensor
+    """``(n,)`` int64: which row of ``measured`` tells what was measured in a cell."""
+    measured: Tensor
+    """``(p, g)`` bool: genes of the vocabulary that a source measured; the others are unknown, not zero."""
+
+    def __len__(self) -> int:
+        """Number of cells."""
+        return len(self.tissue)
+
+    @property
+    def genes(self) -> int:
+        """Size of the vocabulary."""
+        return self.measured.shape[1]
+
+    @property
+    def cell_of_count(self) -> Tensor:
+        """``(z,)`` int64: the cell of each count."""
+        cells = torch.arange(len(self), device=self.indptr.device)
+        return torch.repeat_interleave(cells, self.indptr.diff(), output_size=len(self.values))
+
+    def library_size(self) -> Tensor:
+        """``(n,)`` float32: total counts of a cell over the vocabulary."""
+        total = torch.zeros(len(self), device=self.values.device)
+        return total.index_add_(0, self.cell_of_count, self.values)
+
+    def to(self, device: torch.device | str) -> CellBatch:
+        """Return the batch on another device."""
+        moved = {f.name: getattr(self, f.name).to(device, non_blocking=True) for f in fields(self)}
+        return CellBatch(**moved)
+
+    def select(self, cells: Tensor) -> CellBatch:
+        """Return some of the cells, in the order asked for.
+
+        Parameters
+        ----------
+        cells
+            ``(m,)`` int64 cell numbers; a cell may be asked for more than once.
+        """
+        lengths = self.indptr.diff()[cells]
+        indptr = torch.cat([lengths.new_zeros(1), lengths.cumsum(0)])
+        # Position within the new values, moved to where the cell's counts start in the old ones.
+        shift = self.indptr[cells] - indptr[:-1]
+        source = torch.arange(int(indptr[-1]), device=cells.device) + torch.repeat_interleave(shift, lengths)
+        return CellBatch(
+            indptr=indptr,
+            indices=self.indices[source],
+            values=self.values[source],
+            tissue=self.tissue[cells],
+            position=self.position[cells],
+            batch=self.batch[cells],
+            panel=self.panel[cells],
+            measured=self.measured,
+        )
+
+    def __getitem__(self, cells: slice) -> CellBatch:
+        """Return a run of cells; the counts are views, not copies, where the step is one."""
+        start, stop, step = cells.indices(len(self))
+        if step != 1:
+            return self.select(torch.arange(start, stop, step, device=self.tissue.device))
+        stop = max(start, stop)
+        first, last = int(self.indptr[start]), int(self.indptr[stop])
+        return replace(
+            self,
+            indptr=self.indptr[start : stop + 1] - first,
+            indices=self.indices[first:last],
+            values=self.values[first:last],
+            tissue=self.tissue[cells],
+            position=self.position[cells],
+            batch=self.batch[cells],
+            panel=self.panel[cells],
+        )
+
+    @staticmethod
+    def concatenate(batches: Sequence[CellBatch]) -> CellBatch:
+        """Return the cells of several batches over one vocabulary; tissue codes are kept as they are.
+
+        Raises
+        ------
+        ArgumentError
+            If there is no batch, or the vocabularies differ in size.
+        """
+        sizes = {batch.genes for batch in batches}
+        if len(sizes) != 1:
+            raise ArgumentError(
+                "Batches can't be concatenated.",
+                found=f"vocabularies of {sorted(sizes)} genes" if sizes else "no batches",
+                expected="one or more batches over one vocabulary",
+                remedy="align all of them to the same GeneVocabulary.",
+            )
+        starts, count, panels = [batches[0].indptr[:1]], 0, 0
+        panel = []
+        for batch in batches:
+            starts.append(batch.indptr[1:] + count)
+            panel.append(batch.panel + panels)
+            count += len(batch.values)
+            panels += len(batch.measured)
+        joined = {
+            name: torch.cat([getattr(batch, name) for batch in batches])
+            for name in ("indices", "values", "tissue", "position", "batch", "measured")
+        }
+        return CellBatch(indptr=torch.cat(starts), panel=torch.cat(panel), **joined)

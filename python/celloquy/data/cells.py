@@ -1,0 +1,166 @@
+"""The cells of one AnnData as the model wants them: checked, aligned to its genes, read a run at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import torch
+from scipy import sparse
+
+from celloquy.data.batch import CellBatch
+from celloquy.data.counts import choose_counts
+from celloquy.errors import ArgumentError
+from celloquy.genes import AlignmentReport, GeneVocabulary
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+
+class Cells:
+    """Cells of one AnnData over a vocabulary; the AnnData is read, never changed.
+
+    Parameters
+    ----------
+    adata
+        Where from: in memory or backed.
+    vocabulary
+        The genes wanted.
+    layer
+        Where the raw counts are; found if not given, see :func:`celloquy.data.choose_counts`.
+    tissue_key
+        Column of ``obs`` that tells which cells are read together; without it all cells are one tissue.
+    spatial_key
+        Key of ``obsm`` with positions, ``(cells, 2)``; without it no cell has a position.
+    batch_key
+        Column of ``obs`` with the experimental batch; without it no cell has one.
+    batches
+        Names of the batches that the model knows, in the order of its codes; by default those of the column, sorted.
+
+    Raises
+    ------
+    CountsError, GenesError, ArgumentError
+        If there are no raw counts, no known genes, or a key is missing or unfit.
+    """
+
+    def __init__(
+        self,
+        adata: AnnData,
+        vocabulary: GeneVocabulary,
+        *,
+        layer: str | None = None,
+        tissue_key: str | None = None,
+        spatial_key: str | None = None,
+        batch_key: str | None = None,
+        batches: Sequence[str] | None = None,
+    ) -> None:
+        self._counts = choose_counts(adata, layer=layer)
+        self.tissue, self.tissues = _codes(adata, tissue_key, "tissue_key", None)
+        self.batch, self.batches = _codes(adata, batch_key, "batch_key", batches)
+        if batch_key is None:
+            self.batch[:] = -1
+        self.position = _positions(adata, spatial_key, self.tissue)
+        alignment = vocabulary.align(self._counts.var_names, counts_per_gene=self._counts.genes_total())
+        self.report: AlignmentReport = alignment.report
+        self._columns = alignment.columns.astype(np.int32)
+        self._genes = len(vocabulary)
+        known = self._columns[self._columns >= 0]
+        self._shared = len(known) > len(np.unique(known))
+        self._measured = torch.zeros(1, self._genes, dtype=torch.bool)
+        self._measured[0, torch.from_numpy(known.astype(np.int64))] = True
+
+    def __len__(self) -> int:
+        """Number of cells."""
+        return self._counts.n_cells
+
+    @property
+    def source(self) -> str:
+        """Where the counts were found, e.g. ``"layers['counts']"``."""
+        return self._counts.source
+
+    def read(self, start: int, stop: int) -> CellBatch:
+        """Return a run of cells; counts of unknown genes are left out, columns of the same gene are summed."""
+        block = self._counts.read(start, stop)
+        columns = self._columns[block.indices]
+        known = columns >= 0
+        before = np.concatenate([[0], np.cumsum(known)])
+        indptr = before[block.indptr]
+        indices, values = columns[known], block.data[known]
+        if self._shared:
+            # Several columns of one gene, e.g. an old and a new symbol: their counts belong together.
+            merged = sparse.csr_matrix((values, indices, indptr), shape=(stop - start, self._genes))
+            merged.sum_duplicates()
+            indptr, indices, values = merged.indptr, merged.indices, merged.data
+        rows = slice(start, stop)
+        return CellBatch(
+            indptr=torch.from_numpy(indptr.astype(np.int64)),
+            indices=torch.from_numpy(indices.astype(np.int32, copy=False)),
+            values=torch.from_numpy(values.astype(np.float32, copy=False)),
+            tissue=torch.from_numpy(self.tissue[rows]),
+            position=torch.from_numpy(self.position[rows]),
+            batch=torch.from_numpy(self.batch[rows]),
+            panel=torch.zeros(stop - start, dtype=torch.int64),
+            measured=self._measured,
+        )
+
+
+def _column(adata: AnnData, key: str, argument: str) -> pd.Series:
+    if key not in adata.obs:
+        raise ArgumentError(
+            f"There is no column {key!r} in adata.obs.",
+            found=", ".join(map(str, adata.obs.columns)) or "no columns",
+            expected=f"the column that `{argument}` names",
+            remedy=f"pass one of these as `{argument}`, or leave it out.",
+        )
+    column = adata.obs[key]
+    if missing := int(column.isna().sum()):
+        raise ArgumentError(
+            f"Column {key!r} of adata.obs has missing values.",
+            found=f"{missing:,} of {len(column):,} cells",
+            expected="a value for every cell",
+            remedy=f"fill the column, drop these cells, or leave `{argument}` out.",
+        )
+    return column
+
+
+def _codes(
+    adata: AnnData, key: str | None, argument: str, levels: Sequence[str] | None
+) -> tuple[np.ndarray, list[str]]:
+    """Codes ``(cells,)`` int64 of a column's values and their names; -1 for a value that is not among the levels."""
+    if key is None:
+        return np.zeros(adata.n_obs, dtype=np.int64), []
+    names = _column(adata, key, argument).astype(str)
+    known = sorted(names.unique()) if levels is None else list(levels)
+    return pd.Categorical(names, categories=known).codes.astype(np.int64), known
+
+
+def _positions(adata: AnnData, key: str | None, tissue: np.ndarray) -> np.ndarray:
+    """Positions ``(cells, 2)`` float32 in hundredths of the longer side of the cell's tissue, NaN where unknown."""
+    if key is None:
+        return np.full((adata.n_obs, 2), np.nan, dtype=np.float32)
+    if key not in adata.obsm:
+        raise ArgumentError(
+            f"There is no {key!r} in adata.obsm.",
+            found=", ".join(map(str, adata.obsm.keys())) or "nothing in adata.obsm",
+            expected="the coordinates that `spatial_key` names",
+            remedy="pass one of these as `spatial_key`, or leave it out.",
+        )
+    values = np.asarray(adata.obsm[key], dtype=np.float64)
+    if values.ndim != 2 or values.shape[1] != 2 or np.isinf(values).any():
+        raise ArgumentError(
+            f"adata.obsm[{key!r}] can't be used as positions.",
+            found="infinite values" if values.ndim == 2 and values.shape[1] == 2 else f"shape {values.shape}",
+            expected=f"finite coordinates of shape ({adata.n_obs}, 2), NaN where unknown",
+            remedy="pass the two coordinates of each cell.",
+        )
+    known = ~np.isnan(values)
+    tissues = int(tissue.max(initial=-1)) + 1
+    low, high = np.full((tissues, 2), np.inf), np.full((tissues, 2), -np.inf)
+    np.minimum.at(low, tissue, np.where(known, values, np.inf))
+    np.maximum.at(high, tissue, np.where(known, values, -np.inf))
+    with np.errstate(invalid="ignore"):
+        extent = np.maximum((high - low).max(axis=1), np.finfo(np.float64).tiny)
+        scaled = (values - low[tissue]) * (100 / extent[tissue])[:, None]
+    return scaled.astype(np.float32)

@@ -1,0 +1,1 @@
+"""Tensors in, tensors out: the parts of the model, which know nothing of AnnData."""

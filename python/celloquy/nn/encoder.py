@@ -1,0 +1,88 @@
+"""The encoder: layers in which every cell reads its tissue, then thinks for itself."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from celloquy.nn.attention import FlowAttention, Sentences, SoftmaxAttention
+
+Attention = Literal["flow", "softmax", "none"]
+"""How cells read each other; ``"none"`` leaves a multi-layer perceptron over single cells."""
+
+
+class EncoderLayer(nn.Module):
+    """Attention over the tissue, then a feed-forward block, each behind a layer norm and added to its input.
+
+    Parameters
+    ----------
+    width
+        Width of a cell's vector.
+    heads
+        Attention heads; must divide ``width``.
+    feedforward
+        Hidden width of the feed-forward block.
+    dropout
+        Share dropped in training.
+    attention
+        How cells read each other.
+    """
+
+    def __init__(self, width: int, heads: int, feedforward: int, dropout: float, attention: Attention) -> None:
+        super().__init__()
+        self.norm_attention = nn.LayerNorm(width) if attention != "none" else None
+        self.attention: FlowAttention | SoftmaxAttention | None = None
+        if attention != "none":
+            self.attention = (FlowAttention if attention == "flow" else SoftmaxAttention)(width, heads)
+        self.dropout = nn.Dropout(dropout)
+        self.norm_feedforward = nn.LayerNorm(width)
+        self.feedforward = nn.Sequential(
+            nn.Linear(width, feedforward),
+            nn.GELU(),
+            nn.Dropout(dropout),
+            nn.Linear(feedforward, width),
+            nn.Dropout(dropout),
+        )
+
+    def forward(self, cells: Tensor, sentences: Sentences) -> Tensor:
+        """Return the cells ``(n, width)`` after the layer."""
+        if self.attention is not None and self.norm_attention is not None:
+            cells = cells + self.dropout(self.attention(self.norm_attention(cells), sentences))
+        return self.think(cells)
+
+    def think(self, cells: Tensor) -> Tensor:
+        """Apply the feed-forward block, which reads no other cell."""
+        thought: Tensor = cells + self.feedforward(self.norm_feedforward(cells))
+        return thought
+
+
+class CellEncoder(nn.Module):
+    """A stack of encoder layers; see :class:`EncoderLayer` for the parameters."""
+
+    def __init__(
+        self, width: int, *, layers: int, heads: int, feedforward: int, dropout: float, attention: Attention
+    ) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(
+            EncoderLayer(width, heads, feedforward, dropout, attention) for _ in range(layers)
+        )
+
+    def forward(self, cells: Tensor, tissue: Tensor) -> Tensor:
+        """Encode the cells of whole tissues.
+
+        Parameters
+        ----------
+        cells
+            ``(n, width)``.
+        tissue
+            ``(n,)`` int64, the tissue of every cell, in any order; every cell of a tissue must be there.
+        """
+        if not len(cells):
+            return cells
+        sentences, order = Sentences.arrange(tissue)
+        ordered = cells[order]
+        for layer in self.layers:
+            ordered = layer(ordered, sentences)
+        return torch.empty_like(ordered).index_copy(0, order, ordered)

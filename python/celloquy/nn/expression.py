@@ -1,0 +1,91 @@
+"""From sparse counts to one vector a cell: the sum of its genes' vectors, weighted by log1p of their counts.
+
+Wen et al. 2024, CellPLM, section 3.1.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import FunctionCtx
+from torch.nn import functional
+
+
+class WeightedGeneSum(torch.autograd.Function):
+    """``out[i] = sum over the counts of cell i of weight * table[gene]``, forward and backward without a dense matrix.
+
+    torch's own backward of ``embedding_bag`` scatters one row per non-zero. Seen from the genes it is the same sum with
+    the roles swapped: a gene's gradient is the weighted sum of the gradients of the cells that express it. So it is an
+    ``embedding_bag`` over the transposed batch, about ten times quicker on a CPU.
+    """
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, table: Tensor, indices: Tensor, indptr: Tensor, weights: Tensor) -> Tensor:
+        """Sum ``(genes, width)`` rows into ``(cells, width)``; no gradient flows to the counts."""
+        ctx.save_for_backward(indices, indptr, weights)
+        ctx.genes = len(table)  # type: ignore[attr-defined]
+        return _bags(table, indices, indptr, weights)
+
+    @staticmethod
+    def backward(ctx: FunctionCtx, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        """Return the gradient of the table."""
+        indices, indptr, weights = ctx.saved_tensors  # type: ignore[attr-defined]
+        genes = ctx.genes  # type: ignore[attr-defined]
+        cells = torch.arange(len(indptr) - 1, device=indptr.device, dtype=indices.dtype)
+        cell_of_count = torch.repeat_interleave(cells, indptr.diff(), output_size=len(indices))
+        order = torch.argsort(indices, stable=True)
+        per_gene = torch.bincount(indices, minlength=genes)
+        indptr_of_gene = torch.cat([per_gene.new_zeros(1), per_gene.cumsum(0)])
+        return _bags(gradients[0].contiguous(), cell_of_count[order], indptr_of_gene, weights[order]), None, None, None
+
+
+def _bags(table: Tensor, indices: Tensor, indptr: Tensor, weights: Tensor) -> Tensor:
+    return functional.embedding_bag(
+        indices,
+        table,
+        indptr.to(indices.dtype),
+        mode="sum",
+        per_sample_weights=weights.to(table.dtype),
+        include_last_offset=True,
+    )
+
+
+class ExpressionEmbedder(nn.Module):
+    """Embed a cell by its expressed genes; genes that a cell does not express cost nothing.
+
+    Shapes: ``n`` cells, ``z`` non-zero counts.
+
+    Parameters
+    ----------
+    genes
+        Size of the vocabulary.
+    width
+        Width of a gene's and of a cell's vector.
+    dropout
+        Share of the cell's vector dropped in training.
+    norm_groups
+        Groups of the group norm; must divide ``width``.
+    """
+
+    def __init__(self, genes: int, width: int, *, dropout: float, norm_groups: int) -> None:
+        super().__init__()
+        self.gene = nn.Parameter(torch.randn(genes, width) * 0.005)
+        self.mix = nn.Linear(width, width)
+        self.dropout = nn.Dropout(dropout)
+        self.norm = nn.GroupNorm(norm_groups, width)
+
+    def gene_sum(self, indices: Tensor, indptr: Tensor, values: Tensor) -> Tensor:
+        """Return ``sum_g log1p(x_g) W_g`` for every cell, ``(n, width)``.
+
+        Parameters
+        ----------
+        indices, indptr, values
+            Raw counts ``(z,)`` in rows, as in :class:`celloquy.CellBatch`.
+        """
+        summed: Tensor = WeightedGeneSum.apply(self.gene, indices, indptr, values.log1p())  # type: ignore[no-untyped-call]
+        return summed
+
+    def finish(self, cells: Tensor) -> Tensor:
+        """Mix the summed vectors of every cell, ``(n, width)`` to ``(n, width)``."""
+        mixed: Tensor = self.norm(self.dropout(self.mix(cells).relu()))
+        return mixed

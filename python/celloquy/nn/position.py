@@ -1,0 +1,41 @@
+"""Where a cell lies in its tissue, as sines and cosines."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+
+class SpatialEncoding(nn.Module):
+    """Two-dimensional sinusoidal encoding of positions, and one learned vector for cells without a position.
+
+    The released CellPLM looks positions up on a grid of 100 × 100 and then adds nothing; here they are continuous, so two
+    neighbouring cells differ, and they count.
+
+    Parameters
+    ----------
+    width
+        Width of a cell's vector; a multiple of 4 (sine and cosine of two axes).
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.unknown = nn.Parameter(torch.randn(width) * 0.01)
+
+    def forward(self, position: Tensor) -> Tensor:
+        """Return ``(n, width)`` to be added to the cells' vectors.
+
+        Parameters
+        ----------
+        position
+            ``(n, 2)`` in hundredths of the tissue's longer side, NaN where unknown.
+        """
+        known = ~position.isnan().any(1, keepdim=True)
+        quarter = self.unknown.shape[0] // 4
+        frequency = torch.exp(torch.arange(quarter, device=position.device) * (-math.log(10_000.0) / quarter))
+        # (n, 2) -> (n, 2, width / 4)
+        angle = position.nan_to_num()[:, :, None] * frequency
+        waves = torch.stack([angle.sin(), angle.cos()], -1).flatten(1)
+        return torch.where(known, waves, self.unknown)

@@ -99,8 +99,8 @@ class CellModel(nn.Module):
     def save(self, directory: str | PathLike[str]) -> None:
         """Write the model to a directory: weights, configuration, genes and a model card.
 
-        The directory is written under a temporary name and renamed, so it is whole or not there at all; a model that was
-        there before is replaced.
+        The directory is written under a temporary name and renamed, so it is whole or not there at all; a model
+        that was there before is replaced.
 
         Parameters
         ----------

@@ -1,4 +1,4 @@
-"""The reader of the released CellPLM checkpoints: their names on one side, ours on the other, every weight accounted for."""
+"""The reader of the released CellPLM checkpoints: their names to ours, every weight accounted for."""
 
 from __future__ import annotations
 
@@ -93,7 +93,9 @@ def _config(
     latents: dict[str, Latent] = {"gmvae": "mixture", "vae": "gaussian", "none": "none"}
     for key, known in (("enc_mod", ["flowformer"]), ("latent_mod", list(latents)), ("dec_mod", ["nbmlp"])):
         if released.get(key) not in known:
-            _refuse(prefix, f"is of a kind that celloquy does not read: {key}", repr(released.get(key)), f"use {known}.")
+            _refuse(
+                prefix, f"is of a kind that celloquy does not read: {key}", repr(released.get(key)), f"use {known}."
+            )
     if released.get("norm") != "groupnorm" or released.get("cat_pe") or released.get("dsbn"):
         _refuse(prefix, "is of a kind that celloquy does not read", "another norm", "use one with group norms.")
     hidden = weights.get("latent.hidden.bias")

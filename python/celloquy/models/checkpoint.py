@@ -67,7 +67,7 @@ def load_model(kind: type[Model], directory: str | PathLike[str]) -> Model:
             f"There is no celloquy model in {str(source)!r}.",
             found=f"no {', no '.join(missing)}" if source.is_dir() else "no such directory",
             expected=f"a directory with {WEIGHTS}, {CONFIG} and {GENES}, as CellModel.save() writes it",
-            remedy="pass the directory of a saved model, or read a released CellPLM with CellModel.from_cellplm(prefix).",
+            remedy="pass the directory of a saved model; read a released CellPLM with CellModel.from_cellplm(prefix).",
         )
     try:
         config = CellModelConfig.from_json((source / CONFIG).read_text(encoding="utf-8"))
@@ -138,6 +138,7 @@ def _some(names: list[str]) -> str:
 
 
 def _card(model: CellModel) -> str:
+    config = model.config
     species = ", ".join(sorted({s for s in model.vocabulary.species if s})) or "unknown"
     parameters = sum(p.numel() for p in model.parameters())
     card = f"""# A celloquy cell model
@@ -146,7 +147,7 @@ def _card(model: CellModel) -> str:
 |---|---|
 | genes | {len(model.vocabulary):,} ({species}) |
 | parameters | {parameters:,} |
-| width, layers, latent | {model.config.width}, {model.config.layers}, {model.config.latent} {model.config.latent_width} |
+| width, layers, latent | {config.width}, {config.layers}, {config.latent} {config.latent_width} |
 | fingerprint | `{model.fingerprint}` |
 
 ```python

@@ -133,15 +133,15 @@ class FlowAttention(nn.Module):
     def queries(self, cells: Tensor) -> Tensor:
         """Queries of cells, ``(n, h * d)`` to ``(n, h, d)``, within 0 and 1, float32."""
         # Sums over a tissue in float32: q·Σk leaves the range of half precision near 50,000 cells.
-        return self.query(cells).float().sigmoid().unflatten(1, (self.heads, -1))  # type: ignore[no-any-return]
+        return self.query(cells).float().sigmoid().unflatten(1, (self.heads, -1))
 
     def keys(self, cells: Tensor) -> Tensor:
         """Keys of cells, ``(n, h * d)`` to ``(n, h, d)``, within 0 and 1, float32."""
-        return self.key(cells).float().sigmoid().unflatten(1, (self.heads, -1))  # type: ignore[no-any-return]
+        return self.key(cells).float().sigmoid().unflatten(1, (self.heads, -1))
 
     def values(self, cells: Tensor) -> Tensor:
         """Values of cells, ``(n, h * d)`` to ``(n, h, d)``, float32."""
-        return self.value(cells).float().unflatten(1, (self.heads, -1))  # type: ignore[no-any-return]
+        return self.value(cells).float().unflatten(1, (self.heads, -1))
 
 
 def flow(features: Tensor, sums: Tensor) -> Tensor:
@@ -189,10 +189,10 @@ class SoftmaxAttention(nn.Module):
 
     def forward(self, cells: Tensor, sentences: Sentences) -> Tensor:
         """Return the mixed cells, ``(n, width)``; see :meth:`FlowAttention.forward`."""
-        parts = [
+        query, key, value = (
             linear(cells).unflatten(1, (self.heads, -1)) for linear in (self.query, self.key, self.value)
-        ]
-        mixed = torch.cat([_attend(*(x[run] for x in parts), padding) for run, padding in sentences.blocks()])
+        )
+        mixed = torch.cat([_attend(query[run], key[run], value[run], padding) for run, padding in sentences.blocks()])
         out: Tensor = self.out(mixed.flatten(1))
         return out
 

@@ -65,9 +65,7 @@ class CellEncoder(nn.Module):
         self, width: int, *, layers: int, heads: int, feedforward: int, dropout: float, attention: Attention
     ) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(
-            EncoderLayer(width, heads, feedforward, dropout, attention) for _ in range(layers)
-        )
+        self.layers = nn.ModuleList(EncoderLayer(width, heads, feedforward, dropout, attention) for _ in range(layers))
 
     def forward(self, cells: Tensor, tissue: Tensor) -> Tensor:
         """Encode the cells of whole tissues.

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 class SpatialEncoding(nn.Module):
     """Two-dimensional sinusoidal encoding of positions, and one learned vector for cells without a position.
 
-    The released CellPLM looks positions up on a grid of 100 × 100 and then adds nothing; here they are continuous, so two
-    neighbouring cells differ, and they count.
+    The released CellPLM looks positions up on a grid of 100 × 100 and then adds nothing; here they are continuous, so
+    that two neighbouring cells differ, and they count.
 
     Parameters
     ----------

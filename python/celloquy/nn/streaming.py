@@ -6,7 +6,7 @@ uses them. What is held beside one chunk is the cells' vectors, in a buffer that
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -28,70 +28,71 @@ class FlowSums:
     """``(h, d, d)`` n Σ k softmax(Ô) v."""
 
 
-def stream_encoder(encoder: CellEncoder, cells: Tensor, chunk: int, tick: Callable[[], None] = lambda: None) -> None:
+def stream_encoder(
+    encoder: CellEncoder, buffer: Tensor, rows: Tensor, chunk: int, tick: Callable[[int], object] = lambda cells: None
+) -> None:
     """Encode one tissue in place.
 
     Parameters
     ----------
     encoder
         In evaluation mode, with flow attention or none.
-    cells
-        ``(n, width)`` vectors of all cells of the tissue on any device; overwritten with the encoded ones.
+    buffer
+        ``(cells, width)`` float32 vectors, on any device; those of the tissue are overwritten with the encoded ones.
+    rows
+        ``(n,)`` int64 rows of the buffer that hold the tissue.
     chunk
         Cells computed at a time, on the encoder's device.
     tick
-        Called after every chunk of every layer, for a progress bar.
+        Called with the number of cells after every chunk of every layer, for a progress bar.
     """
+    parts = rows.split(chunk)
     for layer in encoder.layers:
         assert isinstance(layer, EncoderLayer)
-        sums = None
-        if layer.attention is not None:
-            assert isinstance(layer.attention, FlowAttention)
-            sums = _gather(layer, layer.attention, cells, chunk)
-        for start in range(0, len(cells), chunk):
-            part = _load(layer, cells, start, chunk)
+        sums = None if layer.attention is None else _gather(layer, buffer, parts)
+        for part in parts:
+            cells = _load(layer, buffer, part)
             if sums is not None:
-                part = part + _read(layer, part, sums)
-            cells[start : start + chunk] = layer.think(part).to(cells)
-            tick()
+                cells = cells + _read(layer, cells, sums)
+            buffer[part] = layer.think(cells).to(buffer)
+            tick(len(part))
 
 
-def _load(layer: EncoderLayer, cells: Tensor, start: int, chunk: int) -> Tensor:
-    weight = layer.norm_feedforward.weight
-    return cells[start : start + chunk].to(weight.device, weight.dtype)
+def _load(layer: EncoderLayer, buffer: Tensor, part: Tensor) -> Tensor:
+    return buffer[part].to(layer.norm_feedforward.weight.device)
 
 
-def _gather(layer: EncoderLayer, attention: FlowAttention, cells: Tensor, chunk: int) -> FlowSums:
-    assert layer.norm_attention is not None
-    starts = range(0, len(cells), chunk)
-
-    def normed(start: int) -> Tensor:
-        assert layer.norm_attention is not None
-        vectors: Tensor = layer.norm_attention(_load(layer, cells, start, chunk))
-        return vectors
-
+def _gather(layer: EncoderLayer, buffer: Tensor, parts: Sequence[Tensor]) -> FlowSums:
+    attention, norm = layer.attention, layer.norm_attention
+    assert isinstance(attention, FlowAttention)
+    assert norm is not None
+    width, heads = buffer.shape[1], attention.heads
+    device = norm.weight.device
     # Chunks are summed in float64 where there is one, so that the result does not depend on where they are cut.
-    query_sum = key_sum = incoming_query = outgoing_key = competition = memory = 0.0  # type: ignore[assignment]
-    for start in starts:
-        part = normed(start)
-        query_sum += _exact(attention.queries(part).sum(0))
-        key_sum += _exact(attention.keys(part).sum(0))
-    query_sum, key_sum = query_sum.float(), key_sum.float()
-    for start in starts:
-        part = normed(start)
-        query, key = attention.queries(part), attention.keys(part)
+    exact = torch.float32 if device.type == "mps" else torch.float64
+    query_sum, key_sum, incoming_query, outgoing_key = torch.zeros(
+        4, heads, width // heads, dtype=exact, device=device
+    ).unbind()
+    competition = torch.zeros(heads, dtype=exact, device=device)
+    memory = torch.zeros(heads, width // heads, width // heads, dtype=exact, device=device)
+    for part in parts:
+        cells = norm(_load(layer, buffer, part))
+        query_sum += attention.queries(cells).sum(0)
+        key_sum += attention.keys(cells).sum(0)
+    for part in parts:
+        cells = norm(_load(layer, buffer, part))
+        query, key = attention.queries(cells), attention.keys(cells)
         # (n, h, d) weighted by (n, h)
-        incoming_query += _exact(torch.einsum("nhd,nh->hd", query, 1 / flow(query, key_sum)))
-        outgoing_key += _exact(torch.einsum("nhd,nh->hd", key, 1 / flow(key, query_sum)))
-    incoming_query, outgoing_key = incoming_query.float(), outgoing_key.float()
-    for start in starts:
-        part = normed(start)
-        key = attention.keys(part)
-        attraction = flow(key, incoming_query).clamp(-1, 1).exp()
-        competition += _exact(attraction.sum(0))
-        memory += _exact(torch.einsum("nhd,nhe->hde", key, attention.values(part) * attraction[..., None]))
-    share = (len(cells) / competition)[:, None, None]
-    return FlowSums(key=key_sum, outgoing_key=outgoing_key, memory=(memory * share).float())
+        incoming_query += torch.einsum("nhd,nh->hd", query, 1 / flow(query, key_sum.float()))
+        outgoing_key += torch.einsum("nhd,nh->hd", key, 1 / flow(key, query_sum.float()))
+    for part in parts:
+        cells = norm(_load(layer, buffer, part))
+        key = attention.keys(cells)
+        attraction = flow(key, incoming_query.float()).clamp(-1, 1).exp()
+        competition += attraction.sum(0)
+        memory += torch.einsum("nhd,nhe->hde", key, attention.values(cells) * attraction[..., None])
+    share = (sum(map(len, parts)) / competition)[:, None, None]
+    return FlowSums(key=key_sum.float(), outgoing_key=outgoing_key.float(), memory=(memory * share).float())
 
 
 def _read(layer: EncoderLayer, part: Tensor, sums: FlowSums) -> Tensor:
@@ -103,7 +104,3 @@ def _read(layer: EncoderLayer, part: Tensor, sums: FlowSums) -> Tensor:
     mixed = torch.einsum("nhd,hde->nhe", query, sums.memory) * allocation[..., None]
     out: Tensor = layer.attention.out(mixed.flatten(1))
     return out
-
-
-def _exact(values: Tensor) -> Tensor:
-    return values if values.device.type == "mps" else values.double()

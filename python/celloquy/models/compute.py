@@ -1,0 +1,82 @@
+"""Where and in which precision a model computes."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Literal, get_args
+
+import torch
+
+from celloquy.errors import ArgumentError
+
+Precision = Literal["auto", "float32", "bfloat16"]
+
+WIDE_ENOUGH = 512
+"""Width of a model from which bfloat16 pays on a CPU; below, the products are too small to matter."""
+
+
+def choose_device(device: str) -> torch.device:
+    """Return the device to compute on; ``"auto"`` takes a GPU where there is one.
+
+    Raises
+    ------
+    ArgumentError
+        If the device is unknown or not there.
+    """
+    available = ["cpu"]
+    if torch.cuda.is_available():
+        available.insert(0, "cuda")
+    if torch.backends.mps.is_available():
+        available.insert(0, "mps")
+    if device == "auto":
+        return torch.device(available[0])
+    try:
+        chosen = torch.device(device)
+    except RuntimeError:
+        chosen = None
+    if chosen is None or chosen.type not in available:
+        raise ArgumentError(
+            f"Device {device!r} can't be used.",
+            found=f"devices here: {', '.join(available)}",
+            expected="'auto' or one of these",
+            remedy="pass device='auto'; for a GPU, install a torch build that supports it.",
+        )
+    return chosen
+
+
+def choose_precision(precision: str, device: torch.device, width: int) -> Literal["float32", "bfloat16"]:
+    """Return the precision to compute in; ``"auto"`` takes bfloat16 where the hardware has it and the model is wide.
+
+    Raises
+    ------
+    ArgumentError
+        If the precision is unknown.
+    """
+    if precision not in get_args(Precision):
+        raise ArgumentError(
+            f"Precision {precision!r} is unknown.",
+            found=repr(precision),
+            expected="'auto', 'float32' or 'bfloat16'",
+            remedy="pass one of these.",
+        )
+    if precision == "auto":
+        return "bfloat16" if width >= WIDE_ENOUGH and _has_bfloat16(device) else "float32"
+    return "bfloat16" if precision == "bfloat16" else "float32"
+
+
+def autocast(precision: Literal["float32", "bfloat16"], device: torch.device) -> AbstractContextManager[object]:
+    """Return the context in which matrix products run in the precision; norms and normalisers stay float32."""
+    if precision == "float32":
+        return nullcontext()
+    return torch.autocast(device.type, torch.bfloat16)
+
+
+def _has_bfloat16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type != "cpu":
+        return False
+    # torch has no public question for this; without the file the answer is the safe one.
+    flags = Path("/proc/cpuinfo")
+    return flags.is_file() and any(flag in flags.read_text() for flag in (" avx512_bf16", " amx_bf16"))

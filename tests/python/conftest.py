@@ -1,8 +1,13 @@
-"""Fixtures that several test files use."""
+"""Fixtures and settings that all test files share."""
 
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# The machine is small and shared, so a slow example is no defect; the same examples are drawn in every run.
+settings.register_profile("celloquy", deadline=None, max_examples=50, derandomize=True)
+settings.load_profile("celloquy")
 
 
 @pytest.fixture(scope="session")

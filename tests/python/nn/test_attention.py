@@ -1,0 +1,118 @@
+"""Attention and encoder: what a cell reads of its tissue, and what it never reads."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from celloquy.nn.attention import EPSILON, FlowAttention, Sentences
+from celloquy.nn.encoder import CellEncoder
+from celloquy.nn.streaming import stream_encoder
+
+tissues = st.lists(st.integers(0, 6), min_size=1, max_size=40)
+"""The tissue of each of some cells: one tissue, as many as cells, and all between."""
+
+
+def encoder(attention: str, seed: int = 0) -> CellEncoder:
+    torch.manual_seed(seed)
+    return CellEncoder(16, layers=2, heads=4, feedforward=32, dropout=0.1, attention=attention).eval()
+
+
+def vectors(cells: int, seed: int = 1) -> torch.Tensor:
+    return torch.randn(cells, 16, generator=torch.Generator().manual_seed(seed))
+
+
+def published_flow_attention(attention: FlowAttention, cells: torch.Tensor) -> torch.Tensor:
+    """One tissue by the formulas of the paper, written out pair by pair in float64."""
+    attention = attention.double()
+    split = (len(cells), attention.heads, -1)
+    q, k = (linear(cells.double()).sigmoid().view(split) for linear in (attention.query, attention.key))
+    v = attention.value(cells.double()).view(split)
+    e = EPSILON
+    incoming = 1 / torch.einsum("ihd,hd->ih", q + e, k.sum(0) + e)
+    outgoing = 1 / torch.einsum("jhd,hd->jh", k + e, q.sum(0) + e)
+    conserved_sink = torch.einsum("ihd,hd->ih", q + e, (outgoing[..., None] * k).sum(0) + e)
+    conserved_source = torch.einsum("jhd,hd->jh", k + e, (incoming[..., None] * q).sum(0) + e).clamp(-1, 1)
+    competition = len(cells) * conserved_source.softmax(0)
+    pairs = torch.einsum("ihd,jhd->ijh", q, k)
+    mixed = torch.einsum("ijh,jh,jhd->ihd", pairs, competition, v)
+    return attention.out((mixed * (conserved_sink.sigmoid() * incoming)[..., None]).flatten(1))
+
+
+@given(cells=st.integers(1, 50))
+def test_flow_attention_equals_the_published_formulas(cells):
+    torch.manual_seed(0)
+    attention = FlowAttention(16, 4)
+    sentences, _ = Sentences.arrange(torch.zeros(cells, dtype=torch.int64))
+    found = attention(vectors(cells), sentences)
+    expected = published_flow_attention(attention, vectors(cells)).float()
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("attention", ["flow", "softmax", "none"])
+@given(tissue=tissues)
+def test_a_tissue_reads_the_same_alone_and_among_others(attention, tissue):
+    model, tissue = encoder(attention), torch.tensor(tissue)
+    cells = vectors(len(tissue))
+    together = model(cells, tissue)
+    for one in tissue.unique():
+        alone = model(cells[tissue == one], tissue[tissue == one])
+        torch.testing.assert_close(together[tissue == one], alone, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("attention", ["flow", "softmax"])
+def test_a_cell_is_moved_by_its_own_tissue_and_by_no_other(attention):
+    model, tissue = encoder(attention), torch.tensor([0, 0, 0, 1, 1, 2])
+    cells = vectors(6)
+    changed = cells.clone()
+    changed[0] += 1
+    moved = (model(changed, tissue) - model(cells, tissue)).abs().amax(1) > 0
+    assert moved.tolist() == [True, True, True, False, False, False]
+
+
+@pytest.mark.parametrize("attention", ["flow", "softmax", "none"])
+@given(tissue=tissues, seed=st.integers(0, 100))
+def test_encoding_follows_the_order_of_the_cells(attention, tissue, seed):
+    model, tissue = encoder(attention), torch.tensor(tissue)
+    cells, order = vectors(len(tissue)), torch.randperm(len(tissue), generator=torch.Generator().manual_seed(seed))
+    torch.testing.assert_close(model(cells[order], tissue[order]), model(cells, tissue)[order], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("attention", ["flow", "none"])
+@given(tissue=tissues, chunk=st.integers(1, 45))
+@settings(max_examples=40)
+def test_a_streamed_tissue_equals_one_read_at_once(attention, tissue, chunk):
+    model, tissue = encoder(attention), torch.tensor(tissue)
+    cells = vectors(len(tissue))
+    with torch.no_grad():
+        at_once, buffer = model(cells, tissue), cells.clone()
+        for one in tissue.unique():
+            stream_encoder(model, buffer, torch.nonzero(tissue == one)[:, 0], chunk)
+    torch.testing.assert_close(buffer, at_once, rtol=1e-5, atol=1e-5)
+
+
+def test_a_tissue_of_many_cells_keeps_its_precision():
+    """Sums over 60,000 cells leave the range of half precision; they are kept in float32 even under autocast."""
+    model = encoder("flow")
+    cells = vectors(60_000)
+    with torch.no_grad():
+        exact = model(cells, torch.zeros(len(cells), dtype=torch.int64))
+        with torch.autocast("cpu", torch.bfloat16):
+            half = model(cells, torch.zeros(len(cells), dtype=torch.int64))
+    assert torch.cosine_similarity(exact, half.float()).min() > 0.999
+
+
+@given(tissue=tissues)
+def test_every_cell_lies_in_exactly_one_block(tissue):
+    sentences, order = Sentences.arrange(torch.tensor(tissue))
+    covered = [cell for run, _ in sentences.blocks() for cell in range(run.start, run.stop)]
+    assert covered == list(range(len(tissue)))
+    assert sorted(order.tolist()) == covered
+    assert sum(sentences.sizes) == len(tissue)
+
+
+@pytest.mark.parametrize("attention", ["flow", "softmax"])
+def test_gradients_reach_every_weight_of_the_encoder(attention):
+    model = encoder(attention)
+    model(vectors(12), torch.tensor([0] * 5 + [1] * 4 + [2] * 3)).square().sum().backward()
+    assert all(weight.grad is not None and weight.grad.abs().sum() > 0 for weight in model.parameters())

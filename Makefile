@@ -1,0 +1,54 @@
+# Everything a contributor runs. The first `make test` makes .venv and, if this machine has no recent R, a system that
+# has one (scripts/r-root); later runs reuse both.
+
+PYTHON_TESTS ?= tests/python
+R_TESTS ?=
+WORKERS ?= 2
+DATA ?=
+
+venv := .venv/bin
+# Several test processes share the machine: each takes its share of the cores instead of all of them.
+threads := $(shell cores=$$(getconf _NPROCESSORS_ONLN); share=$$((cores / $(WORKERS))); echo $$((share > 1 ? share : 1)))
+
+.PHONY: help demo test test-python test-r lint format document check-r clean venv
+
+help: ## Show what can be made
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | \
+		awk -F'|' '{ printf "  make %-13s %s\n", $$1, $$2 }'
+
+demo: venv ## Pretrain on real blood cells, embed, cluster, compare with PCA; DATA=file.h5ad for your own
+	$(venv)/python scripts/demo.py $(DATA)
+
+test: test-python test-r ## Run every test: Python, then R
+
+test-python: venv ## Run the Python tests (PYTHON_TESTS=path for some of them)
+	OMP_NUM_THREADS=$(threads) $(venv)/python -m pytest -n $(WORKERS) $(PYTHON_TESTS)
+
+test-r: venv ## Run the R tests (R_TESTS=name for one file)
+	scripts/r Rscript --vanilla scripts/test.R $(R_TESTS)
+
+lint: venv ## Check style and types: ruff, mypy, lintr
+	$(venv)/ruff check .
+	$(venv)/ruff format --check .
+	$(venv)/mypy
+	scripts/r Rscript --vanilla scripts/lint.R
+
+format: venv ## Format the Python code
+	$(venv)/ruff check --fix-only --quiet .
+	$(venv)/ruff format .
+
+document: venv ## Write man/ and NAMESPACE from the comments in R/
+	scripts/r Rscript --vanilla -e 'roxygen2::roxygenise()'
+
+check-r: venv ## Build the R package and run R CMD check on it
+	rm -rf build/r && mkdir -p build/r
+	scripts/r env -C build/r R CMD build ../..
+	scripts/r env -C build/r _R_CHECK_FORCE_SUGGESTS_=false sh -c 'R CMD check --no-manual celloquy_*.tar.gz'
+	@! grep -E '^\* checking .* (ERROR|WARNING)$$' build/r/celloquy.Rcheck/00check.log
+
+clean: ## Remove what can be made again, except .venv and the R system
+	rm -rf build dist demo .pytest_cache .mypy_cache .ruff_cache .hypothesis celloquy.Rcheck celloquy_*.tar.gz
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
+
+venv:
+	@scripts/venv

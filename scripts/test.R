@@ -1,0 +1,17 @@
+# Run the R tests on the sources of the checkout; an argument names one file of them. Ends with the counts.
+filter <- commandArgs(trailingOnly = TRUE)
+results <- as.data.frame(testthat::test_local(
+  ".",
+  filter = if (length(filter)) filter,
+  reporter = testthat::MultiReporter$new(list(
+    testthat::ProgressReporter$new(show_praise = FALSE),
+    testthat::CheckReporter$new()
+  )),
+  stop_on_failure = FALSE
+))
+failed <- sum(results$failed) + sum(results$error)
+cat(sprintf(
+  "R: %d passed, %d failed, %d skipped, %d warnings\n",
+  sum(results$passed), failed, sum(results$skipped), sum(results$warning)
+))
+quit(status = as.integer(failed > 0 || sum(results$warning) > 0 || sum(results$passed) == 0))

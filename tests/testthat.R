@@ -1,0 +1,4 @@
+library(testthat)
+library(celloquy)
+
+test_check("celloquy")

@@ -1,0 +1,138 @@
+"""From a cell's latent back to expected counts: a negative binomial for every gene.
+
+Wen et al. 2024, CellPLM, section 3.3; the weights of the released ``NBMLPDecoder`` fit one to one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+MEAN_BOUNDS = (1e-5, 1e6)
+"""Range of an expected count before it is scaled to the depth of a cell."""
+
+DISPERSION_BOUNDS = (1e-4, 1e4)
+"""Range of the dispersion; the variance of a count is ``mean + mean² / dispersion``."""
+
+
+class CountDecoder(nn.Module):
+    """Expected counts of all genes from a latent and from what is known of a cell's origin.
+
+    Shapes: ``n`` cells, ``g`` genes.
+
+    Parameters
+    ----------
+    genes
+        Size of the vocabulary.
+    latent_width
+        Width of the latent.
+    width
+        Width of the hidden layers.
+    layers
+        Number of hidden layers.
+    rank
+        Width of the last hidden layer, from which every gene is read.
+    covariates
+        What the decoder is told of a cell's origin, with the number of levels, e.g. ``(("batch", 3),)``.
+    dropout
+        Share of a hidden vector dropped in training.
+    norm_groups
+        Groups of the group norms; must divide ``width``.
+    """
+
+    def __init__(
+        self,
+        genes: int,
+        latent_width: int,
+        width: int,
+        layers: int,
+        *,
+        rank: int = 128,
+        covariates: Sequence[tuple[str, int]] = (),
+        dropout: float = 0.0,
+        norm_groups: int = 4,
+    ) -> None:
+        super().__init__()
+        widths = [latent_width] + [width] * layers
+        self.layers = nn.ModuleList(
+            _HiddenLayer(before, after, covariates, dropout, norm_groups) for before, after in pairwise(widths)
+        )
+        self.hidden = nn.Linear(widths[-1], rank)
+        self.log_mean = nn.Linear(rank, genes)
+        self.log_dispersion = nn.Parameter(torch.zeros(genes))
+
+    def forward(self, latent: Tensor, covariates: Mapping[str, Tensor] | None = None) -> Tensor:
+        """Return the last hidden layer, ``(n, rank)``, from which :meth:`mean` reads any gene.
+
+        Parameters
+        ----------
+        latent
+            ``(n, latent_width)``.
+        covariates
+            Codes ``(n,)`` int64 by name. A code of -1, or a name left out, counts as the average of the known levels.
+        """
+        cells = latent
+        for layer in self.layers:
+            cells = layer(cells, covariates or {})
+        hidden: Tensor = self.hidden(cells).relu()
+        return hidden
+
+    def mean(self, hidden: Tensor, genes: slice | Tensor | None = None) -> Tensor:
+        """Return expected counts ``(n, g)``, not yet scaled to the depth of a cell.
+
+        Parameters
+        ----------
+        hidden
+            ``(n, rank)`` from :meth:`forward`.
+        genes
+            Which genes of the vocabulary; all by default.
+        """
+        chosen = slice(None) if genes is None else genes
+        weight, bias = self.log_mean.weight[chosen], self.log_mean.bias[chosen]
+        return nn.functional.linear(hidden, weight, bias).to(self.log_dispersion).exp().clamp(*MEAN_BOUNDS)
+
+    def dispersion(self, genes: slice | Tensor | None = None) -> Tensor:
+        """Return the dispersion of each gene, ``(g,)``."""
+        chosen = slice(None) if genes is None else genes
+        return self.log_dispersion[chosen].exp().clamp(*DISPERSION_BOUNDS)
+
+
+class _HiddenLayer(nn.Module):
+    """One hidden layer, and beside it what each covariate adds."""
+
+    def __init__(
+        self, before: int, after: int, covariates: Sequence[tuple[str, int]], dropout: float, norm_groups: int
+    ) -> None:
+        super().__init__()
+        self.linear = nn.Linear(before, after)
+        self.activation = nn.PReLU()
+        self.dropout = nn.Dropout(dropout)
+        self.norm = nn.GroupNorm(norm_groups, after)
+        self.covariates = nn.ModuleDict({name: _Shift(levels, after, norm_groups) for name, levels in covariates})
+
+    def forward(self, cells: Tensor, covariates: Mapping[str, Tensor]) -> Tensor:
+        hidden: Tensor = self.norm(self.dropout(self.activation(self.linear(cells))))
+        for name, shift in self.covariates.items():
+            hidden = hidden + shift(covariates.get(name))
+        return hidden
+
+
+class _Shift(nn.Module):
+    """What one covariate adds to the hidden layer."""
+
+    def __init__(self, levels: int, width: int, norm_groups: int) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(levels, width)
+        self.activation = nn.PReLU()
+        self.norm = nn.GroupNorm(norm_groups, width)
+
+    def forward(self, codes: Tensor | None) -> Tensor:
+        """Return ``(n, width)``, or ``(1, width)`` for all cells where the covariate is left out."""
+        weight = self.embedding.weight
+        # The average stands last, where a code of -1 finds it.
+        levels = torch.cat([weight, weight.mean(0, keepdim=True)])
+        shift: Tensor = self.norm(self.activation(levels))
+        return shift[-1:] if codes is None else shift[codes]

@@ -45,6 +45,15 @@ NAMES = tuple(
         (r"latent\.layers\.1\.inference\.y_var\.", "latent.prior_variance."),
         (r"latent\.layers\.1\.hid_2mu\.", "latent.mean."),
         (r"latent\.layers\.1\.hid_2sigma\.", "latent.log_variance."),
+        (r"decoder\.layers\.(\d+)\.0\.", r"decoder.layers.\1.linear."),
+        (r"decoder\.layers\.(\d+)\.1\.", r"decoder.layers.\1.activation."),
+        (r"decoder\.layers\.(\d+)\.3\.", r"decoder.layers.\1.norm."),
+        (r"decoder\.covariate_layers\.(\d+)\.(\w+)\.0\.", r"decoder.layers.\1.covariates.\2.embedding."),
+        (r"decoder\.covariate_layers\.(\d+)\.(\w+)\.1\.", r"decoder.layers.\1.covariates.\2.activation."),
+        (r"decoder\.covariate_layers\.(\d+)\.(\w+)\.2\.", r"decoder.layers.\1.covariates.\2.norm."),
+        (r"decoder\.out_layer\.dec_1\.", "decoder.hidden."),
+        (r"decoder\.out_layer\.dec_mean\.0\.", "decoder.log_mean."),
+        (r"decoder\.out_layer\.dec_disp$", "decoder.log_dispersion"),
     )
 )
 
@@ -81,7 +90,7 @@ def _rename(name: str) -> str:
     for released, ours in NAMES:
         if match := released.match(name):
             return match.expand(ours) + name[match.end() :]
-    return _rename_decoder(name)
+    return name
 
 
 def _config(

@@ -73,7 +73,7 @@ def test_a_failed_save_leaves_the_old_model(model, tmp_path, monkeypatch):
 def test_what_is_not_there_is_said(tmp_path):
     with pytest.raises(CheckpointError, match="no such directory"):
         cq.CellModel.from_pretrained(tmp_path / "nowhere")
-    with pytest.raises(CheckpointError, match="no model.safetensors"):
+    with pytest.raises(CheckpointError, match=r"no model\.safetensors"):
         cq.CellModel.from_pretrained(tmp_path)
 
 

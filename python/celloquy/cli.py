@@ -80,7 +80,7 @@ def embed(
             tissue_key=tissue_key,
             spatial_key=spatial_key,
             batch_size=batch_size,
-            precision=precision,  # type: ignore[arg-type] -- checked there
+            precision=precision,  # type: ignore[arg-type]  # checked there
             device=device,
             progress=not quiet,
         )

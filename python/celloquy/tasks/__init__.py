@@ -1,5 +1,5 @@
 """What a user asks for."""
 
-from celloquy.tasks.embed import embed
+from celloquy.tasks.embedding import embed
 
 __all__ = ["embed"]

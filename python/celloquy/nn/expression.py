@@ -82,7 +82,12 @@ class ExpressionEmbedder(nn.Module):
         indices, indptr, values
             Raw counts ``(z,)`` in rows, as in :class:`celloquy.CellBatch`.
         """
-        summed: Tensor = WeightedGeneSum.apply(self.gene, indices, indptr, values.log1p())  # type: ignore[no-untyped-call]
+        weights = values.log1p()
+        if torch.is_autocast_enabled(values.device.type) and not torch.is_grad_enabled():
+            # Reading the table is what this costs, so half the bytes are twice the speed; the sums stay float32 inside.
+            table = self.gene.to(torch.get_autocast_dtype(values.device.type))
+            return _bags(table, indices, indptr, weights)
+        summed: Tensor = WeightedGeneSum.apply(self.gene, indices, indptr, weights)  # type: ignore[no-untyped-call]
         return summed
 
     def finish(self, cells: Tensor) -> Tensor:

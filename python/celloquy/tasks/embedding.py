@@ -155,16 +155,18 @@ def embed_cells(
     empty = np.zeros(len(cells), dtype=bool)
     latent = np.empty((len(cells), model.config.latent_width), dtype=np.float32)
     try:
-        with bar, autocast(precision, device):
-            for start, stop in runs:
-                batch = cells.read(start, stop)
-                empty[start:stop] = batch.indptr.diff().eq(0).numpy()
-                buffer[start:stop] = model.embed_expression(batch.to(device)).float().cpu()
-                bar.update(stop - start)
-            _encode(model, buffer, torch.from_numpy(cells.tissue), chunk, device, bar)
+        with bar:
+            with autocast(precision, device):
+                for start, stop in runs:
+                    batch = cells.read(start, stop)
+                    empty[start:stop] = batch.indptr.diff().eq(0).numpy()
+                    buffer[start:stop] = model.embed_expression(batch.to(device)).float().cpu()
+                    bar.update(stop - start)
+                _encode(model, buffer, torch.from_numpy(cells.tissue), chunk, device, bar)
+            # In float32: near the border of two components of the mixture a rounding would decide.
             for start, stop in runs:
                 encoded = model.norm(buffer[start:stop].to(device))
-                latent[start:stop] = model.latent(encoded).mean.float().cpu().numpy()
+                latent[start:stop] = model.latent(encoded).mean.cpu().numpy()
                 bar.update(stop - start)
     finally:
         model.train(was_training)

@@ -42,3 +42,7 @@ class ArgumentError(CelloquyError, ValueError):
 
 class CheckpointError(CelloquyError, ValueError):
     """A saved model that cannot be read, or that does not fit."""
+
+
+class GeneCoverageWarning(UserWarning):
+    """Less than half of the counts belong to genes that the vocabulary knows."""

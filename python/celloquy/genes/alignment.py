@@ -1,0 +1,276 @@
+"""Which column of a count matrix is which gene of a vocabulary, and what was left over."""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from celloquy.errors import ArgumentError, GeneCoverageWarning, GenesError
+from celloquy.genes.identify import as_names, check_species, identify_given, label_of
+from celloquy.genes.lookup import REASONS, Match
+from celloquy.genes.species import SpeciesGuess, detect_species
+from celloquy.genes.tables import Species
+
+if TYPE_CHECKING:
+    from celloquy.genes.vocabulary import GeneVocabulary
+
+_REFUSED_BELOW: Final = 0.05
+_WARNED_BELOW: Final = 0.5
+_EXAMPLES = 5
+# Rules beside the reasons of identify_genes: the name is the vocabulary's own; the symbol is, under another id.
+_RULES: Final = ("own id", *REASONS, "same symbol")
+
+
+@dataclass(frozen=True)
+class Duplicate:
+    """A gene that several columns stand for; their counts are summed."""
+
+    ensembl_id: str
+    symbol: str
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, repr=False)
+class AlignmentReport:
+    """What became of the columns of a count matrix.
+
+    Attributes
+    ----------
+    names, vocabulary_size
+        Number of columns, and of genes in the vocabulary.
+    matched, genes
+        Number of columns that are a gene of the vocabulary, and of the genes that they cover.
+    species
+        ``"human"``, ``"mouse"``, ``"mixed"`` or ``"unknown"``: of the columns.
+    rules
+        Number of matched columns by rule: ``own id`` (the name is an id of the vocabulary), the reasons of
+        :func:`celloquy.identify_genes`, and ``same symbol`` (the vocabulary has the symbol under another Ensembl id).
+    share, weighed_by
+        Share of the ``"counts"`` that belong to matched columns, or of the ``"names"`` if no counts were given.
+    duplicates
+        Genes that several columns stand for. Their counts are summed.
+    ambiguous
+        Names that may mean several genes, with these; left out.
+    unknown
+        Names that no table knows; left out.
+    elsewhere
+        Names of known genes that the vocabulary does not have; left out.
+    """
+
+    names: int
+    vocabulary_size: int
+    matched: int
+    genes: int
+    species: str
+    rules: Mapping[str, int]
+    share: float
+    weighed_by: str
+    duplicates: tuple[Duplicate, ...]
+    ambiguous: Mapping[str, tuple[str, ...]]
+    unknown: tuple[str, ...]
+    elsewhere: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as plain data, for ``uns``, JSON or R."""
+        return asdict(self)
+
+    def __repr__(self) -> str:
+        lines = [
+            f"{self.matched:,} of {self.names:,} columns are genes of the vocabulary ({self.genes:,} of its "
+            f"{self.vocabulary_size:,}), with {self.share:.1%} of the {self.weighed_by}; species: {self.species}",
+            f"  matched by {', '.join(f'{rule} {count:,}' for rule, count in self.rules.items()) or 'nothing'}",
+        ]
+        if self.duplicates:
+            shown = [f"{' + '.join(one.names)} → {one.symbol or one.ensembl_id}" for one in self.duplicates]
+            lines.append(f"  {len(shown):,} genes have several columns, whose counts are summed: {_examples(shown)}")
+        if self.ambiguous:
+            shown = [f"{name} ({' or '.join(map(label_of, ids[:3]))})" for name, ids in self.ambiguous.items()]
+            lines.append(f"  {len(shown):,} ambiguous, left out: {_examples(shown)}")
+        if self.unknown:
+            lines.append(f"  {len(self.unknown):,} unknown, left out: {_examples(self.unknown)}")
+        if self.elsewhere:
+            lines.append(f"  {len(self.elsewhere):,} known, but not in the vocabulary: {_examples(self.elsewhere)}")
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """A column map and its report.
+
+    Attributes
+    ----------
+    columns
+        ``(names,)`` int64: for each name its place in the vocabulary, or -1.
+    report
+        What was matched and by which rule, merged and left out.
+    """
+
+    columns: NDArray[np.int64]
+    report: AlignmentReport
+
+
+def align(
+    vocabulary: GeneVocabulary, var_names: Iterable[str], counts_per_gene: ArrayLike | None, species: str | None
+) -> Alignment:
+    """Match names to a vocabulary; see :meth:`celloquy.GeneVocabulary.align`."""
+    names = as_names(var_names)
+    weights = _weights(counts_per_gene, len(names))
+    if not names:
+        raise GenesError(
+            "There are no gene names to align.",
+            found="an empty list",
+            expected="the names of the columns of a count matrix",
+            remedy="pass `adata.var_names` of an object that has genes.",
+        )
+    guess = _guess_species(vocabulary, names, check_species(species))
+    identified = identify_given(names, guess)
+    matcher = _Matcher(vocabulary)
+    settled = [matcher.place(name, match) for name, match in zip(names, identified, strict=True)]
+    columns = np.fromiter((place for place, _ in settled), dtype=np.int64, count=len(names))
+    matched = columns >= 0
+    # Counts that are all zero say nothing about coverage.
+    weighed = weights if weights is not None and weights.sum() > 0 else np.ones(len(names))
+    rules = Counter(rule for place, rule in settled if place >= 0)
+    report = AlignmentReport(
+        names=len(names),
+        vocabulary_size=len(vocabulary),
+        matched=int(matched.sum()),
+        genes=len(set(columns[matched].tolist())),
+        species=guess.species,
+        rules={rule: rules[rule] for rule in _RULES if rules[rule]},
+        share=float(weighed[matched].sum() / weighed.sum()),
+        weighed_by="counts" if weighed is weights else "names",
+        duplicates=_duplicates(vocabulary, names, columns),
+        ambiguous={
+            name: match.candidates
+            for name, match, at in zip(names, identified, matched, strict=True)
+            if match.reason == "ambiguous" and not at
+        },
+        unknown=tuple(
+            name
+            for name, match, at in zip(names, identified, matched, strict=True)
+            if match.reason == "unknown" and not at
+        ),
+        elsewhere=tuple(
+            name for name, match, at in zip(names, identified, matched, strict=True) if match.ensembl_id and not at
+        ),
+    )
+    _check_species_agree(vocabulary, report)
+    _check_coverage(vocabulary, names, report)
+    return Alignment(columns, report)
+
+
+class _Matcher:
+    """Places names in a vocabulary: by its own ids, then by Ensembl id, then by symbol."""
+
+    def __init__(self, vocabulary: GeneVocabulary) -> None:
+        self._place_of_id = {gene: place for place, gene in enumerate(vocabulary.ids)}
+        self._place_of_symbol: dict[tuple[str, str], int] = {}
+        for place, (symbol, species) in enumerate(zip(vocabulary.symbols, vocabulary.species, strict=True)):
+            if symbol:
+                # A symbol that the vocabulary has twice names neither of the two.
+                self._place_of_symbol[symbol, species] = -1 if (symbol, species) in self._place_of_symbol else place
+
+    def place(self, name: str, match: Match) -> tuple[int, str]:
+        """Return the place in the vocabulary, or -1, and the rule that led there."""
+        if name in self._place_of_id and name != match.ensembl_id:
+            return self._place_of_id[name], "own id"
+        if match.ensembl_id:
+            place = self._place_of_id.get(match.ensembl_id, -1)
+            if place >= 0:
+                return place, match.reason
+            # Ids change between releases, and copies of a gene have ids of their own: the symbol is what they share.
+            symbol = match.symbol
+        else:
+            # Undecided between ids, or not in the tables; the vocabulary has one gene of this very symbol.
+            symbol = name
+        place = self._place_of_symbol.get((symbol, match.species), -1)
+        return place, "same symbol"
+
+
+def _guess_species(vocabulary: GeneVocabulary, names: tuple[str, ...], species: Species | None) -> SpeciesGuess:
+    if species:
+        return SpeciesGuess(species, certain=True)
+    guess = detect_species(names)
+    expected = {one for one in vocabulary.species if one}
+    if not guess.certain and len(expected) == 1:
+        # A few names in capitals fit human and mouse alike; the vocabulary says which is meant.
+        (only,) = expected
+        return SpeciesGuess("human" if only == "human" else "mouse", certain=False)
+    return guess
+
+
+def _weights(counts_per_gene: ArrayLike | None, names: int) -> NDArray[np.float64] | None:
+    if counts_per_gene is None:
+        return None
+    weights = np.asarray(counts_per_gene, dtype=np.float64).ravel()
+    if weights.shape != (names,) or not np.isfinite(weights).all() or (weights < 0).any():
+        raise ArgumentError(
+            "`counts_per_gene` does not fit the names.",
+            found=f"{weights.size} values" if weights.size != names else "negative or missing values",
+            expected=f"{names} sums of counts, one for each name",
+            remedy="pass the column sums of the count matrix, in the order of its names.",
+        )
+    return weights
+
+
+def _duplicates(
+    vocabulary: GeneVocabulary, names: tuple[str, ...], columns: NDArray[np.int64]
+) -> tuple[Duplicate, ...]:
+    sharing: dict[int, list[str]] = {}
+    for name, place in zip(names, columns.tolist(), strict=True):
+        if place >= 0:
+            sharing.setdefault(place, []).append(name)
+    return tuple(
+        Duplicate(vocabulary.ids[place], vocabulary.symbols[place], tuple(sharing[place]))
+        for place in sorted(sharing)
+        if len(sharing[place]) > 1
+    )
+
+
+def _check_species_agree(vocabulary: GeneVocabulary, report: AlignmentReport) -> None:
+    expected = {species for species in vocabulary.species if species}
+    if report.species not in ("human", "mouse") or not expected or report.species in expected:
+        return
+    if report.share >= _WARNED_BELOW:
+        return
+    other = " and ".join(sorted(expected))
+    raise GenesError(
+        f"These are {report.species} genes, and the vocabulary is of {other}.",
+        found=f"{report.names:,} names, {report.species} by their spelling or ids",
+        expected=f"{other} genes; nothing is carried over to another species unasked",
+        remedy=f'map them first with `cq.orthologs(adata.var_names, to="{sorted(expected)[0]}")`, or use a model of '
+        f"{report.species}.",
+    )
+
+
+def _check_coverage(vocabulary: GeneVocabulary, names: tuple[str, ...], report: AlignmentReport) -> None:
+    if report.share < _REFUSED_BELOW:
+        expected = [symbol or gene for gene, symbol in zip(vocabulary.ids, vocabulary.symbols, strict=True)]
+        raise GenesError(
+            f"Only {report.share:.1%} of the {report.weighed_by} belong to genes of the vocabulary.",
+            found=f"{len(names):,} names such as {_examples(names)}",
+            expected=f"Ensembl ids or symbols of {len(vocabulary):,} genes such as {vocabulary.ids[0]} ({expected[0]})"
+            if len(vocabulary)
+            else "a vocabulary with genes; this one is empty",
+            remedy="put Ensembl ids or gene symbols into `adata.var_names`; `cq.identify_genes(adata.var_names)` shows "
+            "what each name became.",
+        )
+    if report.share < _WARNED_BELOW:
+        warnings.warn(
+            f"Only {report.share:.1%} of the {report.weighed_by} belong to genes of the vocabulary; the rest is left "
+            f"out.\n{report!r}",
+            GeneCoverageWarning,
+            stacklevel=4,
+        )
+
+
+def _examples(items: Iterable[str]) -> str:
+    listed = list(items)
+    return ", ".join(listed[:_EXAMPLES]) + (", …" if len(listed) > _EXAMPLES else "")

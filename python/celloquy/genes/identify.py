@@ -1,0 +1,224 @@
+"""``identify_genes``: what each of some names stands for, and how we know."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from celloquy.errors import GenesError
+from celloquy.genes.lookup import REASONS, Match, match_name
+from celloquy.genes.species import SpeciesGuess, detect_species
+from celloquy.genes.tables import PREFIX, SPECIES, Species, gene_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_EXAMPLES = 5
+_SAID = {
+    "exact": "as it stands",
+    "version": "without the version of its Ensembl id",
+    "retired": "a gene that the current annotation no longer has",
+    "outside": "an Ensembl id that is not in the tables, kept",
+    "case": "in another case",
+    "previous": "by a former symbol",
+    "alias": "by an alias",
+    "suffix": "without the number that made it unique",
+    "mangled": "repaired (spreadsheet, R, Seurat or genome prefix)",
+    "ambiguous": "ambiguous, left out",
+    "unknown": "unknown",
+}
+
+
+@dataclass(frozen=True, repr=False)
+class IdentifiedGenes:
+    """What names became, in their order.
+
+    Attributes
+    ----------
+    names
+        The names as given.
+    matches
+        One for each name: ``ensembl_id``, ``symbol``, ``species``, ``reason``, ``read_as``, ``candidates``.
+    species
+        ``"human"``, ``"mouse"``, ``"mixed"`` or ``"unknown"``: of the names together.
+    """
+
+    names: tuple[str, ...]
+    matches: tuple[Match, ...]
+    species: str
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __iter__(self) -> Iterator[Match]:
+        return iter(self.matches)
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """Ensembl id of each name, empty where there is none."""
+        return tuple(match.ensembl_id for match in self.matches)
+
+    @cached_property
+    def counts(self) -> dict[str, int]:
+        """How many names were settled for each reason, in the order of the list in :func:`identify_genes`."""
+        tally = Counter(match.reason for match in self.matches)
+        return {reason: tally[reason] for reason in REASONS if tally[reason]}
+
+    @property
+    def identified(self) -> int:
+        """How many names have an Ensembl id."""
+        return sum(bool(match.ensembl_id) for match in self.matches)
+
+    def with_reason(self, reason: str) -> tuple[str, ...]:
+        """Names that were settled for one reason."""
+        return tuple(name for name, match in zip(self.names, self.matches, strict=True) if match.reason == reason)
+
+    @cached_property
+    def frame(self) -> pd.DataFrame:
+        """One row per name; ``candidates`` reads ``"ENSG… SYMBOL, ENSG… SYMBOL"``."""
+        import pandas as pd
+
+        rows = [
+            (name, m.ensembl_id, m.symbol, m.species, m.reason, m.read_as, ", ".join(map(labelled, m.candidates)))
+            for name, m in zip(self.names, self.matches, strict=True)
+        ]
+        columns = ["name", "ensembl_id", "symbol", "species", "reason", "read_as", "candidates"]
+        return pd.DataFrame(rows, columns=columns, dtype=object)
+
+    def __repr__(self) -> str:
+        share = f" ({self.identified / len(self):.1%})" if self.names else ""
+        lines = [f"{self.identified:,} of {len(self):,} names identified{share}; species: {self.species}"]
+        for reason, count in self.counts.items():
+            shown = "" if reason == "exact" else f": {', '.join(map(self._told, self._indices(reason)))}"
+            more = ", …" if shown and count > _EXAMPLES else ""
+            lines.append(f"  {count:>7,} {reason:<9} {_SAID[reason]}{shown}{more}")
+        return "\n".join(lines)
+
+    def _indices(self, reason: str) -> list[int]:
+        return [index for index, match in enumerate(self.matches) if match.reason == reason][:_EXAMPLES]
+
+    def _told(self, index: int) -> str:
+        name, match = self.names[index], self.matches[index]
+        if match.candidates and not match.ensembl_id:
+            return f"{name} ({' or '.join(label_of(gene) for gene in match.candidates[:3])})"
+        return f"{name} → {match.symbol or match.ensembl_id}" if match.ensembl_id not in ("", name) else name
+
+
+def identify_genes(names: Iterable[str], *, species: Species | None = None) -> IdentifiedGenes:
+    """Tell which gene each name stands for, and why.
+
+    Works offline, from tables of GENCODE 48 (human) and M37 (mouse), of the releases before them, and of HGNC's and
+    NCBI's former symbols and aliases.
+
+    Parameters
+    ----------
+    names
+        Ensembl ids, symbols, or any mixture, such as ``adata.var_names``.
+    species
+        ``"human"`` or ``"mouse"``; by default it is told from the names. Ensembl ids keep the species that they name.
+
+    Returns
+    -------
+    IdentifiedGenes
+        Printing it gives a summary; ``.frame`` is a table with the columns ``name``, ``ensembl_id``, ``symbol``,
+        ``species``, ``reason``, ``read_as`` and ``candidates``. The reasons, in the order in which they are tried:
+
+        ``exact``
+            an Ensembl id of the tables or a current symbol.
+        ``version``
+            an Ensembl id followed by its version.
+        ``retired``
+            an id, or the symbol, of a gene that earlier releases had and the current one has not.
+        ``outside``
+            a well-formed Ensembl id that the tables lack; it is kept, so that it still meets a vocabulary that has it.
+        ``case``
+            a current symbol in another case (``ACTB`` in mouse data).
+        ``previous``, ``alias``
+            a symbol that earlier annotations used; a synonym from the literature.
+        ``suffix``
+            a name that ``make.unique`` numbered (``MATR3.1``, ``MATR3-1``), taken for the gene in front.
+        ``mangled``
+            a name that a spreadsheet (``3-Mar``), R (``HLA.A``, ``X7SK``), Seurat (``5S-rRNA``) or a genome prefix
+            (``mm10___Actb``) changed.
+        ``ambiguous``, ``unknown``
+            no gene; an ambiguous name lists its ``candidates``.
+
+    Notes
+    -----
+    Nothing ambiguous is settled silently. A current symbol wins over a former symbol or an alias, a former symbol over
+    an alias; genes that lost their claim in the latter case stand in ``candidates``. Of several ids with one current
+    symbol, the only protein-coding one is meant, else the one that has borne the symbol for longest, else the one by
+    which ortholog databases know the gene; the others stand in ``candidates``. What remains is ambiguous.
+
+    Examples
+    --------
+    >>> import celloquy as cq
+    >>> cq.identify_genes(["ENSG00000141510.18", "SEPT2", "1-Mar", "HLA.A"]).frame[["name", "symbol", "reason"]]
+                     name    symbol     reason
+    0  ENSG00000141510.18      TP53    version
+    1               SEPT2   SEPTIN2   previous
+    2               1-Mar            ambiguous
+    3               HLA.A     HLA-A    mangled
+    """
+    given = as_names(names)
+    chosen = check_species(species)
+    return identify_given(given, SpeciesGuess(chosen, certain=True) if chosen else detect_species(given))
+
+
+def identify_given(names: tuple[str, ...], guess: SpeciesGuess) -> IdentifiedGenes:
+    """Identify names whose species has been settled."""
+    searched = tuple(one for one in SPECIES if guess.species in (one, "mixed", "unknown"))
+    return IdentifiedGenes(names, tuple(match_name(name, searched) for name in names), guess.species)
+
+
+def as_names(names: Iterable[str]) -> tuple[str, ...]:
+    """Return names as text; a missing one, which tables read as NaN, is empty."""
+    given = (names,) if isinstance(names, str) else names
+    try:
+        return tuple(str(name) if name == name and name is not None else "" for name in given)
+    except TypeError:
+        raise GenesError(
+            "Can't read gene names from this object.",
+            found=type(names).__name__,
+            expected="a list, an array or an index of names",
+            remedy="pass `adata.var_names`, or a list of ids or symbols.",
+        ) from None
+
+
+def check_species(species: str | None) -> Species | None:
+    """Return the species if it is one of ours."""
+    if species is None:
+        return None
+    for known in SPECIES:
+        if species.lower() == known:
+            return known
+    raise GenesError(
+        "Genes of this species are not in the tables.",
+        found=repr(species),
+        expected=" or ".join(map(repr, SPECIES)),
+        remedy="pass one of them, or leave `species` out to have it told from the names.",
+    )
+
+
+def label_of(ensembl_id: str) -> str:
+    """Symbol of a gene, or its id if it has none."""
+    species = species_of(ensembl_id)
+    symbol = gene_table(species).symbol_of.get(int(ensembl_id[-11:]), "") if species else ""
+    return symbol or ensembl_id
+
+
+def labelled(ensembl_id: str) -> str:
+    """Id of a gene followed by its symbol, if it has one."""
+    label = label_of(ensembl_id)
+    return ensembl_id if label == ensembl_id else f"{ensembl_id} {label}"
+
+
+def species_of(ensembl_id: str) -> Species | None:
+    """Species that an Ensembl id names."""
+    for species, prefix in PREFIX.items():
+        if ensembl_id[:-11] == prefix and ensembl_id[-11:].isdigit():
+            return species
+    return None

@@ -1,0 +1,86 @@
+"""Tell the species of some names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from celloquy.genes.spellings import ENSEMBL_ID, without_genome
+from celloquy.genes.tables import PREFIX, SPECIES, Species, gene_table
+
+# Old human names that are mouse symbols in another case, and the reverse, stay below this share of the telling names.
+_MINORITY = 0.2
+# So many telling names may be mistakes of the source.
+_FEW = 2
+
+
+@dataclass(frozen=True)
+class SpeciesGuess:
+    """A species, and whether the names left no doubt: ACTB alone is as well a mouse gene written in capitals."""
+
+    species: Species | Literal["mixed", "unknown"]
+    certain: bool
+
+
+def detect_species(names: Iterable[str]) -> SpeciesGuess:
+    """Tell the species from Ensembl prefixes, genome prefixes and symbols.
+
+    A symbol votes for the species that spells it so. Names in capitals are human, unless more of them are known from
+    mouse alone (ZFP106, GM2000) than from human alone (ZNF106, HLA-A): then they are mouse names in capitals.
+    """
+    marked = dict.fromkeys(SPECIES, 0)
+    symbols: list[str] = []
+    for name in names:
+        if match := ENSEMBL_ID.match(name):
+            for species, prefix in PREFIX.items():
+                marked[species] += match[1][:-11].upper() == prefix
+        elif prefixed := without_genome(name):
+            marked[prefixed[0]] += 1
+        else:
+            symbols.append(name)
+    if sum(marked.values()) > len(symbols):
+        return _majority(marked["human"], marked["mouse"])
+
+    spelled = _count_spellings(symbols)
+    human = marked["human"] + spelled.in_both + spelled.human_alone
+    mouse = marked["mouse"] + spelled.mouse
+    if mouse >= _MINORITY * (human + mouse) and mouse:
+        return _majority(human, mouse)
+    if spelled.mouse_in_capitals > spelled.human_alone and marked["human"] <= marked["mouse"]:
+        return SpeciesGuess("mouse", certain=spelled.mouse_in_capitals > _FEW)
+    if human:
+        return SpeciesGuess("human", certain=spelled.human_alone + marked["human"] > _FEW)
+    return SpeciesGuess("unknown", certain=False)
+
+
+def _majority(human: int, mouse: int) -> SpeciesGuess:
+    if min(human, mouse) >= _MINORITY * (human + mouse):
+        return SpeciesGuess("mixed", certain=True)
+    return SpeciesGuess("human" if human > mouse else "mouse", certain=True)
+
+
+@dataclass
+class _Spellings:
+    """How many names are spelled in a way that tells of a species."""
+
+    mouse: int = 0  # as a mouse symbol, and no human one is spelled so
+    in_both: int = 0  # as a human symbol, which in another case is one of mouse
+    human_alone: int = 0
+    mouse_in_capitals: int = 0  # and no human symbol
+
+
+def _count_spellings(names: list[str]) -> _Spellings:
+    human, mouse = gene_table("human"), gene_table("mouse")
+    count = _Spellings()
+    for name in names:
+        capitals = name.upper()
+        if mouse.is_symbol(name) and not human.is_symbol(name):
+            count.mouse += 1
+        elif capitals in human.symbols_in_capitals:
+            shared = capitals in mouse.symbols_in_capitals
+            count.in_both += shared
+            count.human_alone += not shared
+        else:
+            count.mouse_in_capitals += capitals in mouse.symbols_in_capitals
+    return count

@@ -3,10 +3,7 @@ filter <- commandArgs(trailingOnly = TRUE)
 results <- as.data.frame(testthat::test_local(
   ".",
   filter = if (length(filter)) filter,
-  reporter = testthat::MultiReporter$new(list(
-    testthat::ProgressReporter$new(show_praise = FALSE),
-    testthat::CheckReporter$new()
-  )),
+  reporter = testthat::ProgressReporter$new(show_praise = FALSE),
   stop_on_failure = FALSE
 ))
 failed <- sum(results$failed) + sum(results$error)

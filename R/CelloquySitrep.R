@@ -1,0 +1,129 @@
+#' What celloquy finds on this machine, and what to do
+#'
+#' Shows which Python is used and why, what it holds, on which device the model would run, and whether two OpenMP
+#' runtimes are in each other's way. Nothing is installed or changed, and torch is looked at in a process of its own.
+#'
+#' @return A list, invisibly: `r`, `python`, `packages`, `device`, `openmp`, and `todo`: the steps that are left,
+#'   `NULL` if all is well.
+#' @seealso [InstallCelloquy()]
+#' @examplesIf celloquy:::examples_can_run()
+#' CelloquySitrep()
+#' @export
+CelloquySitrep <- function() {
+  r <- r_facts()
+  python <- python_choice()
+  facts <- if (!is.null(python$path)) python_facts(python$path) else list()
+  packages <- facts[c("celloquy", "torch", "numpy", "scanpy", "anndata")]
+  loaded <- openmp_loaded()
+  clash <- if (nzchar(packages$torch %||% "") && !python$started) {
+    openmp_clash(loaded, openmp_of_torch(python$path))
+  } else {
+    character()
+  }
+  report <- list(
+    r = r,
+    python = python,
+    packages = packages,
+    device = facts$device,
+    openmp = list(loaded = loaded, clash = clash),
+    todo = steps_left(python, facts, clash)
+  )
+  print_sitrep(report, facts$failure)
+  invisible(report)
+}
+
+r_facts <- function() {
+  packages <- c("celloquy", "reticulate", "SeuratObject", "Seurat")
+  versions <- lapply(packages, function(package) {
+    if (rlang::is_installed(package)) format(utils::packageVersion(package)) else ""
+  })
+  c(list(R = format(getRversion())), stats::setNames(versions, packages))
+}
+
+# Which Python is, or would be, used, and why. Never starts it, never fetches one.
+python_choice <- function() {
+  started <- reticulate::py_available()
+  config <- if (started) {
+    reticulate::py_config()
+  } else {
+    before <- Sys.getenv("RETICULATE_USE_MANAGED_VENV", unset = NA)
+    Sys.setenv(RETICULATE_USE_MANAGED_VENV = "false")
+    on.exit(if (is.na(before)) {
+      Sys.unsetenv("RETICULATE_USE_MANAGED_VENV")
+    } else {
+      Sys.setenv(RETICULATE_USE_MANAGED_VENV = before)
+    })
+    tryCatch(reticulate::py_discover_config("celloquy"), error = function(error) NULL)
+  }
+  why <- config$forced %||% ""
+  # A Python that merely lies on the PATH is no choice: reticulate passes it by and fetches one of its own.
+  chosen <- !is.null(config) && (started || !why %in% c("", "PATH"))
+  list(path = if (chosen) config$python, why = if (chosen) why, started = started)
+}
+
+# What a Python holds, asked in a process of its own.
+python_facts <- function(python) {
+  script <- system.file("sitrep.py", package = "celloquy")
+  lines <- suppressWarnings(system2(python, shQuote(script), stdout = TRUE, stderr = FALSE))
+  pairs <- strsplit(grep("\t", lines, value = TRUE, fixed = TRUE), "\t", fixed = TRUE)
+  values <- lapply(pairs, function(pair) if (length(pair) > 1) pair[[2]] else "")
+  stats::setNames(values, vapply(pairs, `[[`, "", 1))
+}
+
+steps_left <- function(python, facts, clash) {
+  has <- function(name) nzchar(facts[[name]] %||% "")
+  restart <- if (python$started) " Then restart R." else ""
+  c(
+    if (is.null(python$path)) {
+      "No Python is chosen. Run `InstallCelloquy()`; or go on, and reticulate fetches one (1 GB) on first use."
+    } else if (!has("python")) {
+      paste0("The Python at ", python$path, " does not run. Run `InstallCelloquy()`, or choose another.", restart)
+    } else if (!has("celloquy")) {
+      paste0("This Python has no package celloquy. Run `InstallCelloquy()`, or choose another Python.", restart)
+    } else if (numeric_version(facts$celloquy, strict = FALSE) < oldest_python_package) {
+      paste0("The Python package is too old. Run `InstallCelloquy()`.", restart)
+    } else if (!has("torch") || has("failure")) {
+      paste0("torch does not load: ", facts$failure %||% "it is not installed", ". Run `InstallCelloquy()`.", restart)
+    },
+    if (length(clash)) {
+      paste0(
+        "Another OpenMP runtime (", toString(clash), ") is loaded, and torch's would end this session. ",
+        "Restart R and call `reticulate::import(\"torch\")` before other packages."
+      )
+    }
+  )
+}
+
+print_sitrep <- function(report, failure) {
+  present <- function(versions) {
+    versions <- unlist(versions)
+    ifelse(nzchar(versions), paste(names(versions), versions), paste(names(versions), "(missing)"))
+  }
+  python <- report$python
+  cli::cli_h1("celloquy")
+  cli::cli_bullets(c("*" = "R: {.strong {present(report$r)}}"))
+  if (is.null(python$path)) {
+    cli::cli_bullets(c(x = "Python: none chosen"))
+  } else {
+    cli::cli_bullets(c(
+      "*" = "Python: {.path {python$path}}{if (python$started) ', in use'}",
+      "*" = if (nzchar(python$why)) "Why this one: {python$why}",
+      "*" = "It holds: {.strong {present(report$packages)}}",
+      "*" = if (nzchar(report$device %||% "")) "Device: {report$device}",
+      x = if (!is.null(failure)) "torch: {failure}"
+    ))
+  }
+  loaded <- report$openmp$loaded
+  cli::cli_bullets(c("*" = "OpenMP in this session: {if (length(loaded)) basename(loaded) else 'none found'}"))
+  if (length(report$todo)) {
+    cli::cli_bullets(stats::setNames(gsub("([{}])", "\\1\\1", report$todo), rep("!", length(report$todo))))
+  } else {
+    cli::cli_bullets(c(v = "Ready."))
+  }
+}
+
+# Examples run where Python is there and reticulate would not fetch it.
+examples_can_run <- function() {
+  python <- python_choice()
+  !is.null(python$path) && nzchar(python_facts(python$path)$celloquy %||% "")
+}

@@ -1,0 +1,78 @@
+#' Install the Python part of celloquy
+#'
+#' Makes a Python environment with the model, torch and scanpy in it; about 1 GB with `torch = "cpu"`. celloquy finds an
+#' environment called `"r-celloquy"` by itself. Needed once; restart R afterwards if Python was already in use.
+#'
+#' Nothing needs to be installed by hand where a Python with celloquy is chosen already (`RETICULATE_PYTHON`,
+#' [reticulate::use_virtualenv()], [reticulate::use_condaenv()]). With no choice and no installation at all, reticulate
+#' fetches a temporary Python with celloquy when it is first used.
+#'
+#' @param method `"virtualenv"`, `"conda"`, or `"auto"`: what is there.
+#' @param envname Name of the environment, or path of one.
+#' @param torch `"cpu"`, `"cuda"`, or a CUDA version as torch's index of packages spells it, such as `"cu128"`.
+#' @param python.version Which Python to make the environment with, if there is none yet.
+#' @param source Where the Python package comes from: by default the copy in this R package, so that both are of one
+#'   version. A path, URL or requirement as `pip install` takes it.
+#' @param ... Further arguments for [reticulate::py_install()].
+#'
+#' @return The name of the environment, invisibly.
+#' @seealso [CelloquySitrep()]
+#' @examples
+#' \dontrun{
+#' InstallCelloquy()
+#' InstallCelloquy(torch = "cuda")
+#' }
+#' @export
+InstallCelloquy <- function(method = c("auto", "virtualenv", "conda"), envname = "r-celloquy", torch = "cpu",
+                            python.version = ">=3.11", source = NULL, ...) {
+  method <- rlang::arg_match(method)
+  torch_options <- torch_pip_options(torch)
+  source <- source %||% python_source()
+  if (method != "conda" && !has_starter_python(python.version)) {
+    cli::cli_abort(c(
+      "There is no Python {python.version} to make an environment with.",
+      i = "Get one with {.code reticulate::install_python(\"3.12:latest\")}, or from {.url https://www.python.org}.",
+      i = "Or use {.code InstallCelloquy(method = \"conda\")}, after {.fn reticulate::install_miniconda}."
+    ), class = "celloquy_python_error")
+  }
+  install <- function(packages, ...) {
+    reticulate::py_install(packages, envname, method = method, python_version = python.version, pip = TRUE, ...)
+  }
+  # torch first: which of its builds is wanted is known only here.
+  install("torch", pip_options = torch_options, ...)
+  install(source, ...)
+  cli::cli_inform(c(
+    v = "The Python part of celloquy is installed in {.val {envname}}.",
+    i = if (reticulate::py_available()) "Restart R: this session already uses another Python."
+  ))
+  invisible(envname)
+}
+
+# pip's options that lead to the right build of torch; others of its requirements still come from the usual index.
+torch_pip_options <- function(torch, call = rlang::caller_env()) {
+  if (!rlang::is_string(torch) || !grepl("^(cpu|cuda|cu[0-9]+)$", torch)) {
+    cli::cli_abort(c(
+      "{.arg torch} must be {.val cpu}, {.val cuda}, or a CUDA version such as {.val cu128}.",
+      x = "Found: {.obj_type_friendly {torch}}{if (rlang::is_string(torch)) paste0(' \"', torch, '\"')}."
+    ), class = "celloquy_ArgumentError", call = call)
+  }
+  # The usual index holds CUDA builds for Linux and the only builds there are for macOS.
+  if (torch == "cuda" || Sys.info()[["sysname"]] == "Darwin") {
+    return(character())
+  }
+  paste0("--extra-index-url=https://download.pytorch.org/whl/", torch)
+}
+
+# The Python sources that came with this R package; by name from the index if it was installed without them.
+python_source <- function() {
+  carried <- system.file("python", package = "celloquy")
+  if (file.exists(file.path(carried, "pyproject.toml")) && dir.exists(file.path(carried, "python", "celloquy"))) {
+    carried
+  } else {
+    "celloquy"
+  }
+}
+
+has_starter_python <- function(version) {
+  !is.null(reticulate::virtualenv_starter(version))
+}

@@ -1,0 +1,182 @@
+# Everything that knows reticulate: finding Python, one-copy transfer, errors, warnings and interrupts.
+
+oldest_python_package <- "0.1.0"
+
+# Return the Python module celloquy, or stop with the one thing to do about it.
+celloquy_python <- function(call = rlang::caller_env()) {
+  module <- tryCatch(
+    reticulate::import("celloquy", convert = FALSE),
+    error = function(error) abort_no_python(error, call)
+  )
+  version <- reticulate::py_to_r(module$`__version__`)
+  if (numeric_version(version) < oldest_python_package) {
+    cli::cli_abort(c(
+      "The Python package celloquy is too old for this R package.",
+      x = "Found version {version} in {.path {reticulate::py_exe()}}; at least {oldest_python_package} is needed.",
+      i = "Run {.run celloquy::InstallCelloquy()} and restart R."
+    ), class = "celloquy_python_error", call = call)
+  }
+  abort_openmp_clash(call)
+  # tqdm redraws stalled bars from a thread of its own; where reticulate sends Python's output to the R console (as in
+  # RStudio), that thread would call R, which only the main thread may.
+  reticulate::import("tqdm", convert = FALSE)$tqdm$monitor_interval <- 0L
+  module
+}
+
+abort_no_python <- function(error, call) {
+  missing_package <- inherits(error, "python.builtin.ModuleNotFoundError")
+  started <- reticulate::py_available()
+  cli::cli_abort(c(
+    if (missing_package) "This Python has no package celloquy." else "No Python was found that celloquy can use.",
+    x = if (started) "Python in use: {.path {reticulate::py_exe()}}." else first_line(conditionMessage(error)),
+    i = "Run {.run celloquy::InstallCelloquy()}{if (started) ' and restart R'}.",
+    i = "{.run celloquy::CelloquySitrep()} shows what was found and why."
+  ), class = "celloquy_python_error", call = call)
+}
+
+# Run code that calls Python. Its errors become R errors, its warnings R warnings; an interrupt passes as it is.
+with_python <- function(code, subject = NULL, call = rlang::caller_env()) {
+  warnings <- reticulate::import("warnings", convert = FALSE)
+  recorder <- warnings$catch_warnings(record = TRUE)
+  recorded <- recorder$`__enter__`()
+  warnings$simplefilter("always")
+  result <- tryCatch(
+    force(code),
+    celloquy.errors.CelloquyError = function(error) abort_celloquy(error, subject, call),
+    python.builtin.Exception = function(error) abort_python(error, call),
+    finally = recorder$`__exit__`(NULL, NULL, NULL)
+  )
+  for (warning in reticulate::iterate(recorded)) {
+    # Only ours are for the user; those of the libraries below are for us.
+    if (startsWith(reticulate::py_to_r(warning$category$`__module__`), "celloquy")) {
+      lines <- strsplit(reticulate::py_str(warning$message), "\n", fixed = TRUE)[[1]]
+      cli::cli_warn(bullets("{lines[[%d]]}", lines), call = call)
+    }
+  }
+  result
+}
+
+# A problem that celloquy itself recognised: what, found, expected, remedy.
+abort_celloquy <- function(error, subject, call) {
+  text <- function(name) {
+    value <- error[[name]]
+    if (is.null(value) || !nzchar(value)) NULL else value
+  }
+  found <- text("found")
+  expected <- text("expected")
+  remedy <- text("remedy")
+  message <- text("problem")
+  cli::cli_abort(c(
+    "{message}",
+    x = if (!is.null(found)) "Found: {found}.",
+    "*" = if (!is.null(expected)) "Expected: {expected}.",
+    "*" = subject,
+    i = "{remedy}"
+  ), class = c(sub(".*[.]", "celloquy_", class(error)[[1]]), "celloquy_error"), call = call)
+}
+
+abort_python <- function(error, call) {
+  class <- sub(".*[.]", "", class(error)[[1]])
+  cli::cli_abort(c(
+    "The Python side of celloquy failed.",
+    x = "{class}: {reticulate::py_str(attr(error, 'py_object'))}",
+    i = "The object is unchanged. {.run reticulate::py_last_error()} shows where it happened."
+  ), class = "celloquy_python_error", call = call)
+}
+
+# A cells × genes AnnData on the counts of a genes × cells matrix.
+#
+# The columns of R's genes × cells are the rows of Python's cells × genes, so transposing on the Python side is free
+# and the counts are copied once.
+as_anndata <- function(counts, obs = list(), spatial = NULL) {
+  anndata <- reticulate::import("anndata", convert = FALSE)
+  pandas <- reticulate::import("pandas", convert = FALSE)
+  cells <- reticulate::r_to_py(as.list(colnames(counts)))
+  adata <- anndata$AnnData(
+    X = reticulate::r_to_py(counts)$T,
+    obs = pandas$DataFrame(index = cells),
+    var = pandas$DataFrame(index = reticulate::r_to_py(as.list(rownames(counts))))
+  )
+  for (name in names(obs)) {
+    adata$obs[[name]] <- as_categorical(obs[[name]], pandas)
+  }
+  if (!is.null(spatial)) {
+    adata$obsm[["spatial"]] <- reticulate::r_to_py(spatial)
+  }
+  adata
+}
+
+# Codes and levels cross apart: as text, a missing value would arrive as the level "NA".
+as_categorical <- function(column, pandas) {
+  column <- as.factor(column)
+  codes <- ifelse(is.na(column), 0L, as.integer(column)) - 1L
+  # An array, as a vector of one value would arrive as a number.
+  pandas$Categorical$from_codes(
+    codes = as.array(codes), categories = as.list(levels(column)), ordered = is.ordered(column)
+  )
+}
+
+# Stop where loading torch would end the R session: a second Intel or LLVM OpenMP runtime in one process aborts it.
+abort_openmp_clash <- function(call) {
+  if ("torch" %in% python_modules()) {
+    return(invisible())
+  }
+  clash <- openmp_clash(openmp_loaded(), openmp_of_torch(reticulate::py_exe()))
+  if (length(clash) && !nzchar(Sys.getenv("KMP_DUPLICATE_LIB_OK"))) {
+    cli::cli_abort(c(
+      "Loading torch now would end this R session: two OpenMP runtimes can't share a process.",
+      x = "Loaded already: {.path {clash}}.",
+      i = "Restart R and call {.code reticulate::import(\"torch\")} before other packages.",
+      i = "If it happens at start-up, {.code Sys.setenv(KMP_DUPLICATE_LIB_OK = \"TRUE\")} lets both run, at your risk."
+    ), class = "celloquy_python_error", call = call)
+  }
+  invisible()
+}
+
+python_modules <- function() {
+  reticulate::py_eval("list(__import__('sys').modules)")
+}
+
+# The loaded runtimes that a torch which brings `shipped` would clash with. GNU's OpenMP tolerates a neighbour.
+openmp_clash <- function(loaded, shipped) {
+  intel_or_llvm <- "^lib(iomp5|omp)([-._0-9a-z]*)[.](so|dylib|dll)([.0-9]*)$"
+  strict <- function(files) files[grepl(intel_or_llvm, basename(files), ignore.case = TRUE)]
+  shipped <- normalizePath(strict(shipped), mustWork = FALSE)
+  loaded <- normalizePath(strict(loaded), mustWork = FALSE)
+  if (length(shipped)) setdiff(loaded, shipped) else character()
+}
+
+# Files of OpenMP runtimes in this process; none where the system does not tell.
+openmp_loaded <- function() {
+  files <- character()
+  if (file.exists("/proc/self/maps")) {
+    files <- sub("^[^/]*", "", readLines("/proc/self/maps", warn = FALSE))
+  } else if (nzchar(Sys.which("lsof"))) {
+    files <- sub("^n", "", suppressWarnings(
+      system2("lsof", c("-p", Sys.getpid(), "-Fn"), stdout = TRUE, stderr = FALSE)
+    ))
+  }
+  unique(grep("/lib[a-z]*omp[^/]*$", files, value = TRUE))
+}
+
+# Files of OpenMP runtimes that torch would load with this Python: its own, or those of a conda environment.
+openmp_of_torch <- function(python) {
+  code <- "import importlib.util as u; s = u.find_spec('torch'); print(s.origin if s else '')"
+  torch <- suppressWarnings(system2(python, c("-c", shQuote(code)), stdout = TRUE, stderr = FALSE))
+  environment <- dirname(dirname(python))
+  folders <- c(
+    if (length(torch) && nzchar(torch[[1]])) file.path(dirname(torch[[1]]), c("lib", ".dylibs")),
+    file.path(environment, "lib"),
+    file.path(environment, "Library", "bin")
+  )
+  list.files(folders, pattern = "^lib[a-z]*omp.*[.](so|dylib|dll)", full.names = TRUE)
+}
+
+bullets <- function(template, lines) {
+  stats::setNames(sprintf(template, seq_along(lines)), c("", rep("i", length(lines) - 1)))
+}
+
+first_line <- function(text) {
+  # What a message says may hold braces, which cli would read as code.
+  gsub("([{}])", "\\1\\1", strsplit(text, "\n", fixed = TRUE)[[1]][[1]])
+}

@@ -1,0 +1,27 @@
+test_that("the report names what is there and returns it", {
+  skip_without_python()
+  messages <- cli::ansi_strip(paste(capture.output(sitrep <- CelloquySitrep(), type = "message"), collapse = "\n"))
+  expect_named(sitrep, c("r", "python", "packages", "device", "openmp", "todo"))
+  expect_identical(sitrep$r$R, format(getRversion()))
+  expect_match(sitrep$packages$torch, "^[0-9]")
+  expect_match(sitrep$device, "^(cpu|cuda|mps)")
+  expect_length(sitrep$todo, 0)
+  expect_match(messages, paste("celloquy", sitrep$packages$celloquy), fixed = TRUE)
+  expect_match(messages, "Ready", fixed = TRUE)
+})
+
+test_that("every finding leads to one step", {
+  here <- list(path = "/p", why = "", started = FALSE)
+  whole <- list(python = "3.12.1", celloquy = "0.1.0", torch = "2.9.0", device = "cpu")
+  without <- function(...) utils::modifyList(whole, list(...))
+  expect_null(steps_left(here, whole, character()))
+  expect_match(steps_left(list(path = NULL, why = NULL, started = FALSE), list(), character()), "No Python is chosen")
+  expect_match(steps_left(here, list(), character()), "does not run")
+  expect_match(steps_left(here, without(celloquy = ""), character()), "no package celloquy")
+  expect_match(steps_left(here, without(celloquy = "0.0.1"), character()), "too old")
+  expect_match(steps_left(here, without(torch = ""), character()), "not installed")
+  expect_match(steps_left(here, without(failure = "OSError"), character()), "OSError")
+  expect_match(steps_left(here, whole, "/r/libomp.so"), "OpenMP")
+  here$started <- TRUE
+  expect_match(steps_left(here, without(celloquy = ""), character()), "restart R")
+})

@@ -1,0 +1,215 @@
+test_that("pbmc_small gets cell for cell what Python gives", {
+  skip_without_python()
+  object <- RunCelloquy(SeuratObject::pbmc_small, small_model(), verbose = FALSE)
+  counts <- SeuratObject::LayerData(object, layer = "counts")
+  expect_s4_class(object[["RNA"]], "Assay")
+  expected <- embed_in_python(counts, small_model())
+  embedding <- SeuratObject::Embeddings(object, "celloquy")
+  expect_identical(max(abs(embedding - expected)), 0)
+  expect_identical(rownames(embedding), colnames(object))
+  expect_identical(colnames(embedding)[1:2], c("CELLOQUY_1", "CELLOQUY_2"))
+  expect_identical(SeuratObject::DefaultAssay(object[["celloquy"]]), "RNA")
+  expect_identical(SeuratObject::Key(object[["celloquy"]]), c(celloquy = "CELLOQUY_"), ignore_attr = TRUE)
+})
+
+test_that("the demo's cells in an Assay5 get cell for cell what Python gives", {
+  skip_without_python()
+  demo <- demo_cells()
+  object <- suppressWarnings(SeuratObject::CreateSeuratObject(demo$counts))
+  expect_s4_class(object[["RNA"]], "Assay5")
+  object <- RunCelloquy(object, demo$model, verbose = FALSE)
+  expected <- embed_in_python(demo$counts, demo$model)
+  expect_identical(max(abs(SeuratObject::Embeddings(object, "celloquy") - expected)), 0)
+})
+
+test_that("split layers are joined for the embedding and stay split in the object", {
+  skip_without_python()
+  object <- small_object()
+  whole <- RunCelloquy(object, small_model(), verbose = FALSE)
+  object[["RNA"]] <- split(object[["RNA"]], f = object$half)
+  parts <- RunCelloquy(object, small_model(), verbose = FALSE)
+  expect_identical(
+    SeuratObject::Embeddings(parts, "celloquy"), SeuratObject::Embeddings(whole, "celloquy")[colnames(parts), ]
+  )
+  expect_identical(SeuratObject::Layers(parts), c("counts.first", "counts.second"))
+})
+
+test_that("layers of other genes each count as unmeasured zeros where they are missing", {
+  skip_without_python()
+  counts <- SeuratObject::LayerData(SeuratObject::pbmc_small, layer = "counts")
+  assay <- SeuratObject::CreateAssay5Object(list(a = counts[1:150, 1:40], b = counts[100:230, 41:80]))
+  padded <- counts
+  padded[151:230, 1:40] <- 0
+  padded[1:99, 41:80] <- 0
+  reduction <- RunCelloquy(assay, small_model(), assay = "RNA", verbose = FALSE)
+  expect_s4_class(reduction, "DimReduc")
+  expect_equal(
+    SeuratObject::Embeddings(reduction), RunCelloquy(padded, small_model(), verbose = FALSE),
+    ignore_attr = TRUE, tolerance = 1e-5
+  )
+})
+
+test_that("matrices of every kind and SingleCellExperiments give the same numbers", {
+  skip_without_python()
+  counts <- SeuratObject::LayerData(SeuratObject::pbmc_small, layer = "counts")
+  expected <- RunCelloquy(counts, small_model(), verbose = FALSE)
+  attr(expected, "celloquy") <- NULL
+  expect_identical(dim(expected), c(80L, 32L))
+  for (other in list(as.matrix(counts), methods::as(counts, "TsparseMatrix"), methods::as(counts, "RsparseMatrix"))) {
+    embedding <- RunCelloquy(other, small_model(), verbose = FALSE)
+    expect_identical(embedding[], expected[], ignore_attr = TRUE)
+  }
+  skip_if_not_installed("SingleCellExperiment")
+  sce <- SingleCellExperiment::SingleCellExperiment(list(counts = counts))
+  sce <- RunCelloquy(sce, small_model(), verbose = FALSE)
+  expect_identical(SingleCellExperiment::reducedDim(sce, "CELLOQUY"), expected, ignore_attr = TRUE)
+})
+
+test_that("tissue.by tells which cells are read together, whatever the type of the column", {
+  skip_without_python()
+  object <- small_object()
+  counts <- SeuratObject::LayerData(object, layer = "counts")
+  expected <- embed_in_python(counts, small_model(), tissue = object$half)
+  object$number <- ifelse(object$half == "first", 1, 2)
+  object$levels <- factor(object$half, levels = c("unused", "second", "first"))
+  for (column in c("half", "number", "levels")) {
+    embedded <- RunCelloquy(object, small_model(), tissue.by = column, verbose = FALSE)
+    expect_identical(max(abs(SeuratObject::Embeddings(embedded, "celloquy") - expected)), 0)
+  }
+  together <- SeuratObject::Embeddings(RunCelloquy(object, small_model(), verbose = FALSE), "celloquy")
+  expect_gt(max(abs(together - expected)), 0)
+})
+
+test_that("positions of a field of view reach the model", {
+  skip_without_python()
+  object <- small_object()
+  counts <- SeuratObject::LayerData(object, layer = "counts")
+  positions <- withr::with_seed(1, matrix(round(stats::runif(160), 3), 80))
+  centroids <- data.frame(x = positions[, 1], y = positions[, 2], cell = colnames(object))
+  object[["fov"]] <- SeuratObject::CreateFOV(centroids, type = "centroids", assay = "RNA")
+  embedding <- SeuratObject::Embeddings(RunCelloquy(object, small_model(), spatial = TRUE, verbose = FALSE), "celloquy")
+  expected <- embed_in_python(counts, small_model(), positions = positions)
+  expect_identical(max(abs(embedding - expected)), 0)
+})
+
+test_that("cells of different images are different tissues", {
+  skip_without_python()
+  object <- small_object()
+  for (half in c("first", "second")) {
+    cells <- colnames(object)[object$half == half]
+    centroids <- data.frame(x = seq_along(cells), y = rev(seq_along(cells)), cell = cells)
+    object[[half]] <- SeuratObject::CreateFOV(centroids, type = "centroids", assay = "RNA", key = paste0(half, "_"))
+  }
+  by_image <- RunCelloquy(object, small_model(), spatial = TRUE, verbose = FALSE)
+  by_column <- RunCelloquy(object, small_model(), spatial = TRUE, tissue.by = "half", verbose = FALSE)
+  expect_identical(SeuratObject::Embeddings(by_image, "celloquy"), SeuratObject::Embeddings(by_column, "celloquy"))
+})
+
+test_that("the order of cells is kept and does not matter", {
+  skip_without_python()
+  object <- small_object()
+  order <- withr::with_seed(2, sample(colnames(object)))
+  straight <- RunCelloquy(object, small_model(), verbose = FALSE)
+  counts <- SeuratObject::LayerData(object, layer = "counts")[, order]
+  shuffled <- RunCelloquy(counts, small_model(), verbose = FALSE)
+  expect_identical(rownames(shuffled), order)
+  expect_equal(shuffled, SeuratObject::Embeddings(straight, "celloquy")[order, ], ignore_attr = TRUE, tolerance = 1e-5)
+})
+
+test_that("without a model one is trained, kept where asked, and repeats with its seed", {
+  skip_without_python()
+  object <- small_object()
+  model <- withr::local_tempdir()
+  expect_message(
+    first <- suppressMessages(
+      RunCelloquy(object, epochs = 1, model.dir = file.path(model, "one")), classes = "none"
+    ),
+    "training"
+  )
+  again <- RunCelloquy(object, epochs = 1, verbose = FALSE)
+  loaded <- RunCelloquy(object, file.path(model, "one"), verbose = FALSE)
+  other <- RunCelloquy(object, epochs = 1, seed.use = 7, verbose = FALSE)
+  embedding <- SeuratObject::Embeddings(first, "celloquy")
+  expect_identical(SeuratObject::Embeddings(again, "celloquy"), embedding)
+  expect_identical(SeuratObject::Embeddings(loaded, "celloquy"), embedding)
+  expect_gt(max(abs(SeuratObject::Embeddings(other, "celloquy") - embedding)), 0)
+})
+
+test_that("a model held in Python serves too, and never enters the object", {
+  skip_without_python()
+  model <- reticulate::import("celloquy")$CellModel$from_pretrained(small_model())
+  object <- small_object()
+  from_python <- RunCelloquy(object, model, verbose = FALSE)
+  from_disk <- RunCelloquy(object, small_model(), verbose = FALSE)
+  expect_identical(
+    SeuratObject::Embeddings(from_python, "celloquy"), SeuratObject::Embeddings(from_disk, "celloquy")
+  )
+  file <- withr::local_tempfile()
+  saveRDS(from_python, file)
+  stored <- rawToChar(memDecompress(readBin(file, "raw", file.size(file)), "gzip", asChar = FALSE)[-1], multiple = TRUE)
+  expect_false(any(grepl("python.builtin", stored, fixed = TRUE, useBytes = TRUE)))
+})
+
+test_that("the call is logged and the reduction says how it was made, in plain data", {
+  skip_without_python()
+  object <- RunCelloquy(small_object(), small_model(), tissue.by = "half", verbose = FALSE)
+  expect_identical(SeuratObject::Command(object), "RunCelloquy.RNA")
+  expect_identical(SeuratObject::Command(object, "RunCelloquy.RNA", "tissue.by"), "half")
+  made <- SeuratObject::Misc(object[["celloquy"]], "celloquy")
+  expect_match(made$version, "^[0-9.]+$")
+  expect_identical(made$task, "embed")
+  expect_true(all(rapply(made, is.atomic)))
+  expect_identical(unserialize(serialize(made, NULL)), made)
+})
+
+test_that("neighbours, clusters, UMAP and plots take the reduction, also in the object saved and reloaded", {
+  skip_without_python()
+  skip_if_not_installed("Seurat")
+  demo <- demo_cells()
+  object <- RunCelloquy(suppressWarnings(SeuratObject::CreateSeuratObject(demo$counts)), demo$model, verbose = FALSE)
+  file <- withr::local_tempfile(fileext = ".rds")
+  saveRDS(object, file)
+  steps <- c(
+    "suppressWarnings(suppressPackageStartupMessages(library(Seurat)))",
+    "object <- FindNeighbors(object, reduction = 'celloquy', dims = 1:32, verbose = FALSE)",
+    "object <- FindClusters(object, verbose = FALSE)",
+    "object <- suppressWarnings(RunUMAP(object, reduction = 'celloquy', dims = 1:32, verbose = FALSE))",
+    "plot <- DimPlot(object, reduction = 'umap')",
+    "stopifnot(inherits(plot, 'ggplot'), nlevels(object$seurat_clusters) > 1)",
+    "grDevices::pdf(NULL); print(plot); print(DimPlot(object, reduction = 'celloquy'))",
+    "clusters <- as.integer(object$seurat_clusters)"
+  )
+  here <- new.env()
+  here$object <- object
+  suppressMessages(eval(parse(text = steps), here))
+  reloaded <- run_r(c(
+    sprintf("object <- readRDS(%s)", deparse(file)), steps,
+    sprintf("saveRDS(clusters, %s)", deparse(paste0(file, ".clusters")))
+  ))
+  expect_identical(reloaded$status, 0L, info = paste(reloaded$err, collapse = "\n"))
+  expect_identical(readRDS(paste0(file, ".clusters")), here$clusters)
+})
+
+test_that("verbose = FALSE says nothing, verbose = TRUE shows progress", {
+  skip_without_python()
+  call <- "invisible(RunCelloquy(SeuratObject::pbmc_small, %s, verbose = %s))"
+  quiet <- run_r(sprintf(call, deparse(small_model()), "FALSE"))
+  expect_identical(c(quiet$out, quiet$err), character())
+  loud <- run_r(sprintf(call, deparse(small_model()), "TRUE"))
+  expect_match(paste(loud$err, collapse = "\n"), "Embedding")
+})
+
+test_that("an interrupt returns to R with the object as it was", {
+  skip_without_python()
+  skip_on_os("windows")
+  result <- run_r(c(
+    "object <- before <- SeuratObject::pbmc_small",
+    "system(paste('sleep 15; kill -INT', Sys.getpid()), wait = FALSE)",
+    "caught <- tryCatch({ object <- RunCelloquy(object, epochs = 100000, verbose = FALSE); 'finished' },",
+    "  interrupt = function(condition) 'interrupted')",
+    "stopifnot(identical(object, before))",
+    "again <- RunCelloquy(object, epochs = 1, verbose = FALSE)",
+    "cat(caught, SeuratObject::Reductions(again), '\\n')"
+  ))
+  expect_match(result$out, "interrupted .*celloquy", info = paste(result$err, collapse = "\n"))
+})

@@ -159,7 +159,7 @@ def genes(
         identified = celloquy.identify_genes(_read(file, backed=True).var_names, species=species)
         typer.echo(str(identified))
         if out is not None:
-            _write(out, lambda path: identified.table.to_csv(path, index=False))
+            _write(out, lambda path: identified.frame().to_csv(path, index=False))
 
 
 @app.command()

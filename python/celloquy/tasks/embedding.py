@@ -16,6 +16,7 @@ import celloquy
 from celloquy import keys
 from celloquy.data import Cells
 from celloquy.errors import ArgumentError
+from celloquy.genes import AlignmentReport
 from celloquy.models import CellModel
 from celloquy.models.compute import Precision, autocast, choose_device, choose_precision
 from celloquy.nn.streaming import stream_encoder
@@ -114,8 +115,8 @@ def embed(
         "task": "embed",
         "model": model.fingerprint,
         "counts": cells.source,
-        "genes": cells.report.to_dict(),
-        "empty_cells": [str(name) for name in adata.obs_names[empty]],
+        "genes": _genes(cells.report),
+        "empty_cells": adata.obs_names[empty].to_numpy(dtype=str),
         "parameters": {
             "tissue_key": tissue_key or "",
             "spatial_key": spatial_key or "",

@@ -182,7 +182,7 @@ def test_result_and_provenance_are_written_and_nothing_else():
     assert adata.obsm.pop("X_celloquy").shape == (20, 8)
     assert note["version"] == cq.__version__
     assert note["model"] == MODEL.fingerprint
-    assert note["empty_cells"] == ["0"]
+    assert note["empty_cells"].tolist() == ["0"]
     assert note["parameters"]["tissue_key"] == "sample"
     assert_unchanged(adata, before)
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime
 from os import PathLike
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm.auto import tqdm
 
 import celloquy
 from celloquy import keys
@@ -20,6 +19,7 @@ from celloquy.genes import AlignmentReport
 from celloquy.models import CellModel
 from celloquy.models.compute import Precision, autocast, choose_device, choose_precision
 from celloquy.nn.streaming import stream_encoder
+from celloquy.training.progress import ProgressBar
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -151,7 +151,7 @@ def embed_cells(
     chunk = batch_size or _cells_in(CHUNK_BYTES, model.config.width, model.config.feedforward)
     runs = [(start, min(start + chunk, len(cells))) for start in range(0, len(cells), chunk)]
     steps = 2 + (model.config.layers if model.config.attention == "flow" else 1)
-    bar = tqdm(total=steps * len(cells), desc="Embedding", unit=" cell-steps", disable=not progress)
+    bar = ProgressBar(total=steps * len(cells), desc="Embedding", unit=" cell-steps", disable=not progress)
     buffer = torch.empty(len(cells), model.config.width)
     empty = np.zeros(len(cells), dtype=bool)
     latent = np.empty((len(cells), model.config.latent_width), dtype=np.float32)
@@ -174,7 +174,26 @@ def embed_cells(
     return latent, np.flatnonzero(empty)
 
 
-def _encode(model: CellModel, buffer: Tensor, tissue: Tensor, chunk: int, device: torch.device, bar: tqdm[Any]) -> None:
+def _genes(report: AlignmentReport) -> dict[str, Any]:
+    """Return an alignment report in the types that an h5ad file holds."""
+    return {
+        "names": report.names,
+        "matched": report.matched,
+        "share": report.share,
+        "weighed_by": report.weighed_by,
+        "species": report.species,
+        "rules": dict(report.rules),
+        "summed": np.array([" + ".join(duplicate.names) for duplicate in report.duplicates], dtype=str),
+        "yielded": np.array(report.yielded, dtype=str),
+        "ambiguous": np.array(list(report.ambiguous), dtype=str),
+        "unknown": np.array(report.unknown, dtype=str),
+        "elsewhere": np.array(report.elsewhere, dtype=str),
+    }
+
+
+def _encode(
+    model: CellModel, buffer: Tensor, tissue: Tensor, chunk: int, device: torch.device, bar: ProgressBar
+) -> None:
     """Encode the buffer in place: small tissues several at a time, one larger than a chunk streamed."""
     order = tissue.argsort(stable=True)
     sizes = tissue[order].unique_consecutive(return_counts=True)[1].tolist()

@@ -200,8 +200,8 @@ def build(folder: Path) -> None:
     releases["human"] += [as_release(table, name) for name, table in human_tables.items()]
     releases["mouse"] += [as_release(mouse_table, "Ensembl 100")]
     synonyms = {species: Synonyms() for species in PREFIX}
-    read_hgnc(list(human_tables.values()), synonyms["human"])
-    read_ncbi_human(files["ncbi_human"], folder, synonyms["human"])
+    read_hgnc(list(human_tables.values()), releases["human"], synonyms["human"])
+    read_ncbi_human(files["ncbi_human"], folder, releases["human"], synonyms["human"])
     read_ncbi_mouse(files["ncbi_mouse"], mouse_table, releases["mouse"], synonyms["mouse"])
 
     TABLES.mkdir(parents=True, exist_ok=True)

@@ -133,25 +133,39 @@ def as_release(table: pd.DataFrame, name: str) -> Release:
     return Release(name, genes[genes["id"].str.match(r"ENS(?:MUS)?G\d{11}$")])
 
 
-def read_hgnc(tables: list[pd.DataFrame], synonyms: Synonyms) -> None:
+def keep_agreeing(records: pd.DataFrame, releases: list[Release]) -> pd.DataFrame:
+    """Drop records (columns id, symbol) that a database files under an id that is some other gene's by its symbol.
+
+    HGNC and NCBI give genes that lie within another one the id of that one: LINC00473 that of PDE10A.
+    """
+    bearers = pd.concat([release.genes[["id", "symbol"]] for release in releases])
+    agrees = pd.MultiIndex.from_frame(records[["id", "symbol"]]).isin(pd.MultiIndex.from_frame(bearers))
+    settled = pd.Series(agrees, index=records.index).groupby(records["id"]).transform("any")
+    return records[agrees | ~settled]
+
+
+def read_hgnc(tables: list[pd.DataFrame], releases: list[Release], synonyms: Synonyms) -> None:
     """Add HGNC's symbols: approved in 2020 and previous ones as previous, alias symbols as aliases."""
-    table = pd.concat(tables)[["id", "Approved symbol", "Previous symbols", "Alias symbols"]].drop_duplicates()
-    synonyms.add(table["Approved symbol"], table["id"], "previous")
+    table = pd.concat(tables).rename(columns={"Approved symbol": "symbol"})
+    table = table[["id", "symbol", "Previous symbols", "Alias symbols"]].drop_duplicates()
+    table = keep_agreeing(table.dropna(subset="symbol"), releases)
+    synonyms.add(table["symbol"], table["id"], "previous")
     for column, tier in (("Previous symbols", "previous"), ("Alias symbols", "alias")):
         names = table.assign(name=table[column].str.split(", ")).explode("name")
         synonyms.add(names["name"], names["id"], tier)
 
 
-def read_ncbi_human(package: Path, folder: Path, synonyms: Synonyms) -> None:
+def read_ncbi_human(package: Path, folder: Path, releases: list[Release], synonyms: Synonyms) -> None:
     """Add NCBI's human symbols (as previous symbols) and aliases, by their Ensembl id."""
     unpacked = folder / "orgdb"
     subprocess.run(["dpkg", "-x", str(package), str(unpacked)], check=True)
     (database,) = unpacked.rglob("org.Hs.eg.sqlite")
     with sqlite3.connect(database) as connection:
-        query = "SELECT {0}, ensembl_id FROM {1} JOIN ensembl USING (_id)"
-        for column, table, tier in (("symbol", "gene_info", "previous"), ("alias_symbol", "alias", "alias")):
-            rows = pd.read_sql(query.format(column, table), connection)
-            synonyms.add(rows[column], rows["ensembl_id"], tier)
+        query = "SELECT _id, symbol, ensembl_id AS id FROM gene_info JOIN ensembl USING (_id)"
+        records = keep_agreeing(pd.read_sql(query, connection), releases)
+        aliases = records.merge(pd.read_sql("SELECT _id, alias_symbol FROM alias", connection), on="_id")
+    synonyms.add(records["symbol"], records["id"], "previous")
+    synonyms.add(aliases["alias_symbol"], aliases["id"], "alias")
 
 
 def read_ncbi_mouse(wheel: Path, ensembl: pd.DataFrame, releases: list[Release], synonyms: Synonyms) -> None:
@@ -161,6 +175,7 @@ def read_ncbi_mouse(wheel: Path, ensembl: pd.DataFrame, releases: list[Release],
     named = pd.concat([release.genes for release in releases])
     by_symbol = named[named["symbol"] != ""].groupby("symbol")["id"].agg(set)
     places = Places(ensembl)
+    rows: list[tuple[str, str, list[str]]] = []
     for part in ("All", "ProteinCoding"):
         for text in member(wheel, f"genes_NCBI_10090_{part}.py").decode().splitlines():
             record = dict(NCBI_FIELD.findall(text))
@@ -168,9 +183,11 @@ def read_ncbi_mouse(wheel: Path, ensembl: pd.DataFrame, releases: list[Release],
                 continue
             symbol, aliases = ast.literal_eval(record["Symbol"]), ast.literal_eval(record["Aliases"])
             ids = by_entrez.get(record["GeneID"]) or by_symbol.get(symbol) or places.genes_at(record)
-            for gene in ids & current or ids:
-                synonyms.rows.append((symbol, gene, "previous"))
-                synonyms.rows.extend((alias, gene, "alias") for alias in aliases.split(", ") if alias)
+            rows.extend((gene, symbol, aliases.split(", ")) for gene in sorted(ids & current or ids))
+    records = keep_agreeing(pd.DataFrame(rows, columns=["id", "symbol", "aliases"]), releases)
+    synonyms.add(records["symbol"], records["id"], "previous")
+    aliases = records.explode("aliases")
+    synonyms.add(aliases["aliases"], aliases["id"], "alias")
 
 
 class Places:

@@ -6,13 +6,14 @@ import warnings
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
+from itertools import compress
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from celloquy.errors import ArgumentError, GeneCoverageWarning, GenesError
-from celloquy.genes.identify import as_names, check_species, identify_given, label_of
+from celloquy.genes.identify import as_names, check_species, choice_of, identify_given
 from celloquy.genes.lookup import REASONS, Match
 from celloquy.genes.species import SpeciesGuess, detect_species
 from celloquy.genes.tables import Species
@@ -55,6 +56,9 @@ class AlignmentReport:
         Share of the ``"counts"`` that belong to matched columns, or of the ``"names"`` if no counts were given.
     duplicates
         Genes that several columns stand for. Their counts are summed.
+    yielded
+        Aliases of genes that have a column under an id, a symbol or a former symbol too: within one matrix the alias
+        then is another gene's name, so it is left out.
     ambiguous
         Names that may mean several genes, with these; left out.
     unknown
@@ -72,6 +76,7 @@ class AlignmentReport:
     share: float
     weighed_by: str
     duplicates: tuple[Duplicate, ...]
+    yielded: tuple[str, ...]
     ambiguous: Mapping[str, tuple[str, ...]]
     unknown: tuple[str, ...]
     elsewhere: tuple[str, ...]
@@ -89,8 +94,12 @@ class AlignmentReport:
         if self.duplicates:
             shown = [f"{' + '.join(one.names)} → {one.symbol or one.ensembl_id}" for one in self.duplicates]
             lines.append(f"  {len(shown):,} genes have several columns, whose counts are summed: {_examples(shown)}")
+        if self.yielded:
+            lines.append(
+                f"  {len(self.yielded):,} aliases of genes with their own column, left out: {_examples(self.yielded)}"
+            )
         if self.ambiguous:
-            shown = [f"{name} ({' or '.join(map(label_of, ids[:3]))})" for name, ids in self.ambiguous.items()]
+            shown = [f"{name} ({choice_of(ids)})" for name, ids in self.ambiguous.items()]
             lines.append(f"  {len(shown):,} ambiguous, left out: {_examples(shown)}")
         if self.unknown:
             lines.append(f"  {len(self.unknown):,} unknown, left out: {_examples(self.unknown)}")
@@ -130,13 +139,21 @@ def align(
         )
     guess = _guess_species(vocabulary, names, check_species(species))
     identified = identify_given(names, guess)
-    matcher = _Matcher(vocabulary)
+    matcher = _Matcher(vocabulary, guess.species)
     settled = [matcher.place(name, match) for name, match in zip(names, identified, strict=True)]
+    named = {place for place, rule in settled if rule != "alias"}
+    yields = [rule == "alias" and place in named for place, rule in settled]
+    settled = [(-1, rule) if out else (place, rule) for (place, rule), out in zip(settled, yields, strict=True)]
     columns = np.fromiter((place for place, _ in settled), dtype=np.int64, count=len(names))
     matched = columns >= 0
     # Counts that are all zero say nothing about coverage.
     weighed = weights if weights is not None and weights.sum() > 0 else np.ones(len(names))
     rules = Counter(rule for place, rule in settled if place >= 0)
+    left = [
+        (name, match)
+        for name, match, at, out in zip(names, identified, matched, yields, strict=True)
+        if not (at or out)
+    ]
     report = AlignmentReport(
         names=len(names),
         vocabulary_size=len(vocabulary),
@@ -147,19 +164,10 @@ def align(
         share=float(weighed[matched].sum() / weighed.sum()),
         weighed_by="counts" if weighed is weights else "names",
         duplicates=_duplicates(vocabulary, names, columns),
-        ambiguous={
-            name: match.candidates
-            for name, match, at in zip(names, identified, matched, strict=True)
-            if match.reason == "ambiguous" and not at
-        },
-        unknown=tuple(
-            name
-            for name, match, at in zip(names, identified, matched, strict=True)
-            if match.reason == "unknown" and not at
-        ),
-        elsewhere=tuple(
-            name for name, match, at in zip(names, identified, matched, strict=True) if match.ensembl_id and not at
-        ),
+        yielded=tuple(compress(names, yields)),
+        ambiguous={name: match.candidates for name, match in left if match.reason == "ambiguous"},
+        unknown=tuple(name for name, match in left if match.reason == "unknown"),
+        elsewhere=tuple(name for name, match in left if match.ensembl_id),
     )
     _check_species_agree(vocabulary, report)
     _check_coverage(vocabulary, names, report)
@@ -169,7 +177,8 @@ def align(
 class _Matcher:
     """Places names in a vocabulary: by its own ids, then by Ensembl id, then by symbol."""
 
-    def __init__(self, vocabulary: GeneVocabulary) -> None:
+    def __init__(self, vocabulary: GeneVocabulary, species: str) -> None:
+        self._species = species
         self._place_of_id = {gene: place for place, gene in enumerate(vocabulary.ids)}
         self._place_of_symbol: dict[tuple[str, str], int] = {}
         for place, (symbol, species) in enumerate(zip(vocabulary.symbols, vocabulary.species, strict=True)):
@@ -190,7 +199,7 @@ class _Matcher:
         else:
             # Undecided between ids, or not in the tables; the vocabulary has one gene of this very symbol.
             symbol = name
-        place = self._place_of_symbol.get((symbol, match.species), -1)
+        place = self._place_of_symbol.get((symbol, match.species or self._species), -1)
         return place, "same symbol"
 
 

@@ -103,7 +103,7 @@ class IdentifiedGenes:
     def _told(self, index: int) -> str:
         name, match = self.names[index], self.matches[index]
         if match.candidates and not match.ensembl_id:
-            return f"{name} ({' or '.join(label_of(gene) for gene in match.candidates[:3])})"
+            return f"{name} ({choice_of(match.candidates)})"
         return f"{name} → {match.symbol or match.ensembl_id}" if match.ensembl_id not in ("", name) else name
 
 
@@ -178,7 +178,7 @@ def as_names(names: Iterable[str]) -> tuple[str, ...]:
     """Return names as text; a missing one, which tables read as NaN, is empty."""
     given = (names,) if isinstance(names, str) else names
     try:
-        return tuple(str(name) if name == name and name is not None else "" for name in given)
+        return tuple(name if type(name) is str else _as_text(name) for name in given)
     except TypeError:
         raise GenesError(
             "Can't read gene names from this object.",
@@ -186,6 +186,11 @@ def as_names(names: Iterable[str]) -> tuple[str, ...]:
             expected="a list, an array or an index of names",
             remedy="pass `adata.var_names`, or a list of ids or symbols.",
         ) from None
+
+
+def _as_text(name: object) -> str:
+    text = name.decode(errors="replace") if isinstance(name, bytes) else str(name)
+    return text if isinstance(name, str | bytes) or text not in ("nan", "None", "<NA>", "NaT") else ""
 
 
 def check_species(species: str | None) -> Species | None:
@@ -214,6 +219,13 @@ def labelled(ensembl_id: str) -> str:
     """Id of a gene followed by its symbol, if it has one."""
     label = label_of(ensembl_id)
     return ensembl_id if label == ensembl_id else f"{ensembl_id} {label}"
+
+
+def choice_of(candidates: Iterable[str]) -> str:
+    """Name the genes that an ambiguous name may mean, in a few words."""
+    genes = Counter(map(label_of, candidates))
+    shown = [label if count == 1 else f"{count} genes called {label}" for label, count in genes.items()]
+    return " or ".join(shown[:3]) + (f" or {len(shown) - 3} more" if len(shown) > 3 else "")
 
 
 def species_of(ensembl_id: str) -> Species | None:

@@ -88,7 +88,8 @@ def _match_text(text: str, species: Sequence[Species]) -> Match:
         genome, rest = prefixed
         return _reread(_match_text(rest, (genome,)), "mangled", rest)
     if inside := spellings.id_inside(text):
-        return _reread(_match_id(inside) or UNKNOWN, "mangled", inside)
+        numbered = spellings.ENSEMBL_ID.fullmatch(spellings.without_suffix(text) or "")
+        return _reread(_match_id(inside) or UNKNOWN, "suffix" if numbered else "mangled", inside)
     return _match_repaired(text, species)
 
 

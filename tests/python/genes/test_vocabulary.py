@@ -1,0 +1,100 @@
+"""The ordered genes that a model knows."""
+
+import hashlib
+import pickle
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import celloquy as cq
+from celloquy.errors import GenesError
+from celloquy.genes.tables import SPECIES, gene_table
+
+IDS = [
+    gene_table(species).id_of(number) for species in SPECIES for number in sorted(gene_table(species).symbol_of)[::211]
+]
+vocabularies = st.lists(st.sampled_from([*IDS, "ENSG00000999999", "GFP", "my gene"]), unique=True, max_size=30).map(
+    cq.GeneVocabulary.from_ids
+)
+
+
+@given(vocabularies)
+def test_the_file_gives_back_the_vocabulary(tmp_path_factory, vocabulary):
+    path = tmp_path_factory.getbasetemp() / "genes.tsv"
+    vocabulary.save(path)
+    loaded = cq.GeneVocabulary.load(path)
+    assert (loaded.ids, loaded.symbols, loaded.species) == (vocabulary.ids, vocabulary.symbols, vocabulary.species)
+    assert path.read_text().startswith("ensembl_id\tsymbol\tspecies\n")
+
+
+@given(vocabularies, vocabularies)
+def test_equal_means_the_same_genes_in_the_same_order(one, other):
+    assert (one == other) == (one.ids == other.ids) == (one.fingerprint == other.fingerprint)
+    if one == other:
+        assert hash(one) == hash(other)
+
+
+@given(vocabularies, vocabularies)
+def test_a_union_keeps_the_first_and_adds_what_is_new(one, other):
+    union = one.union(other)
+    assert union.ids[: len(one)] == one.ids
+    assert set(union.ids) == {*one.ids, *other.ids}
+    assert union.union(other) == union
+
+
+@given(vocabularies)
+def test_a_gene_is_at_its_index(vocabulary):
+    assert [vocabulary.index(gene) for gene in vocabulary] == list(range(len(vocabulary)))
+    assert all(gene in vocabulary for gene in vocabulary)
+    assert "ENSG00000000000" not in vocabulary
+
+
+def test_symbols_and_species_come_from_the_tables():
+    vocabulary = cq.GeneVocabulary.from_ids(["ENSG00000141510.18", "ENSMUSG00000059552", "ENSG00000999999", "GFP"])
+    assert vocabulary.ids == ("ENSG00000141510", "ENSMUSG00000059552", "ENSG00000999999", "GFP")
+    assert vocabulary.symbols == ("TP53", "Trp53", "", "")
+    assert vocabulary.species == ("human", "mouse", "human", "")
+
+
+def test_names_of_any_kind_make_a_vocabulary():
+    vocabulary = cq.GeneVocabulary.from_names(["TP53", "GFP", "SEPT2", "ENSG00000141510", "1-Mar"])
+    assert vocabulary.symbols == ("TP53", "SEPTIN2")
+    assert cq.GeneVocabulary.from_names(["TP53"], species="mouse").symbols == ("Trp53",)
+
+
+def test_the_fingerprint_is_of_the_ids():
+    assert cq.GeneVocabulary.from_ids(["A1", "B2"]).fingerprint == hashlib.sha256(b"A1\nB2").hexdigest()
+
+
+def test_it_is_a_key_and_survives_pickling():
+    vocabulary = cq.GeneVocabulary.from_ids(IDS[:3])
+    assert {vocabulary: 1}[pickle.loads(pickle.dumps(vocabulary))] == 1
+    assert vocabulary != "vocabulary"
+
+
+def test_it_shows_its_size_species_and_first_genes():
+    vocabulary = cq.GeneVocabulary.from_names(["TP53", "CD3D", "ACTB", "GAPDH", "NKG7", "MS4A1"])
+    assert repr(vocabulary) == "GeneVocabulary of 6 genes (human): TP53, CD3D, ACTB, GAPDH, NKG7, …"
+
+
+@pytest.mark.parametrize(
+    ("ids", "said"),
+    [(["A1", "A1"], "more than once"), (["TP53"], "from_names"), ([""], "''"), (["a\tb"], "tab")],
+)
+def test_ids_that_make_no_vocabulary_are_refused(ids, said):
+    with pytest.raises(GenesError, match=said):
+        cq.GeneVocabulary.from_ids(ids)
+
+
+def test_columns_of_different_length_are_refused():
+    with pytest.raises(GenesError, match="2 ids, 1 symbols"):
+        cq.GeneVocabulary(("A1", "B2"), ("a",), ("human", "human"))
+
+
+@pytest.mark.parametrize("text", ["", "gene\nTP53\n", "ensembl_id\tsymbol\tspecies\nENSG00000141510\tTP53\n"])
+def test_another_file_is_refused(tmp_path, text):
+    path = tmp_path / "genes.tsv"
+    path.write_text(text)
+    with pytest.raises(GenesError, match=r"genes\.tsv"):
+        cq.GeneVocabulary.load(path)

@@ -88,7 +88,8 @@ class CellBatch:
         """Return a run of cells; the counts are views, not copies, where the step is one."""
         start, stop, step = cells.indices(len(self))
         if step != 1:
-            return self.select(torch.arange(start, stop, step, device=self.tissue.device))
+            chosen = list(range(start, stop, step))
+            return self.select(torch.tensor(chosen, dtype=torch.int64, device=self.tissue.device))
         stop = max(start, stop)
         first, last = int(self.indptr[start]), int(self.indptr[stop])
         return replace(

@@ -161,6 +161,8 @@ def _positions(adata: AnnData, key: str | None, tissue: np.ndarray) -> np.ndarra
     np.minimum.at(low, tissue, np.where(known, values, np.inf))
     np.maximum.at(high, tissue, np.where(known, values, -np.inf))
     with np.errstate(invalid="ignore"):
-        extent = np.maximum((high - low).max(axis=1), np.finfo(np.float64).tiny)
-        scaled = (values - low[tissue]) * (100 / extent[tissue])[:, None]
+        extent = (high - low).max(axis=1)
+        # A tissue without an extent (one cell, or no known position) has nothing to scale.
+        scale = 100 / np.where(extent > 0, extent, 1)
+        scaled = (values - low[tissue]) * scale[tissue][:, None]
     return scaled.astype(np.float32)

@@ -1,0 +1,234 @@
+"""The one training loop: epochs, learning rate, validation, early stopping, and the best weights kept."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from lightning_fabric import Fabric
+from lightning_fabric.wrappers import _FabricModule, _FabricOptimizer
+from torch import Tensor, nn
+
+from celloquy.errors import ArgumentError
+from celloquy.training.progress import ProgressBar
+
+Record = dict[str, float]
+"""What is known of an epoch: its number, the parts of the loss, ``validation``, ``learning_rate``, ``seconds``."""
+
+
+class Input(Protocol):
+    """One of the arguments of an objective."""
+
+    def __len__(self) -> int:
+        """Number of cells."""
+        ...
+
+    def to(self, device: torch.device, /) -> Any:
+        """Return it on another device."""
+        ...
+
+
+class Examples(Protocol):
+    """What is trained on, in batches, each the arguments of an objective."""
+
+    def __len__(self) -> int:
+        """Number of cells that are trained on."""
+        ...
+
+    @property
+    def held_out(self) -> int:
+        """Number of cells that are kept for validation."""
+        ...
+
+    def epoch(self, number: int, rank: int, processes: int, /) -> Iterator[tuple[Input, ...]]:
+        """Yield a process's batches of an epoch."""
+        ...
+
+    def validation(self, rank: int, processes: int, /) -> Iterator[tuple[Input, ...]]:
+        """Yield a process's batches for validation."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """How to train."""
+
+    epochs: int
+    """Passes over the cells."""
+    learning_rate: float
+    """The highest learning rate."""
+    weight_decay: float = 0.01
+    """Of weight matrices; biases, norms and tables of vectors have none."""
+    warmup: float = 0.1
+    """Share of the training in which the learning rate rises, linearly; then it falls to 0 along a cosine."""
+    clip: float = 2.0
+    """The longest gradient, in units of the average length so far."""
+    patience: int | None = None
+    """Epochs without a better validation after which training ends; never, if not given."""
+
+
+def train(
+    objective: nn.Module,
+    examples: Examples,
+    training: Training,
+    *,
+    fabric: Fabric,
+    progress: bool,
+    on_epoch: Callable[[list[Record], bool], None],
+) -> list[Record]:
+    """Train a module, and leave it with the weights of its best epoch, also where it is interrupted.
+
+    Parameters
+    ----------
+    objective
+        Returns ``loss``, and other figures, for a batch: means over its cells.
+    examples
+        The batches.
+    training
+        How to train.
+    fabric
+        Where to compute, alone or as one of several processes.
+    progress
+        Show a progress bar.
+    on_epoch
+        Called after every epoch with the records so far, and whether this epoch is the best.
+
+    Raises
+    ------
+    ArgumentError
+        If the loss is not finite any more.
+    """
+    loop = _Loop(objective, examples, training, fabric)
+    records: list[Record] = []
+    best, best_epoch, weights = math.inf, 0, None
+    total = training.epochs * len(examples)
+    bar = ProgressBar(total=total, desc="Training", unit=" cells", unit_scale=True, disable=not progress)
+    try:
+        for epoch in range(training.epochs):
+            began = time.perf_counter()
+            record: Record = {"epoch": epoch + 1, **loop.learn(epoch, bar)}
+            if examples.held_out:
+                record["validation"] = loop.validate()
+            record["seconds"] = round(time.perf_counter() - began, 3)
+            records.append(record)
+            score = record.get("validation", -math.inf)
+            better = score < best or not examples.held_out
+            if better:
+                best, best_epoch = score, epoch
+                weights = {name: tensor.clone() for name, tensor in objective.state_dict().items()}
+            on_epoch(records, better)
+            bar.set_postfix({name: f"{record[name]:.4g}" for name in ("loss", "validation") if name in record})
+            if training.patience is not None and epoch - best_epoch >= training.patience:
+                break
+    finally:
+        bar.close()
+        if weights is not None:
+            objective.load_state_dict(weights)
+    return records
+
+
+class _Loop:
+    """A module with its optimiser, on its device."""
+
+    def __init__(self, objective: nn.Module, examples: Examples, training: Training, fabric: Fabric) -> None:
+        self.examples, self.training, self.fabric = examples, training, fabric
+        optimizer = torch.optim.AdamW(_groups(objective, training), fused=fabric.device.type in ("cpu", "cuda"))
+        self.objective: _FabricModule
+        self.optimizer: _FabricOptimizer
+        self.objective, self.optimizer = fabric.setup(objective, optimizer)
+        self.length = 0.0
+        """Average length of the gradient so far."""
+
+    def learn(self, epoch: int, bar: ProgressBar) -> Record:
+        """Pass over the cells once; return the means of what the objective returns, and the learning rate."""
+        self.objective.train()
+        means = _Means()
+        done = 0
+        for inputs in self.examples.epoch(epoch, self.fabric.global_rank, self.fabric.world_size):
+            cells = len(inputs[0])
+            rate = self._rate((epoch + done / len(self.examples)) / self.training.epochs)
+            figures = self.objective(*(one.to(self.fabric.device) for one in inputs))
+            self.fabric.backward(figures["loss"])
+            self._step(rate)
+            means.add(figures, cells)
+            done += cells * self.fabric.world_size
+            bar.update(cells * self.fabric.world_size)
+        return means.over_processes(self.fabric) | {"learning_rate": rate}
+
+    @torch.no_grad()
+    def validate(self) -> float:
+        """Return the mean loss of the cells that are kept for validation."""
+        self.objective.eval()
+        means = _Means()
+        for inputs in self.examples.validation(self.fabric.global_rank, self.fabric.world_size):
+            figures = self.objective(*(one.to(self.fabric.device) for one in inputs))
+            means.add(figures, len(inputs[0]))
+        return means.over_processes(self.fabric)["loss"]
+
+    def _rate(self, progress: float) -> float:
+        """Learning rate at a point of the training between 0 and 1."""
+        warmup, highest = self.training.warmup, self.training.learning_rate
+        if progress < warmup:
+            return highest * (progress + 0.01) / (warmup + 0.01)
+        return highest * 0.5 * (1 + math.cos(math.pi * (progress - warmup) / (1 - warmup)))
+
+    def _step(self, rate: float) -> None:
+        limit = self.training.clip * self.length or math.inf
+        norm = self.fabric.clip_gradients(self.objective, self.optimizer, max_norm=limit, error_if_nonfinite=False)
+        assert norm is not None
+        length = norm.item()
+        if not math.isfinite(length):
+            raise ArgumentError(
+                "Training diverged: the loss is not finite any more.",
+                found=f"learning rate {self.training.learning_rate:g}",
+                expected="a learning rate at which the loss falls",
+                remedy="pass a smaller `learning_rate`, or precision='float32'.",
+            )
+        self.length = 0.95 * self.length + 0.05 * min(length, limit) if self.length else length
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+
+
+class _Means:
+    """Means of figures over the cells of many batches."""
+
+    def __init__(self) -> None:
+        self.totals: dict[str, Tensor] = {}
+        self.cells = 0
+
+    def add(self, figures: dict[str, Tensor], cells: int) -> None:
+        """Add the means of a batch."""
+        for name, mean in figures.items():
+            self.totals[name] = self.totals.get(name, 0) + mean.detach().double() * cells
+        self.cells += cells
+
+    def over_processes(self, fabric: Fabric) -> Record:
+        """Return the means over the batches of all processes."""
+        cells = _sum(torch.tensor(float(self.cells)), fabric)
+        return {name: _sum(total, fabric) / cells for name, total in self.totals.items()}
+
+
+def _sum(value: Tensor, fabric: Fabric) -> float:
+    """Sum of a number over the processes."""
+    total = fabric.all_reduce(value, reduce_op="sum")
+    assert isinstance(total, Tensor)
+    return total.item()
+
+
+def _groups(objective: nn.Module, training: Training) -> list[dict[str, Any]]:
+    """Parameters with and without weight decay."""
+    decayed: list[Tensor] = []
+    free: list[Tensor] = []
+    for module in objective.modules():
+        for name, parameter in module.named_parameters(recurse=False):
+            (decayed if isinstance(module, nn.Linear) and name == "weight" else free).append(parameter)
+    return [
+        {"params": decayed, "weight_decay": training.weight_decay},
+        {"params": free, "weight_decay": 0.0},
+    ]

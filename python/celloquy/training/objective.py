@@ -1,0 +1,116 @@
+"""The pretraining objective: fill in what was masked.
+
+Wen et al. 2024, CellPLM, section 3.4.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from torch import Tensor, nn
+
+from celloquy.models import CellModel
+from celloquy.models.compute import autocast
+from celloquy.nn.losses import count_loss
+from celloquy.nn.masking import BiLevelMask
+from celloquy.training.sentences import Sentence, draw_sentences, gather
+
+if TYPE_CHECKING:
+    from celloquy.data import CellBatch
+
+# What a seed is drawn for, so that no two draws share their numbers.
+SPLIT, HELD_OUT, SENTENCES, MASKS = range(4)
+
+
+class MaskedCounts(nn.Module):
+    """The loss of a model on masked cells: negative binomial of the counts, and divergence of the latent.
+
+    Parameters
+    ----------
+    model
+        The model to train.
+    precision
+        In which its matrix products run.
+    """
+
+    def __init__(self, model: CellModel, precision: Literal["float32", "bfloat16"] = "float32") -> None:
+        super().__init__()
+        self.model, self.precision = model, precision
+
+    def forward(self, batch: CellBatch, mask: BiLevelMask) -> dict[str, Tensor]:
+        """Return ``loss``, and its parts ``reconstruction`` and ``divergence``, in nats a cell.
+
+        Parameters
+        ----------
+        batch
+            Whole tissues.
+        mask
+            What of them is hidden from the encoder.
+        """
+        model = self.model
+        with autocast(self.precision, batch.values.device):
+            latent = model.latent(model.encode(mask.hide(batch)))
+            hidden = model.decoder(latent.z, {"batch": batch.batch})
+            reconstruction = count_loss(hidden, model.decoder, batch, mask)
+        divergence = latent.kl.float()
+        loss = reconstruction + model.config.kl_weight * divergence
+        return {"loss": loss, "reconstruction": reconstruction, "divergence": divergence}
+
+
+class MaskedCells:
+    """The cells that a model is pretrained on, in batches of masked sentences.
+
+    Parameters
+    ----------
+    cells
+        All of them.
+    model
+        Whose configuration says how to mask.
+    batch_size
+        The most cells of a sentence, and of a batch.
+    held_out
+        Share of the cells that are kept for validation.
+    seed
+        The same seed gives the same split, the same sentences and the same masks.
+    """
+
+    def __init__(self, cells: CellBatch, model: CellModel, *, batch_size: int, held_out: float, seed: int) -> None:
+        self._cells, self._config, self._longest, self._seed = cells, model.config, batch_size, seed
+        self._tissue = cells.tissue.numpy()
+        shuffled = np.random.default_rng([seed, SPLIT]).permutation(len(cells))
+        self._kept = shuffled[: round(held_out * len(cells))]
+        self._used = shuffled[len(self._kept) :]
+
+    def __len__(self) -> int:
+        """Number of cells that are trained on."""
+        return len(self._used)
+
+    @property
+    def held_out(self) -> int:
+        """Number of cells that are kept for validation."""
+        return len(self._kept)
+
+    def epoch(self, number: int, rank: int = 0, processes: int = 1) -> Iterator[tuple[CellBatch, BiLevelMask]]:
+        """Yield the batches of an epoch, or a process's share of them."""
+        yield from self._batches(self._used, (SENTENCES, number), rank, processes)
+
+    def validation(self, rank: int = 0, processes: int = 1) -> Iterator[tuple[CellBatch, BiLevelMask]]:
+        """Yield the batches for validation, the same with the same masks every time."""
+        yield from self._batches(self._kept, (HELD_OUT,), rank, processes)
+
+    def _batches(
+        self, cells: np.ndarray, draw: tuple[int, ...], rank: int, processes: int
+    ) -> Iterator[tuple[CellBatch, BiLevelMask]]:
+        random = np.random.default_rng([self._seed, *draw])
+        batches: list[list[Sentence]] = draw_sentences(self._tissue, cells, longest=self._longest, random=random)
+        for number, sentences in list(enumerate(batches))[rank::processes]:
+            mask = BiLevelMask.draw(
+                sum(map(len, sentences)),
+                seed=[self._seed, MASKS, *draw, number],
+                share=self._config.mask_cells,
+                beta=self._config.mask_beta,
+                cap=self._config.mask_cap,
+            )
+            yield gather(self._cells, sentences), mask

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
-from celloquy.genes.spellings import ENSEMBL_ID, without_genome
+from celloquy.genes.spellings import ENSEMBL_ID, without_genome, without_suffix
 from celloquy.genes.tables import PREFIX, SPECIES, Species, gene_table
 
 # Old human names that are mouse symbols in another case, and the reverse, stay below this share of the telling names.
@@ -47,6 +47,7 @@ def detect_species(names: Iterable[str]) -> SpeciesGuess:
     mouse = marked["mouse"] + spelled.mouse
     if mouse >= _MINORITY * (human + mouse) and mouse:
         return _majority(human, mouse)
+    human += _count_former(spelled)
     if spelled.mouse_in_capitals > spelled.human_alone and marked["human"] <= marked["mouse"]:
         return SpeciesGuess("mouse", certain=spelled.mouse_in_capitals > _FEW)
     if human:
@@ -68,6 +69,7 @@ class _Spellings:
     in_both: int = 0  # as a human symbol, which in another case is one of mouse
     human_alone: int = 0
     mouse_in_capitals: int = 0  # and no human symbol
+    others: list[str] = field(default_factory=list)  # no symbol of either
 
 
 def _count_spellings(names: list[str]) -> _Spellings:
@@ -81,6 +83,25 @@ def _count_spellings(names: list[str]) -> _Spellings:
             shared = capitals in mouse.symbols_in_capitals
             count.in_both += shared
             count.human_alone += not shared
+        elif capitals in mouse.symbols_in_capitals:
+            count.mouse_in_capitals += 1
         else:
-            count.mouse_in_capitals += capitals in mouse.symbols_in_capitals
+            count.others.append(name)
     return count
+
+
+def _count_former(count: _Spellings) -> int:
+    """Let former symbols, aliases and numbered names vote too, if they could change the outcome; return human votes."""
+    margin = abs(count.human_alone - count.mouse_in_capitals)
+    if margin > len(count.others) and max(count.human_alone, count.mouse_in_capitals) > _FEW:
+        return 0
+    human, mouse = gene_table("human"), gene_table("mouse")
+    added = 0
+    for name in count.others:
+        readings = [reading for reading in (name, without_suffix(name)) if reading]
+        of_human = any(human.spellings(reading) or human.name_spellings(reading) for reading in readings)
+        of_mouse = any(mouse.spellings(reading) or mouse.name_spellings(reading) for reading in readings)
+        added += of_human
+        count.human_alone += of_human and not of_mouse
+        count.mouse_in_capitals += of_mouse and not of_human
+    return added

@@ -23,6 +23,8 @@ MOUSE = ["Actb", "H2-Aa", "Zfp106", "Gm42418", "Lyz2", "Gapdh", "ENSMUSG00000059
         (["GRCh38_ACTB", "mm10_Actb"], "mixed"),
         (["hg19_ACTB", "hg19_GAPDH"], "human"),
         (["ACTB", "GAPDH", "APC"], "human"),
+        (["SEPT2", "QARS", "TMEM8B.1", "ZNF106.1", "C9orf9"], "human"),
+        (["SEPT2", "LEPRE1", "GRINL1A", "SLC24A6", "2310009E13RIK", "GBP10.1"], "mouse"),
         ([], "unknown"),
         (["GFP", "ERCC-00002"], "unknown"),
         (["ENSRNOG00000012345"], "unknown"),

@@ -58,7 +58,8 @@ def ortholog_support(hcop: pd.DataFrame, species: str) -> pd.Series:
 def gene_table(releases: list[Release], support: pd.Series) -> pd.DataFrame:
     """One row per id that any release has, with its last symbol and its standing.
 
-    ``standing`` is ``current``; ``retired`` (no current release has the id); and, for a symbol that several current
+    ``standing`` is ``current``; ``retired`` (no current release has the id) or ``replaced`` (nor has it, but another id
+    now bears its last symbol); and, for a symbol that several current
     ids share, ``second`` (another id is the one meant) or ``shared`` (no telling which). The one meant is the only
     protein-coding one; else the one that has borne the symbol for longest; else the one by which ortholog methods know
     the gene.
@@ -83,6 +84,8 @@ def gene_table(releases: list[Release], support: pd.Series) -> pd.DataFrame:
     for release in earlier:
         gone = release.genes[~release.genes["id"].isin(genes["id"]) & (release.genes["symbol"] != "")]
         genes = pd.concat([genes, gone.assign(standing="retired", age=0, support=0)])
+    borne = set(genes.loc[genes["standing"] == "current", "symbol"])
+    genes.loc[(genes["standing"] == "retired") & genes["symbol"].isin(borne), "standing"] = "replaced"
     return genes.sort_values("id", ignore_index=True)
 
 
@@ -91,7 +94,8 @@ def name_table(genes: pd.DataFrame, releases: list[Release], synonyms: Synonyms)
 
     The most telling tier decides; within it, several genes leave the name undecided.
     """
-    current = genes[genes["standing"] != "retired"]
+    current = genes[~genes["standing"].isin(["retired", "replaced"])]
+    replaced = genes[genes["standing"] == "replaced"]
     retired = genes[(genes["standing"] == "retired") & genes["primary"]]
     rows = list(synonyms.rows)
     for release in releases[1:]:
@@ -99,6 +103,10 @@ def name_table(genes: pd.DataFrame, releases: list[Release], synonyms: Synonyms)
             (name, gene, "release") for name, gene in zip(release.genes["symbol"], release.genes["id"], strict=True)
         )
     names = pd.DataFrame(rows, columns=["name", "id", "tier"]).drop_duplicates()
+    # Copies of a gene, and ids that it had before, share its names: they mean the id that the symbol means.
+    meant = current[current["standing"] == "current"].set_index("symbol")["id"].drop("", errors="ignore")
+    copies = pd.concat([current[current["standing"] == "second"], replaced]).set_index("id")["symbol"].map(meant)
+    names["id"] = names["id"].map(copies).fillna(names["id"])
     names = names[names["id"].isin(current["id"]) | names["id"].isin(retired["id"])]
     gone = names["id"].isin(retired["id"])
     # A synonym of a gene that no longer exists helps nobody; its last symbol still finds its column in old data.
@@ -108,10 +116,6 @@ def name_table(genes: pd.DataFrame, releases: list[Release], synonyms: Synonyms)
     names = names[
         wanted & ((names["name"].str.len() > 1) | (names["tier"] == "release")) & ~names["name"].str.upper().isin(taken)
     ]
-    # Copies of a gene under further ids share its names: they mean the id that the symbol means.
-    meant = current[current["standing"] == "current"].set_index("symbol")["id"].drop("", errors="ignore")
-    copies = current[current["standing"] == "second"].set_index("id")["symbol"].map(meant)
-    names["id"] = names["id"].map(copies).fillna(names["id"])
     names["number"] = digits(names["id"])
     names["rank"] = names["tier"].map({tier: rank for rank, tier in enumerate(TIERS)})
     names = names.sort_values(["name", "rank", "number"]).drop_duplicates(["name", "number"])
@@ -155,7 +159,10 @@ def lend_names(
 
 def ortholog_table(compara: pd.DataFrame, hcop: pd.DataFrame, genes: dict[str, pd.DataFrame]) -> pd.DataFrame:
     """Pairs of Ensembl Compara; where neither gene has one, pairs on which enough of HCOP's methods agree."""
-    known = {species: set(table.loc[table["standing"] != "retired", "id"]) for species, table in genes.items()}
+    known = {
+        species: set(table.loc[~table["standing"].isin(["retired", "replaced"]), "id"])
+        for species, table in genes.items()
+    }
 
     def usable(pairs: pd.DataFrame) -> pd.DataFrame:
         return pairs[pairs["human"].isin(known["human"]) & pairs["mouse"].isin(known["mouse"])]

@@ -188,8 +188,10 @@ class _Matcher:
 
     def place(self, name: str, match: Match) -> tuple[int, str]:
         """Return the place in the vocabulary, or -1, and the rule that led there."""
-        if name in self._place_of_id and name != match.ensembl_id:
-            return self._place_of_id[name], "own id"
+        for own in (name, match.read_as if match.reason == "replaced" else name):
+            # A vocabulary of an older release has the id that was replaced since.
+            if own in self._place_of_id and own != match.ensembl_id:
+                return self._place_of_id[own], "own id"
         if match.ensembl_id:
             place = self._place_of_id.get(match.ensembl_id, -1)
             if place >= 0:

@@ -20,6 +20,7 @@ _EXAMPLES = 5
 _SAID = {
     "exact": "as it stands",
     "version": "without the version of its Ensembl id",
+    "replaced": "by an id that the gene had before",
     "retired": "a gene that the current annotation no longer has",
     "outside": "an Ensembl id that is not in the tables, kept",
     "case": "in another case",
@@ -130,6 +131,8 @@ def identify_genes(names: Iterable[str], *, species: Species | None = None) -> I
             an Ensembl id of the tables or a current symbol.
         ``version``
             an Ensembl id followed by its version.
+        ``replaced``
+            an Ensembl id that the annotation has given up; another id bears the same symbol now, and is meant.
         ``retired``
             an id, or the symbol, of a gene that earlier releases had and the current one has not.
         ``outside``

@@ -10,7 +10,18 @@ from celloquy.genes import spellings
 from celloquy.genes.tables import PREFIX, GeneTable, Meaning, Species, gene_table
 
 Reason = Literal[
-    "exact", "version", "retired", "outside", "case", "previous", "alias", "suffix", "mangled", "ambiguous", "unknown"
+    "exact",
+    "version",
+    "replaced",
+    "retired",
+    "outside",
+    "case",
+    "previous",
+    "alias",
+    "suffix",
+    "mangled",
+    "ambiguous",
+    "unknown",
 ]
 REASONS: Final[tuple[Reason, ...]] = get_args(Reason)
 
@@ -107,9 +118,10 @@ def _match_id(text: str) -> Match | None:
     table, number = gene_table(species), int(ensembl_id[-11:])
     if number not in table.symbol_of:
         return Match(ensembl_id, "", species, "outside", read_as)
-    return Match(
-        ensembl_id, table.symbol_of[number], species, "retired" if number in table.retired else reason, read_as
-    )
+    symbol = table.symbol_of[number]
+    if number in table.replaced and (meaning := table.symbol_meaning(symbol)):
+        return Match(table.id_of(meaning.genes[0]), symbol, species, "replaced", ensembl_id)
+    return Match(ensembl_id, symbol, species, "retired" if number in table.retired else reason, read_as)
 
 
 def _match_repaired(text: str, species: Sequence[Species]) -> Match:

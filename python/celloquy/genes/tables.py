@@ -54,11 +54,14 @@ class GeneTable:
         self.symbol_of: dict[int, str] = dict(zip(genes["number"], genes["symbol"], strict=True))
         # Nearly all genes are current, so only the others are worth a second look.
         self.retired: set[int] = set()
+        self.replaced: set[int] = set()
         self._symbols: dict[str, int] = {}
         self._copies: dict[str, list[int]] = {}
         for number, symbol, standing in zip(genes["number"], genes["symbol"], genes["standing"], strict=True):
             if standing == "retired":
                 self.retired.add(number)
+            elif standing == "replaced":
+                self.replaced.add(number)
             elif symbol and standing == "current":
                 self._symbols[symbol] = number
             elif symbol:

@@ -92,6 +92,12 @@ def test_the_first_id_of_a_symbol_meets_a_vocabulary_that_has_the_second():
     assert cq.GeneVocabulary.from_ids(["ENSG00000280987"]).align(["MATR3"]).columns.tolist() == [0]
 
 
+@pytest.mark.parametrize("name", ["ENSG00000161570", "ENSG00000161570.4", "ENSG00000271503", "CCL5"])
+@pytest.mark.parametrize("has", ["ENSG00000161570", "ENSG00000271503"])
+def test_old_and_new_id_of_a_gene_meet_whichever_the_vocabulary_has(name, has):
+    assert cq.GeneVocabulary.from_ids([has]).align([name]).columns.tolist() == [0]
+
+
 def test_ids_of_our_own_are_matched_as_they_are():
     vocabulary = cq.GeneVocabulary.from_ids(["ENSG00000167286", "GFP", "my gene"])
     aligned = vocabulary.align(["my gene", "CD3D", "GFP"])

@@ -12,7 +12,8 @@ from celloquy.genes.lookup import REASONS
 from celloquy.genes.tables import SPECIES, gene_table
 
 SYMBOLS = {species: sorted(gene_table(species)._symbols) for species in SPECIES}
-IDS = {species: sorted(map(gene_table(species).id_of, gene_table(species).symbol_of)) for species in SPECIES}
+TABLES = [gene_table(species) for species in SPECIES]
+IDS = {table.species: sorted(map(table.id_of, table.symbol_of.keys() - table.replaced)) for table in TABLES}
 NONSENSE = ["", "ERCC-00002", "GFP", "§", "tdTomato", "not a gene", "4.5", "nan", "AC999999.9"]
 
 species = st.sampled_from(SPECIES)
@@ -34,6 +35,8 @@ def one(name, of=None):
         ("ENSG00000141510.18", "TP53", "version"),
         ("ENSG00000182378.15_PAR_Y", "PLCXD1", "version"),
         ("ensg00000141510", "TP53", "case"),
+        ("ENSG00000161570.4", "CCL5", "replaced"),
+        ("C9orf142", "PAXX", "previous"),
         ("C9ORF72", "C9orf72", "case"),
         ("SEPT2", "SEPTIN2", "previous"),
         ("QARS", "QARS1", "previous"),
@@ -214,6 +217,14 @@ def test_every_name_has_a_reason_and_the_gene_that_goes_with_it(name, of):
 @given(ids, st.integers(1, 99))
 def test_a_version_makes_no_difference(gene, version):
     assert one(f"{gene}.{version}").ensembl_id == one(gene).ensembl_id == gene
+
+
+@given(st.sampled_from([(table, number) for table in TABLES for number in sorted(table.replaced)]))
+def test_a_replaced_id_becomes_the_id_of_its_symbol(old):
+    table, number = old
+    match = one(table.id_of(number))
+    assert match.ensembl_id == one(table.symbol_of[number], table.species).ensembl_id != table.id_of(number)
+    assert match.reason == "replaced"
 
 
 @given(symbols)

@@ -42,7 +42,8 @@ def test_names_stand_for_genes_of_the_table_and_for_no_current_symbol(species):
 @pytest.mark.parametrize("species", SPECIES)
 def test_a_current_symbol_is_not_a_retired_gene(species):
     table = gene_table(species)
-    assert table.retired.isdisjoint(table._symbols.values())
+    assert (table.retired | table.replaced).isdisjoint(table._symbols.values())
+    assert {table.symbol_of[number] for number in table.replaced} <= table._symbols.keys()
     assert len(table.symbol_of) > 80_000
 
 
@@ -50,8 +51,8 @@ def test_orthologs_are_current_genes_paired_once():
     human, mouse = gene_table("human"), gene_table("mouse")
     pairs = [(h, m) for h, m, _ in ortholog_pairs()]
     assert len(set(pairs)) == len(pairs) > 25_000
-    assert {h for h, _ in pairs} <= human.symbol_of.keys() - human.retired
-    assert {m for _, m in pairs} <= mouse.symbol_of.keys() - mouse.retired
+    assert {h for h, _ in pairs} <= human.symbol_of.keys() - human.retired - human.replaced
+    assert {m for _, m in pairs} <= mouse.symbol_of.keys() - mouse.retired - mouse.replaced
 
 
 def test_genes_load_without_torch_or_scanpy():

@@ -128,7 +128,7 @@ def pretrain(
             batch_key=batch_key,
             epochs=epochs,
             seed=seed,
-            precision=precision,
+            precision=precision,  # type: ignore[arg-type]  # checked there
             device=device,
             progress=not quiet,
         )
@@ -156,10 +156,13 @@ def genes(
     import celloquy
 
     with plain_errors():
-        identified = celloquy.identify_genes(_read(file, backed=True).var_names, species=species)
+        identified = celloquy.identify_genes(
+            _read(file, backed=True).var_names,
+            species=species,  # type: ignore[arg-type]  # checked there
+        )
         typer.echo(str(identified))
         if out is not None:
-            _write(out, lambda path: identified.frame().to_csv(path, index=False))
+            _write(out, lambda path: identified.frame.to_csv(path, index=False))
 
 
 @app.command()

@@ -52,10 +52,8 @@ warnings.warn('old', DeprecationWarning)
 
 test_that("a Python without celloquy is one error with the command to run", {
   skip_without_python()
-  bare <- reticulate::py_to_r(reticulate::py_eval(
-    "__import__('os').path.join(__import__('sys').base_prefix, 'bin', 'python3')"
-  ))
-  skip_if_not(file.exists(bare))
+  # The one that the environment was made from.
+  bare <- normalizePath(reticulate::py_exe())
   lacks <- suppressWarnings(system2(bare, c("-c", shQuote("import celloquy")), stdout = FALSE, stderr = FALSE)) != 0
   skip_if_not(lacks, "a Python without celloquy")
   result <- run_r("RunCelloquy(SeuratObject::pbmc_small)", env = paste0("RETICULATE_PYTHON=", bare))

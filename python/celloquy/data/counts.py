@@ -1,0 +1,218 @@
+"""Raw counts of an AnnData: found, checked, and read a run of cells at a time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from celloquy.data.matrix import Rows, Source, sources
+from celloquy.data.scale import recognise
+from celloquy.errors import CountsError
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+Array = NDArray[Any]
+
+MOSTLY = 0.5
+"""Share of the cells looked at that must fit a normalisation for it to be named."""
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Raw counts, cells × genes, where they lie. Whatever is read has been checked."""
+
+    source: str
+    """Where in the AnnData, e.g. ``"layers['counts']"``."""
+    var_names: Array
+    """``(genes,)`` names of the columns, which for ``raw`` are not those of the AnnData."""
+    cell_names: Array = field(repr=False)
+    """``(cells,)``."""
+    rows: Rows = field(repr=False)
+
+    @property
+    def n_cells(self) -> int:
+        """Number of cells."""
+        return self.rows.shape[0]
+
+    @property
+    def n_genes(self) -> int:
+        """Number of columns."""
+        return self.rows.shape[1]
+
+    def read(self, start: int, stop: int) -> sparse.csr_matrix:
+        """Return a run of cells as float32: columns rising, none twice, no zeros.
+
+        Counts above 2²⁴ are rounded to seven digits, as float32 does.
+
+        Raises
+        ------
+        CountsError
+            If a value is not a count; a matrix on disk is checked as it is read.
+        """
+        block = self.rows.read(start, stop)
+        if self.rows.on_disk:
+            self._check(block, start)
+        return block.astype(np.float32, copy=False)
+
+    def genes_total(self) -> NDArray[np.float64]:
+        """Return the sum of every column, ``(genes,)``, in one pass."""
+        total = np.zeros(self.n_genes)
+        for start, stop in self.rows.runs():
+            block = self.rows.read(start, stop)
+            if self.rows.on_disk:
+                self._check(block, start)
+            total += np.bincount(block.indices, weights=block.data, minlength=self.n_genes)
+        return total
+
+    def check(self) -> None:
+        """Check all values in memory; of a matrix on disk the first run, for the others are checked when read.
+
+        Raises
+        ------
+        CountsError
+            Naming what was found, where, and what to do.
+        """
+        for start, stop in self.rows.runs():
+            self._check(self.rows.read(start, stop), start)
+            if self.rows.on_disk:
+                break
+
+    def _check(self, block: sparse.csr_matrix, start: int) -> None:
+        values = block.data
+        if values.dtype.kind == "u":
+            return
+        if values.dtype.kind == "f" and not np.isfinite(values).all():
+            self._refuse_missing(block, start)
+        if values.min(initial=0) < 0:
+            self._refuse_negative(block, start)
+        if values.dtype.kind == "f" and not np.array_equal(values, np.rint(values)):
+            self._refuse_fractions(block, start)
+
+    def _refuse_missing(self, block: sparse.csr_matrix, start: int) -> None:
+        missing = ~np.isfinite(block.data)
+        kinds = {"NaN": np.isnan(block.data).sum(), "infinity": np.isinf(block.data).sum()}
+        seen = " and ".join(f"{name} {count:,} times" for name, count in kinds.items() if count)
+        raise CountsError(
+            f"{self.source} of adata holds values that are not finite.",
+            found=f"{seen}, first at {self._where(block, start, missing)}",
+            expected="raw counts: whole numbers of at least 0",
+            remedy="look at the step that made them; where 0 is meant, put 0, or pass `layer` of other counts.",
+        )
+
+    def _refuse_negative(self, block: sparse.csr_matrix, start: int) -> None:
+        negative = block.data < 0
+        where = f"{int(negative.sum()):,} negative values, first {self._where(block, start, negative)}"
+        mean = np.asarray(block.mean(axis=0)).ravel()
+        square = np.asarray(block.multiply(block).mean(axis=0)).ravel()
+        deviation = np.sqrt(np.maximum(square - mean**2, 0))
+        varied = deviation > 0
+        if varied.any() and np.median(np.abs(mean[varied])) < 0.25 and 0.5 < np.median(deviation[varied]) < 1.5:
+            raise CountsError(
+                f"{self.source} of adata is scaled, not raw counts.",
+                found=f"{where}; the genes have means of about 0 and standard deviations of about 1",
+                expected="raw counts: whole numbers of at least 0",
+                remedy="start from the counts: pass `layer`, or put them into adata.layers['counts'].",
+            )
+        raise CountsError(
+            f"{self.source} of adata holds negative values.",
+            found=where,
+            expected="raw counts: whole numbers of at least 0",
+            remedy="start from the counts before any correction or scaling: pass `layer`, or adata.layers['counts'].",
+        )
+
+    def _refuse_fractions(self, block: sparse.csr_matrix, start: int) -> None:
+        fractions = block.data != np.rint(block.data)
+        where = f"{int(fractions.sum()):,} values that are not whole, first {self._where(block, start, fractions)}"
+        transform, _, share = recognise(_Block(block))
+        if share > MOSTLY:
+            made = "normalised" if transform.base is None else "log-normalised"
+            raise CountsError(
+                f"{self.source} of adata is {made}, not raw counts.",
+                found=f"{where}; they are counts by the cell's depth ({transform.name})",
+                expected="raw counts: whole numbers of at least 0",
+                remedy="pass `layer` of the raw counts, or restore them: adata = celloquy.recover_counts(adata).",
+            )
+        raise CountsError(
+            f"{self.source} of adata holds values that are no counts.",
+            found=where,
+            expected="raw counts: whole numbers of at least 0",
+            remedy="pass `layer` of the raw counts; of estimated counts (Salmon, Kallisto) take the rounded ones.",
+        )
+
+    def _where(self, block: sparse.csr_matrix, start: int, which: Array) -> str:
+        entry = int(np.flatnonzero(which)[0])
+        cell = int(np.searchsorted(block.indptr, entry, side="right")) - 1
+        gene = self.var_names[block.indices[entry]]
+        return f"{block.data[entry]:g} in cell {str(self.cell_names[start + cell])!r}, gene {str(gene)!r}"
+
+
+def choose_counts(adata: AnnData, *, layer: str | None = None) -> Counts:
+    """Find the raw counts of an AnnData, which is only read.
+
+    Parameters
+    ----------
+    adata
+        In memory or backed; any container and numeric type, whole numbers as floats too.
+    layer
+        A layer, ``"X"`` or ``"raw"``; by default the first of ``layers["counts"]``, ``X``, ``raw`` that holds counts.
+
+    Raises
+    ------
+    CountsError
+        If none holds raw counts: what is in the first of them, and in the others.
+    """
+    refused: list[tuple[str, CountsError]] = []
+    for source in sources(adata, layer):
+        try:
+            return open_counts(adata, source)
+        except CountsError as error:
+            refused.append((source.label, error))
+    if not refused:
+        raise CountsError(
+            "adata has no matrix.",
+            found="X is None, no layers['counts'], no raw",
+            expected="raw counts, cells × genes",
+            remedy="put the raw counts into adata.X or adata.layers['counts'].",
+        )
+    (_, first), *others = refused
+    if not others:
+        raise first
+    raise CountsError(
+        first.problem,
+        found="; ".join([first.found, *(error.problem.rstrip(".") for _, error in others)]),
+        expected=first.expected,
+        remedy=first.remedy,
+    )
+
+
+def open_counts(adata: AnnData, source: Source) -> Counts:
+    """Return the counts of one place, checked.
+
+    Raises
+    ------
+    CountsError
+        If these are no counts.
+    """
+    counts = Counts(source.label, source.var_names, np.asarray(adata.obs_names), source.open())
+    counts.check()
+    return counts
+
+
+class _Block:
+    """A block of cells in the form in which a whole matrix is read."""
+
+    on_disk = False
+
+    def __init__(self, block: sparse.csr_matrix) -> None:
+        self.shape, self.dtype, self._block = (block.shape[0], block.shape[1]), block.dtype, block
+
+    def read(self, start: int, stop: int) -> sparse.csr_matrix:
+        return self._block[start:stop]
+
+    def runs(self) -> Any:
+        return iter([(0, self.shape[0])])

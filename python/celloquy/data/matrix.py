@@ -1,0 +1,278 @@
+"""One matrix of an AnnData, in whatever container, read a run of cells at a time."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from celloquy.errors import ArgumentError, CountsError
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+Array = NDArray[Any]
+
+RUN_ENTRIES = 2**22
+"""Entries read at a time where a whole matrix is gone through."""
+MEMORY_BYTES = 2**30
+"""A matrix that is column by column on disk is turned to rows in memory up to this size, in a temporary file beyond."""
+
+
+class Rows(Protocol):
+    """Cells × genes that can be read by cells."""
+
+    shape: tuple[int, int]
+    dtype: np.dtype[Any]
+    on_disk: bool
+
+    def read(self, start: int, stop: int) -> sparse.csr_matrix:
+        """Return a run of cells: columns rising, none twice, no zeros. The values may be views of the caller's."""
+
+    def runs(self) -> Iterator[tuple[int, int]]:
+        """Cut all cells into runs of bounded size."""
+
+
+class Source:
+    """A place of an AnnData where counts may be.
+
+    Parameters
+    ----------
+    label
+        As a user writes it: ``"X"``, ``"raw"``, ``"layers['counts']"``.
+    matrix
+        What is there.
+    var_names
+        Its genes, ``(genes,)``.
+    """
+
+    def __init__(self, label: str, matrix: Any, var_names: Any) -> None:
+        self.label, self._matrix = label, matrix
+        self.var_names: Array = np.asarray(var_names, dtype=str)
+
+    def open(self) -> Rows:
+        """Make the matrix readable by cells.
+
+        Raises
+        ------
+        CountsError
+            If there is none, or it is in a container or of a type that can't hold counts.
+        """
+        return open_rows(self._matrix, self.label)
+
+
+def sources(adata: AnnData, layer: str | None, *, others: bool = False) -> Iterator[Source]:
+    """Yield where to look for counts, in order: the layer asked for, or ``layers["counts"]``, ``X``, ``raw``.
+
+    Parameters
+    ----------
+    adata
+        The object.
+    layer
+        A layer, or ``"X"`` or ``"raw"``; the first three places that exist if None.
+    others
+        Go on with all other layers.
+    """
+    from anndata import AnnData
+
+    from celloquy import keys
+
+    if not isinstance(adata, AnnData):
+        raise ArgumentError(
+            "This is not an AnnData.",
+            found=f"{type(adata).__module__}.{type(adata).__qualname__}",
+            expected="an AnnData of cells × genes",
+            remedy="read it first, e.g. with anndata.read_h5ad(path); for several modalities pass the one of RNA.",
+        )
+    present = list(adata.layers.keys())
+    wanted = [keys.COUNTS_LAYER, "X", "raw"] if layer is None else [layer]
+    if layer is None and others:
+        wanted += [name for name in present if name != keys.COUNTS_LAYER]
+    for name in wanted:
+        if name in present:
+            yield Source(f"layers[{name!r}]", adata.layers[name], adata.var_names)
+        elif name == "X" and (adata.X is not None or layer is not None):
+            yield Source("X", adata.X, adata.var_names)
+        elif name == "raw" and adata.raw is not None:
+            yield Source("raw", adata.raw.X, adata.raw.var_names)
+        elif layer is not None:
+            places = [*present, *(["X"] if adata.X is not None else []), *(["raw"] if adata.raw is not None else [])]
+            raise CountsError(
+                f"There is no layer {layer!r} in adata.",
+                found=", ".join(repr(str(place)) for place in places) or "no matrix at all",
+                expected='a key of adata.layers, "X" or "raw"',
+                remedy="pass one of those found as `layer`, or leave `layer` out to have the counts found.",
+            )
+
+
+def open_rows(matrix: Any, label: str) -> Rows:
+    """Make a matrix readable by cells; see :meth:`Source.open`."""
+    if matrix is None:
+        raise CountsError(
+            f"{label} of adata is empty.",
+            found="None",
+            expected="a matrix of raw counts, cells × genes",
+            remedy=f"set adata.{label}, or pass as `layer` where the counts are.",
+        )
+    rows = _rows(matrix, label)
+    if rows.shape[0] == 0 or rows.shape[1] == 0:
+        missing = "cells" if rows.shape[0] == 0 else "genes"
+        raise CountsError(
+            f"{label} of adata has no {missing}.",
+            found=f"{rows.shape[0]:,} cells × {rows.shape[1]:,} genes",
+            expected="at least one cell and one gene",
+            remedy=f"look at the step that filtered the {missing}: it kept none.",
+        )
+    return rows
+
+
+def _rows(matrix: Any, label: str) -> Rows:
+    _require_numbers(matrix, label)
+    if sparse.issparse(matrix):
+        rows: Any = matrix
+        if rows.format != "csr":
+            # coo.tocsr() adds entries of the same place in their own type: uint8 would overflow.
+            rows = (rows.astype(np.float64) if rows.format == "coo" else _native(rows)).tocsr()
+        return _CompressedRows(rows.indptr, rows.indices, rows.data, rows.shape, on_disk=False)
+    if getattr(matrix, "format", None) in ("csr", "csc") and hasattr(matrix, "group"):
+        group, shape = matrix.group, tuple(matrix.shape)
+        build = _CompressedRows if matrix.format == "csr" else _transposed
+        return build(group["indptr"][:], group["indices"], group["data"], shape, on_disk=True)
+    on_disk = type(matrix).__module__.split(".")[0] in ("h5py", "zarr")
+    if (isinstance(matrix, np.ndarray) and not np.ma.isMaskedArray(matrix)) or on_disk:
+        return _DenseRows(matrix, on_disk=on_disk)
+    raise CountsError(
+        f"{label} of adata is in a container that can't be read.",
+        found=f"{type(matrix).__module__}.{type(matrix).__qualname__}",
+        expected="a numpy array, a scipy sparse matrix, or an AnnData opened with backed='r'",
+        remedy="adata.to_memory(), or convert it with scipy.sparse.csr_matrix().",
+    )
+
+
+def _require_numbers(matrix: Any, label: str) -> None:
+    dtype = np.dtype(getattr(matrix, "dtype", object))
+    if dtype.kind in "iuf":
+        return
+    seen = {"b": "true and false", "c": "complex numbers"}.get(dtype.kind, "text or Python objects")
+    remedy = (
+        "pass as `layer` where the counts are: detected or not is not how many."
+        if dtype.kind == "b"
+        else f"convert it, e.g. adata.{label} = adata.{label}.astype('float32'), if these are counts."
+    )
+    raise CountsError(
+        f"{label} of adata does not hold numbers that count.",
+        found=f"{seen} (dtype {dtype})",
+        expected="raw counts as integers or floats",
+        remedy=remedy if label != "raw" else "set adata.raw from an object that holds raw counts.",
+    )
+
+
+class _CompressedRows:
+    """Sparse rows; the arrays lie in memory or on disk, and only what a run needs is sliced from them."""
+
+    def __init__(self, indptr: Array, indices: Any, data: Any, shape: tuple[int, int], *, on_disk: bool) -> None:
+        self.shape, self.dtype, self.on_disk = (int(shape[0]), int(shape[1])), np.dtype(data.dtype), on_disk
+        self._indptr, self._indices, self._data = np.asarray(indptr), indices, data
+
+    def read(self, start: int, stop: int) -> sparse.csr_matrix:
+        first, last = int(self._indptr[start]), int(self._indptr[stop])
+        data, indices = np.asarray(self._data[first:last]), np.asarray(self._indices[first:last])
+        pieces = (_native(data), _native(indices), self._indptr[start : stop + 1] - first)
+        return _canonical(sparse.csr_matrix(pieces, shape=(stop - start, self.shape[1])))
+
+    def runs(self) -> Iterator[tuple[int, int]]:
+        start = 0
+        while start < self.shape[0]:
+            fits = int(np.searchsorted(self._indptr, self._indptr[start] + RUN_ENTRIES, side="right")) - 1
+            # A file of nearly empty cells must not become one run: per-cell arrays are bounded too.
+            stop = min(max(fits, start + 1), start + RUN_ENTRIES, self.shape[0])
+            yield start, stop
+            start = stop
+
+
+class _DenseRows:
+    """Dense rows, in memory or on disk."""
+
+    def __init__(self, values: Any, *, on_disk: bool) -> None:
+        self.shape, self.dtype = (int(values.shape[0]), int(values.shape[1])), np.dtype(values.dtype)
+        self.on_disk, self._values = on_disk, values
+
+    def read(self, start: int, stop: int) -> sparse.csr_matrix:
+        return sparse.csr_matrix(_native(np.asarray(self._values[start:stop])))
+
+    def runs(self) -> Iterator[tuple[int, int]]:
+        step = max(1, RUN_ENTRIES // self.shape[1])
+        return ((start, min(start + step, self.shape[0])) for start in range(0, self.shape[0], step))
+
+
+def _native(values: Any) -> Any:
+    """Return the values in a type that scipy's sparse code handles; no copy where they are already."""
+    wanted = {np.float16: np.float32, np.longdouble: np.float64}.get(values.dtype.type, values.dtype.newbyteorder("="))
+    return values.astype(wanted, copy=False)
+
+
+def _canonical(block: sparse.csr_matrix) -> sparse.csr_matrix:
+    """Sort columns, add up duplicates, drop zeros; works on a copy, for the arrays may be the caller's."""
+    if not block.has_sorted_indices:
+        block = block.copy()
+        block.sort_indices()
+    if not block.has_canonical_format:
+        # In double precision: uint8 counts of the same place would overflow, float32 ones would round.
+        block = block.astype(np.float64)
+        block.sum_duplicates()
+    if not np.all(block.data):
+        block = block.copy()
+        block.eliminate_zeros()
+    return block
+
+
+def _transposed(indptr: Array, indices: Any, data: Any, shape: tuple[int, int], *, on_disk: bool) -> Rows:
+    """Turn columns on disk to rows, in two passes over the file and in bounded memory.
+
+    Reading a run of cells from columns would go through the whole file each time.
+    """
+    cells, entries, dtype = shape[0], int(indptr[-1]), np.dtype(data.dtype)
+    chunks = [(first, min(first + RUN_ENTRIES, entries)) for first in range(0, entries, RUN_ENTRIES)]
+    per_cell = np.zeros(cells, dtype=np.int64)
+    for first, last in chunks:
+        per_cell += np.bincount(indices[first:last], minlength=cells)
+    starts = np.concatenate([[0], np.cumsum(per_cell)])
+    new = _allocator(entries * (4 + dtype.itemsize))
+    columns, values = new(entries, np.dtype(np.int32)), new(entries, dtype)
+    free = starts[:-1].copy()
+    for first, last in chunks:
+        cell = np.asarray(indices[first:last])
+        order = np.argsort(cell, kind="stable")
+        here = np.bincount(cell, minlength=cells)
+        # Within a cell the entries of this chunk follow those of earlier ones, so genes stay in rising order.
+        place = np.arange(last - first) + np.repeat(free - np.cumsum(here) + here, here)
+        gene = np.searchsorted(indptr, np.arange(first, last), side="right") - 1
+        columns[place] = gene[order]
+        values[place] = np.asarray(data[first:last])[order]
+        free += here
+    return _CompressedRows(starts, columns, values, shape, on_disk=on_disk)
+
+
+def _allocator(needed: int) -> Callable[[int, np.dtype[Any]], Array]:
+    """How to make the arrays of a matrix of so many bytes: in memory, or in a file that vanishes with them."""
+    if needed <= MEMORY_BYTES:
+        return lambda size, dtype: np.empty(size, dtype)
+    folder = tempfile.gettempdir()
+    if needed > (free := shutil.disk_usage(folder).free):
+        raise CountsError(
+            "The file holds its matrix column by column (CSC), and there is no room to turn it to rows.",
+            found=f"{free / 1e9:.1f} GB free in {folder}, {needed / 1e9:.1f} GB needed",
+            expected="a matrix saved row by row (CSR), or room for a temporary copy",
+            remedy="set TMPDIR to a larger disk, or save the file once with a CSR matrix (adata.X.tocsr()).",
+        )
+
+    def new(size: int, dtype: np.dtype[Any]) -> Array:
+        with tempfile.TemporaryFile() as file:
+            return np.memmap(file, dtype=dtype, mode="w+", shape=(size,))
+
+    return new

@@ -1,0 +1,114 @@
+"""Bring back the counts from which normalised values were made."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy import sparse
+
+from celloquy import keys
+from celloquy.data.counts import MOSTLY, open_counts
+from celloquy.data.matrix import Rows, Source, sources
+from celloquy.data.scale import recognise, solve
+from celloquy.errors import CountsError
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+
+def recover_counts(adata: AnnData, *, layer: str | None = None) -> AnnData:
+    """Restore the raw counts of log-normalised or normalised cells, exactly or not at all.
+
+    ``log1p(counts / library * target)`` keeps the counts up to one factor a cell, which is found as the largest number
+    of which all values of the cell are whole multiples. It needs neither the target nor the library size, so cells of
+    which only some genes were kept are restored too. Counts with a common factor come back divided by it.
+
+    Parameters
+    ----------
+    adata
+        Cells × genes; only read.
+    layer
+        Where the values are (a layer, ``"X"`` or ``"raw"``); by default the first place from which counts can be had.
+
+    Returns
+    -------
+    A new AnnData with the counts in ``X`` and ``layers["counts"]``, and ``obs``, ``obsm`` and ``uns`` of ``adata``. Its
+    genes are those of the place where the values were: for ``raw`` possibly more than ``adata`` has.
+
+    Raises
+    ------
+    CountsError
+        If no place holds normalised counts, or those of some cells can't be told.
+
+    Examples
+    --------
+    >>> import celloquy as cq
+    >>> import scanpy as sc
+    >>> adata = cq.recover_counts(sc.datasets.pbmc68k_reduced())
+    """
+    refused: list[CountsError] = []
+    for source in sources(adata, layer, others=True):
+        try:
+            return _with_counts(adata, source, _counts_of(adata, source))
+        except CountsError as error:
+            refused.append(error)
+    if len(refused) == 1:
+        raise refused[0]
+    raise CountsError(
+        "No matrix of adata holds counts, or values from which they can be restored.",
+        found="; ".join(error.problem.rstrip(".") for error in refused) or "no matrix",
+        expected="log-normalised or normalised counts",
+        remedy="start from the raw counts, or name the normalised values with `layer`.",
+    )
+
+
+def _counts_of(adata: AnnData, source: Source) -> sparse.csr_matrix:
+    try:
+        rows = open_counts(adata, source).rows
+    except CountsError as error:
+        if "normalised" not in error.problem and "no counts" not in error.problem:
+            raise
+        return _solve(source.open(), source.label)
+    return sparse.csr_matrix(sparse.vstack([rows.read(start, stop) for start, stop in rows.runs()]))
+
+
+def _solve(rows: Rows, label: str) -> sparse.csr_matrix:
+    transform, rounding, share = recognise(rows)
+    if share <= MOSTLY:
+        raise CountsError(
+            f"{label} of adata is not normalised in a way that can be undone.",
+            found="values without a common unit in each cell",
+            expected="log1p(counts / library * target), to any base, or without the logarithm",
+            remedy="start from the raw counts.",
+        )
+    parts, inconsistent, coarse = [], 0, 0
+    for start, stop in rows.runs():
+        solution = solve(rows.read(start, stop), transform, rounding)
+        parts.append(solution.counts)
+        inconsistent += int(solution.inconsistent.sum())
+        coarse += int(solution.coarse.sum())
+    if inconsistent or coarse:
+        raise CountsError(
+            f"The counts in {label} of adata can't be restored exactly.",
+            found=f"{inconsistent:,} cells without a common unit, {coarse:,} with values too rounded to tell, "
+            f"of {rows.shape[0]:,}",
+            expected=f"every cell normalised by one factor ({transform.name})",
+            remedy="start from the raw counts, or leave the other cells out.",
+        )
+    return sparse.csr_matrix(sparse.vstack(parts))
+
+
+def _with_counts(adata: AnnData, source: Source, counts: sparse.csr_matrix) -> AnnData:
+    import anndata
+
+    var = adata.raw.var if source.label == "raw" else adata.var
+    counts = counts.astype(np.float32)
+    return anndata.AnnData(
+        X=counts,
+        obs=adata.obs.copy(),
+        var=var.copy(),
+        obsm={key: value.copy() for key, value in adata.obsm.items()},
+        uns=dict(adata.uns),
+        layers={keys.COUNTS_LAYER: counts.copy()},
+    )

@@ -25,6 +25,7 @@ SMALLEST_COUNT = 1000
 CHANCE = 0.05
 """A unit is believed if values that are no counts would fit it less often than this."""
 _TOGETHER = 256
+_LARGEST_LOG = 100.0
 _FINE = 1e-11
 
 
@@ -38,6 +39,10 @@ class Transform:
     def undo(self, values: Array) -> Array:
         """Return the values before the logarithm."""
         return values if self.base is None else np.expm1(values * np.log(self.base))
+
+    def could_make(self, values: Array) -> bool:
+        """Whether values may be logarithms to this base: exponentials beyond any count can't."""
+        return self.base is None or bool(np.max(values, initial=0) * np.log(self.base) < _LARGEST_LOG)
 
 
 TRANSFORMS = (
@@ -233,6 +238,8 @@ def recognise(rows: Rows, also: Iterable[Transform] = ()) -> tuple[Transform, Ro
     rounding = Rounding.of(block.data, rows.dtype)
     best, most, share = TRANSFORMS[0], 0.0, 0.0
     for transform in (*also, *TRANSFORMS):
+        if not transform.could_make(block.data):
+            continue
         solution = solve(block, transform, rounding)
         telling = ~solution.single & (np.diff(block.indptr) > 0)
         evidence = -float(solution.evidence[telling].sum())

@@ -6,6 +6,7 @@
 #'
 #' @keywords internal
 #' @importFrom rlang %||%
+#' @importClassesFrom Matrix CsparseMatrix dgCMatrix
 "_PACKAGE"
 
 .onLoad <- function(libname, pkgname) {
@@ -14,4 +15,6 @@
   source <- python_source()
   wish <- if (dir.exists(source)) paste0("celloquy @ file://", utils::URLencode(source)) else source
   try(reticulate::py_require(wish, python_version = ">=3.11"), silent = TRUE)
+  # Also for those who import celloquy themselves, before any function of ours is called.
+  setHook("reticulate::celloquy::load", function(...) try(load_torch(), silent = TRUE))
 }

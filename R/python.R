@@ -16,10 +16,10 @@ celloquy_python <- function(call = rlang::caller_env()) {
       i = "Run {.run celloquy::InstallCelloquy()} and restart R."
     ), class = "celloquy_python_error", call = call)
   }
-  abort_openmp_clash(call)
+  load_torch(call)
   # tqdm redraws stalled bars from a thread of its own; where reticulate sends Python's output to the R console (as in
   # RStudio), that thread would call R, which only the main thread may.
-  reticulate::import("tqdm", convert = FALSE)$tqdm$monitor_interval <- 0L
+  reticulate::py_set_attr(reticulate::import("tqdm", convert = FALSE)$tqdm, "monitor_interval", 0L)
   module
 }
 
@@ -34,8 +34,9 @@ abort_no_python <- function(error, call) {
   ), class = "celloquy_python_error", call = call)
 }
 
-# Run code that calls Python. Its errors become R errors, its warnings R warnings; an interrupt passes as it is.
-with_python <- function(code, subject = NULL, call = rlang::caller_env()) {
+# Run code that calls Python on the counts that the user knows as `subject`. Its errors become R errors, its warnings
+# R warnings; an interrupt passes as it is.
+with_python <- function(code, subject = "The matrix", call = rlang::caller_env()) {
   warnings <- reticulate::import("warnings", convert = FALSE)
   recorder <- warnings$catch_warnings(record = TRUE)
   recorded <- recorder$`__enter__`()
@@ -58,21 +59,42 @@ with_python <- function(code, subject = NULL, call = rlang::caller_env()) {
 
 # A problem that celloquy itself recognised: what, found, expected, remedy.
 abort_celloquy <- function(error, subject, call) {
-  text <- function(name) {
-    value <- error[[name]]
-    if (is.null(value) || !nzchar(value)) NULL else value
+  class <- sub(".*[.]", "", class(error)[[1]])
+  say <- function(name) in_words_of_r(error[[name]] %||% "", subject)
+  problem <- say("problem")
+  found <- say("found")
+  expected <- say("expected")
+  remedy <- sentence(say("remedy"))
+  if (grepl("adata|celloquy[.]|cq[.]", remedy)) {
+    # What to do to an AnnData helps no one here.
+    remedy <- switch(class,
+      CountsError = "Pass the raw counts, in a Seurat object by naming their `layer` (not `data`, not `scale.data`).",
+      GenesError = "Name the features with gene symbols or Ensembl ids.",
+      remedy
+    )
   }
-  found <- text("found")
-  expected <- text("expected")
-  remedy <- text("remedy")
-  message <- text("problem")
   cli::cli_abort(c(
-    "{message}",
-    x = if (!is.null(found)) "Found: {found}.",
-    "*" = if (!is.null(expected)) "Expected: {expected}.",
-    "*" = subject,
+    "{problem}",
+    x = if (nzchar(found)) "Found: {found}.",
+    "*" = if (nzchar(expected)) "Expected: {expected}.",
     i = "{remedy}"
-  ), class = c(sub(".*[.]", "celloquy_", class(error)[[1]]), "celloquy_error"), call = call)
+  ), class = c(paste0("celloquy_", class), "celloquy_error"), call = call)
+}
+
+# What Python says of its arguments and of AnnData, said of R's.
+in_words_of_r <- function(text, subject) {
+  words <- c(
+    "X of adata" = subject, "adata.X" = subject, "batch_size" = "batch.size", "`out`" = "`model.dir`",
+    "`seed`" = "`seed.use`", "device='auto'" = "device = \"auto\"", ", or None" = ", or NULL"
+  )
+  for (word in names(words)) {
+    text <- gsub(word, words[[word]], text, fixed = TRUE)
+  }
+  text
+}
+
+sentence <- function(text) {
+  sub("^([a-z])", "\\U\\1", text, perl = TRUE)
 }
 
 abort_python <- function(error, call) {
@@ -98,10 +120,10 @@ as_anndata <- function(counts, obs = list(), spatial = NULL) {
     var = pandas$DataFrame(index = reticulate::r_to_py(as.list(rownames(counts))))
   )
   for (name in names(obs)) {
-    adata$obs[[name]] <- as_categorical(obs[[name]], pandas)
+    reticulate::py_set_item(adata$obs, name, as_categorical(obs[[name]], pandas))
   }
   if (!is.null(spatial)) {
-    adata$obsm[["spatial"]] <- reticulate::r_to_py(spatial)
+    reticulate::py_set_item(adata$obsm, "spatial", spatial)
   }
   adata
 }
@@ -116,11 +138,42 @@ as_categorical <- function(column, pandas) {
   )
 }
 
-# Stop where loading torch would end the R session: a second Intel or LLVM OpenMP runtime in one process aborts it.
-abort_openmp_clash <- function(call) {
+# Load torch so that it lives well in an R process, or stop before it does harm.
+load_torch <- function(call = rlang::caller_env()) {
   if ("torch" %in% python_modules()) {
+    warn_slow_torch()
     return(invisible())
   }
+  abort_openmp_clash(call)
+  # On Linux the BLAS that R is linked to stands before torch's own in the search for symbols: matrix products would
+  # run on it, 16 times slower with the reference BLAS, and not to the same bit. RTLD_DEEPBIND turns the order round.
+  reticulate::py_run_string("
+import os, sys
+flags = sys.getdlopenflags()
+sys.setdlopenflags(flags | getattr(os, 'RTLD_DEEPBIND', 0))
+try:
+    import torch
+finally:
+    sys.setdlopenflags(flags)
+torch.loaded_beside_r = True
+", local = TRUE)
+  invisible()
+}
+
+warn_slow_torch <- function() {
+  ours <- reticulate::py_eval(
+    "hasattr(__import__('torch'), 'loaded_beside_r') or not hasattr(__import__('os'), 'RTLD_DEEPBIND')"
+  )
+  if (!ours) {
+    cli::cli_warn(c(
+      "torch was loaded before celloquy and may compute on R's own BLAS, many times slower.",
+      i = "Restart R and call {.code library(celloquy)} and {.code reticulate::import(\"celloquy\")} first."
+    ), .frequency = "once", .frequency_id = "celloquy_slow_torch")
+  }
+}
+
+# Stop where loading torch would end the R session: a second Intel or LLVM OpenMP runtime in one process aborts it.
+abort_openmp_clash <- function(call) {
   clash <- openmp_clash(openmp_loaded(), openmp_of_torch(reticulate::py_exe()))
   if (length(clash) && !nzchar(Sys.getenv("KMP_DUPLICATE_LIB_OK"))) {
     cli::cli_abort(c(

@@ -121,10 +121,8 @@ test_that("without a model one is trained, kept where asked, and repeats with it
   object <- small_object()
   model <- withr::local_tempdir()
   expect_message(
-    first <- suppressMessages(
-      RunCelloquy(object, epochs = 1, model.dir = file.path(model, "one")), classes = "none"
-    ),
-    "training"
+    first <- RunCelloquy(object, epochs = 1, model.dir = file.path(model, "one")),
+    "training a small one on these 80 cells"
   )
   again <- RunCelloquy(object, epochs = 1, verbose = FALSE)
   loaded <- RunCelloquy(object, file.path(model, "one"), verbose = FALSE)
@@ -133,6 +131,13 @@ test_that("without a model one is trained, kept where asked, and repeats with it
   expect_identical(SeuratObject::Embeddings(again, "celloquy"), embedding)
   expect_identical(SeuratObject::Embeddings(loaded, "celloquy"), embedding)
   expect_gt(max(abs(SeuratObject::Embeddings(other, "celloquy") - embedding)), 0)
+})
+
+test_that("the time of training is said before it starts", {
+  expect_identical(minutes_of_training(700, 765, NULL, cores = 2), "1 minute")
+  expect_identical(minutes_of_training(2638, 13714, NULL, cores = 2), "5 minutes")
+  expect_identical(minutes_of_training(1e6, 3e4, NULL, cores = 4), "2 hours")
+  expect_identical(minutes_of_training(80, 230, 1, cores = 2), "1 minute")
 })
 
 test_that("a model held in Python serves too, and never enters the object", {
@@ -202,11 +207,17 @@ test_that("verbose = FALSE says nothing, verbose = TRUE shows progress", {
 test_that("an interrupt returns to R with the object as it was", {
   skip_without_python()
   skip_on_os("windows")
+  model <- withr::local_tempdir()
   result <- run_r(c(
     "object <- before <- SeuratObject::pbmc_small",
-    "system(paste('sleep 15; kill -INT', Sys.getpid()), wait = FALSE)",
-    "caught <- tryCatch({ object <- RunCelloquy(object, epochs = 100000, verbose = FALSE); 'finished' },",
-    "  interrupt = function(condition) 'interrupted')",
+    sprintf("model <- %s", deparse(model)),
+    # Ctrl-C, as soon as an epoch is over.
+    "wait <- sprintf('until [ -e %s/history.csv ]; do sleep 0.1; done; kill -INT %d', model, Sys.getpid())",
+    "system(paste('timeout 120 sh -c', shQuote(wait)), wait = FALSE)",
+    "caught <- tryCatch({",
+    "  object <- RunCelloquy(object, epochs = 100000, model.dir = model, verbose = FALSE)",
+    "  'finished'",
+    "}, interrupt = function(condition) 'interrupted')",
     "stopifnot(identical(object, before))",
     "again <- RunCelloquy(object, epochs = 1, verbose = FALSE)",
     "cat(caught, SeuratObject::Reductions(again), '\\n')"

@@ -23,7 +23,7 @@ test_that("an error of celloquy becomes one R error: problem, found, expected, r
   skip_without_python()
   raise <- function() {
     with_python(reticulate::py_run_string(
-      "from celloquy.errors import CountsError\nraise CountsError('A {b}.', found='c', expected='d', remedy='Do e.')"
+      "from celloquy.errors import CountsError\nraise CountsError('A {b}.', found='c', expected='d', remedy='do e.')"
     ), call = NULL)
   }
   expect_error(raise(), class = "celloquy_CountsError")
@@ -93,6 +93,31 @@ test_that("a clashing OpenMP stops the call before torch loads", {
   expect_error(celloquy_python(), "two OpenMP runtimes", class = "celloquy_python_error")
   withr::local_envvar(KMP_DUPLICATE_LIB_OK = "TRUE")
   expect_no_error(celloquy_python())
+})
+
+test_that("torch multiplies on its own BLAS, not on R's, however celloquy is imported", {
+  skip_without_python()
+  code <- "
+import hashlib, torch
+torch.manual_seed(0)
+product = torch.randn(80, 128) @ torch.randn(128, 384)
+print(hashlib.md5(product.numpy().tobytes()).hexdigest())
+"
+  alone <- system2(reticulate::py_exe(), c("-c", shQuote(code)), stdout = TRUE)
+  for (first in c("celloquy:::celloquy_python()", "reticulate::import('celloquy')")) {
+    within <- run_r(c(paste0("invisible(", first, ")"), sprintf("reticulate::py_run_string(%s)", deparse1(code))))
+    expect_identical(within$out[[1]], alone, info = paste(within$err, collapse = "\n"))
+  }
+})
+
+test_that("a torch that came before celloquy is told once", {
+  skip_without_python()
+  skip_on_os(c("mac", "windows"))
+  result <- run_r(c(
+    "reticulate::import('torch')",
+    sprintf("for (i in 1:2) RunCelloquy(SeuratObject::pbmc_small, %s, verbose = FALSE)", deparse(small_model()))
+  ))
+  expect_length(grep("torch was loaded before celloquy", result$err), 1)
 })
 
 test_that("a Python package that is too old is told", {

@@ -36,7 +36,7 @@ class CellModelConfig:
     """Share of each hidden vector dropped in training."""
     norm_groups: int = 4
     """Groups of the group norms; divides ``width`` and ``decoder_width``."""
-    latent: Latent = "mixture"
+    latent: Latent = "gaussian"
     """Prior of the latent: Gaussian mixture, one Gaussian, or no latent at all."""
     latent_width: int = 32
     """Width of the latent, which is the embedding; ``width`` where ``latent`` is ``"none"``."""
@@ -58,7 +58,7 @@ class CellModelConfig:
     """Beta distribution from which each masked cell draws its share of masked genes."""
     mask_cap: float = 0.9
     """Largest share of a cell's genes that is masked."""
-    kl_weight: float = 1.0
+    kl_weight: float = 0.3
     """Weight of the latent's divergence from its prior."""
     free_bits: float = 5.0
     """Nats of that divergence which cost little."""
@@ -103,7 +103,7 @@ class CellModelConfig:
             "small": {"width": 256, "layers": 4, "heads": 8, "feedforward": 512, "latent_width": 64}
             | {"latent_hidden": 256, "decoder_width": 256},
             "base": {"width": 1024, "layers": 4, "heads": 8, "feedforward": 2048, "latent_width": 512}
-            | {"latent_hidden": 512, "decoder_width": 1024, "dropout": 0.2, "kl_weight": 5.0},
+            | {"latent": "mixture", "latent_hidden": 512, "decoder_width": 1024, "dropout": 0.2, "kl_weight": 5.0},
         }
         if name not in presets:
             raise ArgumentError(

@@ -26,7 +26,7 @@
 #' @param device `"cpu"`, `"cuda"`, `"mps"`, or `"auto"`: a GPU if there is one.
 #' @param config Size of the model that is trained without `model.object`: `"mini"`, `"small"` or `"base"`.
 #' @param epochs How often it sees every cell; by default as is usual for its size.
-#' @param model.dir Directory in which to keep it.
+#' @param model.dir Directory in which to keep it; an interrupted training leaves its best state so far there.
 #' @param seed.use Seed of its training. Embedding draws no random numbers.
 #' @param reduction.name Name of the dimensional reduction.
 #' @param reduction.key Its key, from which the names of its dimensions are made.

@@ -32,7 +32,7 @@ class CellModelConfig:
     """How the cells of a tissue read each other; ``"softmax"`` and ``"none"`` (each cell alone) are the ablations."""
     positions: bool = True
     """Whether cells know where in their tissue they lie."""
-    dropout: float = 0.1
+    dropout: float = 0.0
     """Share of each hidden vector dropped in training."""
     norm_groups: int = 4
     """Groups of the group norms; divides ``width`` and ``decoder_width``."""
@@ -101,7 +101,7 @@ class CellModelConfig:
         presets: dict[str, dict[str, Any]] = {
             "mini": {},
             "small": {"width": 256, "layers": 4, "heads": 8, "feedforward": 512, "latent_width": 64}
-            | {"latent_hidden": 256, "decoder_width": 256},
+            | {"latent_hidden": 256, "decoder_width": 256, "dropout": 0.1},
             "base": {"width": 1024, "layers": 4, "heads": 8, "feedforward": 2048, "latent_width": 512}
             | {"latent": "mixture", "latent_hidden": 512, "decoder_width": 1024, "dropout": 0.2, "kl_weight": 5.0},
         }

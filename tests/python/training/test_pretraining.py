@@ -1,0 +1,191 @@
+"""cq.pretrain: the same model for the same seed, a loss that falls, and nothing trained on what is unfit."""
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from scipy import sparse
+
+import celloquy as cq
+from celloquy.data import Cells
+from celloquy.errors import ArgumentError, CountsError, GenesError
+from celloquy.nn.masking import BiLevelMask
+from celloquy.training.objective import MaskedCells, MaskedCounts
+
+GENES = 40
+IDS = np.array([f"ENSG{i:011d}" for i in range(1, GENES + 1)])
+SMALL = cq.CellModelConfig(width=16, layers=1, feedforward=32, latent_width=8, decoder_width=16, decoder_rank=16)
+
+
+def cells(n: int = 120, seed: int = 0, genes: np.ndarray = IDS) -> ad.AnnData:
+    """Cells of two types, each with genes of its own."""
+    rng = np.random.default_rng(seed)
+    kind = rng.integers(0, 2, n)
+    rates = np.where((np.arange(len(genes)) % 2)[None, :] == kind[:, None], 4.0, 0.3)
+    adata = ad.AnnData(sparse.csr_matrix(rng.poisson(rates).astype(np.float32)))
+    adata.var_names = genes
+    adata.obs["sample"] = pd.Categorical([f"s{code}" for code in rng.integers(0, 3, n)])
+    adata.obsm["spatial"] = rng.random((n, 2))
+    return adata
+
+
+def train(adatas, **options) -> cq.CellModel:
+    return cq.pretrain(adatas, **{"config": SMALL, "epochs": 3, "progress": False} | options)
+
+
+@pytest.mark.parametrize("latent", ["mixture", "gaussian"])
+def test_a_seed_gives_the_same_model_bit_for_bit_and_another_seed_another(latent):
+    config = SMALL.with_(latent=latent, dropout=0.1)
+    torch.manual_seed(1)
+    first = train(cells(), config=config, seed=3)
+    state = torch.get_rng_state()
+    torch.manual_seed(2)
+    assert train(cells(), config=config, seed=3).fingerprint == first.fingerprint
+    assert train(cells(), config=config, seed=4).fingerprint != first.fingerprint
+    torch.manual_seed(1)
+    assert torch.equal(torch.get_rng_state(), state), "the generator of torch is left as it was"
+
+
+def test_the_loss_falls_and_the_best_epoch_is_kept():
+    model = train(cells(300), epochs=30)
+    history = model.history
+    assert history["validation"].iloc[-1] < history["validation"].iloc[0]
+    assert list(history["epoch"]) == list(range(1, len(history) + 1))
+    assert not model.training
+
+
+def test_cell_types_come_apart():
+    adata = cells(300)
+    cq.embed(adata, model=train(adata, epochs=60), progress=False)
+    dense = adata.X.toarray()
+    kind = dense[:, 1::2].sum(1) > dense[:, ::2].sum(1)
+    z = adata.obsm["X_celloquy"]
+    axis = z[kind].mean(0) - z[~kind].mean(0)
+    scores = z @ axis
+    assert ((scores > np.median(scores)) == kind).mean() > 0.9 or ((scores > scores.mean()) == kind).mean() > 0.9
+
+
+def test_the_model_and_its_log_are_kept_on_disk(tmp_path):
+    model = train(cells(), out=tmp_path / "model", epochs=4)
+    saved = cq.CellModel.from_pretrained(tmp_path / "model")
+    assert saved.fingerprint == model.fingerprint
+    assert saved.provenance == model.provenance
+    log = pd.read_csv(tmp_path / "model" / "history.csv")
+    assert list(log["epoch"]) == [1, 2, 3, 4]
+    assert {"loss", "validation", "learning_rate"} <= set(log)
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+def test_training_ends_when_validation_stops_improving():
+    model = train(cells(), epochs=200, patience=2, learning_rate=0.5)
+    assert len(model.history) < 200
+
+
+def test_an_interrupt_leaves_the_best_model_so_far(tmp_path, monkeypatch):
+    forward, calls = MaskedCounts.forward, []
+
+    def interrupted(self, batch, mask):
+        calls.append(1)
+        if len(calls) > 8:
+            raise KeyboardInterrupt
+        return forward(self, batch, mask)
+
+    monkeypatch.setattr(MaskedCounts, "forward", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train(cells(), out=tmp_path / "model", epochs=50, batch_size=60)
+    assert len(cq.CellModel.from_pretrained(tmp_path / "model").vocabulary) == GENES
+
+
+def test_several_inputs_share_the_union_of_their_genes_and_are_batches(tmp_path):
+    one, other = cells(genes=IDS[:30]), cells(80, seed=1, genes=IDS[20:])
+    other.write_h5ad(tmp_path / "other.h5ad")
+    model = train([one, tmp_path / "other.h5ad"])
+    assert set(model.vocabulary.ids) == set(IDS)
+    assert model.config.covariates == (("batch", 2),)
+    for adata in (one, other):
+        cq.embed(adata, model=model, progress=False)
+
+
+def test_tissues_positions_and_batches_are_read_and_the_input_left_alone():
+    adata = cells()
+    before = adata.copy()
+    model = train(adata, tissue_key="sample", spatial_key="spatial", batch_key="sample")
+    assert model.config.covariates == (("batch", 3),)
+    pd.testing.assert_frame_equal(adata.obs, before.obs)
+    assert (adata.X != before.X).nnz == 0
+    assert not adata.uns
+
+
+def test_a_masked_count_reaches_no_prediction():
+    adata = cells(30)
+    model = train(adata)
+    batch = Cells(adata, model.vocabulary).read(0, 30)
+    mask = BiLevelMask.draw(30, seed=0, share=1.0, beta=(5.0, 5.0), cap=0.9)
+    hidden = mask.at(batch.cell_of_count, batch.indices)
+    assert hidden.any()
+    spoilt = batch.__class__(
+        **{name: getattr(batch, name) for name in batch.__slots__}
+        | {"values": torch.where(hidden, 999.0, batch.values)}
+    )
+    with torch.no_grad():
+        one, other = (model.encode(mask.hide(each)) for each in (batch, spoilt))
+    assert torch.equal(one, other)
+
+
+def test_training_and_validation_cells_never_mix():
+    adata = cells(50)
+    model = train(adata)
+    batch = Cells(adata, model.vocabulary).read(0, 50)
+    examples = MaskedCells(batch, model, batch_size=20, held_out=0.2, seed=0)
+    used, kept = set(examples._used.tolist()), set(examples._kept.tolist())
+    assert len(kept) == 10
+    assert not used & kept
+    assert used | kept == set(range(50))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"epochs": 0}, "epochs"),
+        ({"batch_size": 0}, "batch_size"),
+        ({"learning_rate": -1.0}, "learning_rate"),
+        ({"validation": 1.5}, "validation"),
+        ({"config": "huge"}, "'mini', 'small', 'base'"),
+        ({"config": 3}, "type int"),
+        ({"tissue_key": "donor"}, "'donor'"),
+        ({"batch_key": "donor"}, "'donor'"),
+        ({"spatial_key": "X_space"}, "'X_space'"),
+        ({"precision": "float8"}, "float8"),
+        ({"device": "abacus"}, "abacus"),
+    ],
+)
+def test_unfit_arguments_are_refused_by_name(options, message):
+    with pytest.raises(ArgumentError, match=message) as caught:
+        train(cells(), **options)
+    assert caught.value.remedy
+
+
+def test_unfit_inputs_are_refused(tmp_path):
+    with pytest.raises(ArgumentError, match="nothing to train on"):
+        train([])
+    with pytest.raises(ArgumentError, match="no such file"):
+        train(tmp_path / "nowhere.h5ad")
+    with pytest.raises(ArgumentError, match="Input 1"):
+        train([np.ones((3, 3))])
+    with pytest.raises(CountsError, match="negative"):
+        train(ad.AnnData(-cells().X.toarray()))
+    strange = cells()
+    strange.var_names = [f"nonsense_{i}" for i in range(GENES)]
+    with pytest.raises(GenesError, match=r"[Nn]o gene"):
+        train(strange)
+
+
+def test_inputs_of_two_species_are_refused():
+    human, mouse = cells(), cells()
+    human.var_names = list(cq.GeneVocabulary.from_names(["CD8A", "CD4", "MS4A1"]).ids) + [f"n{i}" for i in range(37)]
+    mouse.var_names = list(cq.GeneVocabulary.from_names(["Cd8a", "Cd4", "Ms4a1"], species="mouse").ids) + [
+        f"n{i}" for i in range(37)
+    ]
+    with pytest.raises(GenesError, match=r"species(.|\n)*cq\.orthologs"):
+        train([human, mouse])

@@ -53,6 +53,13 @@ class Examples(Protocol):
         ...
 
 
+class Objective(nn.Module):
+    """What is trained: returns ``loss``, and other figures, for a batch, all of them means over its cells."""
+
+    progress: float = 1.0
+    """How far the training is, from 0 to 1."""
+
+
 @dataclass(frozen=True, slots=True)
 class Training:
     """How to train."""
@@ -72,7 +79,7 @@ class Training:
 
 
 def train(
-    objective: nn.Module,
+    objective: Objective,
     examples: Examples,
     training: Training,
     *,
@@ -85,7 +92,7 @@ def train(
     Parameters
     ----------
     objective
-        Returns ``loss``, and other figures, for a batch: means over its cells.
+        The module, which holds the model.
     examples
         The batches.
     training
@@ -134,8 +141,8 @@ def train(
 class _Loop:
     """A module with its optimiser, on its device."""
 
-    def __init__(self, objective: nn.Module, examples: Examples, training: Training, fabric: Fabric) -> None:
-        self.examples, self.training, self.fabric = examples, training, fabric
+    def __init__(self, objective: Objective, examples: Examples, training: Training, fabric: Fabric) -> None:
+        self.original, self.examples, self.training, self.fabric = objective, examples, training, fabric
         optimizer = torch.optim.AdamW(_groups(objective, training), fused=fabric.device.type in ("cpu", "cuda"))
         self.objective: _FabricModule
         self.optimizer: _FabricOptimizer
@@ -150,7 +157,8 @@ class _Loop:
         done = 0
         for inputs in self.examples.epoch(epoch, self.fabric.global_rank, self.fabric.world_size):
             cells = len(inputs[0])
-            rate = self._rate((epoch + done / len(self.examples)) / self.training.epochs)
+            self.original.progress = (epoch + done / len(self.examples)) / self.training.epochs
+            rate = self._rate(self.original.progress)
             figures = self.objective(*(one.to(self.fabric.device) for one in inputs))
             self.fabric.backward(figures["loss"])
             self._step(rate)

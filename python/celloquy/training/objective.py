@@ -9,12 +9,13 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from torch import Tensor, nn
+from torch import Tensor
 
 from celloquy.models import CellModel
 from celloquy.models.compute import autocast
 from celloquy.nn.losses import count_loss
 from celloquy.nn.masking import BiLevelMask
+from celloquy.training.loop import Objective
 from celloquy.training.sentences import Sentence, draw_sentences, gather
 
 if TYPE_CHECKING:
@@ -24,8 +25,15 @@ if TYPE_CHECKING:
 SPLIT, HELD_OUT, SENTENCES, MASKS = range(4)
 
 
-class MaskedCounts(nn.Module):
+WARMUP = 0.5
+"""Share of the training in which the weight of the divergence rises from 0, linearly."""
+
+
+class MaskedCounts(Objective):
     """The loss of a model on masked cells: negative binomial of the counts, and divergence of the latent.
+
+    The divergence weighs in slowly. At full weight from the start it drives the latent to its prior before the decoder
+    has learned to read it.
 
     Parameters
     ----------
@@ -55,7 +63,8 @@ class MaskedCounts(nn.Module):
             hidden = model.decoder(latent.z, {"batch": batch.batch})
             reconstruction = count_loss(hidden, model.decoder, batch, mask)
         divergence = latent.kl.float()
-        loss = reconstruction + model.config.kl_weight * divergence
+        weight = model.config.kl_weight * min(1.0, self.progress / WARMUP)
+        loss = reconstruction + weight * divergence
         return {"loss": loss, "reconstruction": reconstruction, "divergence": divergence}
 
 

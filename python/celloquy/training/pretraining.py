@@ -22,7 +22,7 @@ from celloquy.models.compute import Precision, choose_device, choose_precision
 from celloquy.training.loop import Record, Training, train
 from celloquy.training.objective import MaskedCells, MaskedCounts
 from celloquy.training.sources import Corpus, as_sources, find_vocabulary, read_corpus
-from celloquy.training.start import start_at_the_average
+from celloquy.training.start import start_at_the_average, start_with_little_noise
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -150,6 +150,7 @@ def pretrain(
         torch.manual_seed(seed)
         model = CellModel(shape.with_(covariates=covariates), genes)
         start_at_the_average(model, corpus.cells)
+        start_with_little_noise(model)
         examples = MaskedCells(corpus.cells, model, batch_size=size, held_out=validation, seed=seed)
         keeper = _Keeper(model, folder, _provenance(corpus, training, size, exact, seed))
         fabric = Fabric(accelerator=target.type, devices=[target.index or 0] if target.type == "cuda" else 1)

@@ -52,9 +52,9 @@ class CellModelConfig:
     """Width of the decoder's last hidden layer, from which every gene is read."""
     covariates: tuple[tuple[str, int], ...] = ()
     """What the decoder is told of a cell's origin, with the number of levels, e.g. ``(("batch", 3),)``."""
-    mask_cells: float = 0.75
+    mask_cells: float = 1.0
     """Share of cells masked in pretraining."""
-    mask_beta: tuple[float, float] = (5.0, 13.0)
+    mask_beta: tuple[float, float] = (5.0, 5.0)
     """Beta distribution from which each masked cell draws its share of masked genes."""
     mask_cap: float = 0.9
     """Largest share of a cell's genes that is masked."""
@@ -103,7 +103,8 @@ class CellModelConfig:
             "small": {"width": 256, "layers": 4, "heads": 8, "feedforward": 512, "latent_width": 64}
             | {"latent_hidden": 256, "decoder_width": 256, "dropout": 0.1},
             "base": {"width": 1024, "layers": 4, "heads": 8, "feedforward": 2048, "latent_width": 512}
-            | {"latent": "mixture", "latent_hidden": 512, "decoder_width": 1024, "dropout": 0.2, "kl_weight": 5.0},
+            | {"latent": "mixture", "latent_hidden": 512, "decoder_width": 1024, "dropout": 0.2, "kl_weight": 5.0}
+            | {"mask_cells": 0.75, "mask_beta": (5.0, 13.0)},
         }
         if name not in presets:
             raise ArgumentError(

@@ -22,7 +22,7 @@ from celloquy.models.compute import Precision, choose_device, choose_precision
 from celloquy.training.loop import Record, Training, train
 from celloquy.training.objective import MaskedCells, MaskedCounts
 from celloquy.training.sources import Corpus, as_sources, find_vocabulary, read_corpus
-from celloquy.training.start import start_at_the_average, start_with_little_noise
+from celloquy.training.start import start_at_the_average, start_at_the_components, start_with_little_noise
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -84,7 +84,7 @@ def pretrain(
     batch_size
         Cells of an optimisation step. A larger tissue is cut into sentences anew in every epoch.
     learning_rate
-        The highest learning rate; by default 2e-3 for ``"mini"`` and less for wider models.
+        The highest learning rate; by default 5e-4 for ``"mini"`` and less for wider models: 1.8e-4 for ``"base"``.
     weight_decay
         Weight decay of AdamW on weight matrices.
     validation
@@ -141,7 +141,7 @@ def pretrain(
     size = batch_size or _batch_size(len(corpus.cells))
     training = Training(
         epochs=epochs or _epochs(len(corpus.cells), size),
-        learning_rate=learning_rate or 2e-3 * 128 / shape.width,
+        learning_rate=learning_rate or 5e-4 * math.sqrt(128 / shape.width),
         weight_decay=weight_decay,
         patience=patience,
     )
@@ -150,6 +150,7 @@ def pretrain(
         torch.manual_seed(seed)
         model = CellModel(shape.with_(covariates=covariates), genes)
         start_at_the_average(model, corpus.cells)
+        start_at_the_components(model, corpus.cells, seed)
         start_with_little_noise(model)
         examples = MaskedCells(corpus.cells, model, batch_size=size, held_out=validation, seed=seed)
         keeper = _Keeper(model, folder, _provenance(corpus, training, size, exact, seed))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
 from celloquy.models import CellModel
@@ -15,6 +16,12 @@ if TYPE_CHECKING:
 
 LEAST_MEAN = 1e-4
 """Mean count that a gene starts from at least; well within the decoder's bounds."""
+
+COMPONENTS = 32
+"""Principal components that the gene vectors start from, at most."""
+
+CELLS_FOR_COMPONENTS = 5000
+"""Cells from which these are computed, at most."""
 
 FIRST_VARIANCE = 0.1
 """Variance of the latent around a cell's mean that training starts from."""
@@ -28,6 +35,41 @@ def start_at_the_average(model: CellModel, cells: CellBatch) -> None:
     sizes = torch.bincount(cells.panel, minlength=len(cells.measured)).double()
     mean = total / (sizes @ cells.measured.double()).clamp(min=1)
     model.decoder.log_mean.bias.copy_(mean.clamp(min=LEAST_MEAN).log())
+
+
+@torch.no_grad()
+def start_at_the_components(model: CellModel, cells: CellBatch, seed: int) -> None:
+    """Let the first dimensions of the gene vectors be the principal components of log-normalised counts.
+
+    What the cells differ in most then reaches the encoder from the first step, where random vectors must first find
+    it; with few cells these rather learn the cells by heart. Each component is divided by the root of its standard
+    deviation, half way from principal components to whitened ones.
+
+    Parameters
+    ----------
+    model
+        The model to start.
+    cells
+        What it is trained on.
+    seed
+        Of the draw of cells, if there are many, and of the randomised decomposition.
+    """
+    rows = np.arange(len(cells))
+    if len(rows) > CELLS_FOR_COMPONENTS:
+        rows = np.sort(np.random.default_rng(seed).choice(rows, CELLS_FOR_COMPONENTS, replace=False))
+    chosen = cells.select(torch.from_numpy(rows))
+    depth = chosen.library_size().clamp(min=1)
+    values = (chosen.values * (depth.median() / depth)[chosen.cell_of_count]).log1p()
+    places = torch.stack([chosen.cell_of_count, chosen.indices.long()])
+    number = min(COMPONENTS, model.config.width, len(chosen), chosen.genes)
+    # Randomised, as nothing but a start; a few components more than are kept make the first ones exact.
+    spare = min(number + 16, len(chosen), chosen.genes)
+    with torch.random.fork_rng(devices=[]), torch.sparse.check_sparse_tensor_invariants(enable=False):
+        torch.manual_seed(seed)
+        logged = torch.sparse_coo_tensor(places, values, (len(chosen), chosen.genes)).coalesce()
+        _, strength, axes = torch.pca_lowrank(logged, q=spare, niter=4)
+    deviation = (strength[:number] / math.sqrt(len(chosen))).clamp(min=1e-3)
+    model.embedder.gene[:, :number] = axes[:, :number] / deviation.sqrt()
 
 
 @torch.no_grad()

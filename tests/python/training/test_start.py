@@ -1,13 +1,22 @@
-"""Before any training the decoder predicts the mean counts, and a cell's latent lies close to its mean."""
+"""Before any training the decoder predicts the mean counts, gene vectors hold components, and the latent is quiet."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+from anndata import AnnData
 from hypothesis import given
 
+from celloquy.data.cells import Cells
 from celloquy.genes import GeneVocabulary
 from celloquy.models import CellModel, CellModelConfig
-from celloquy.training.start import LEAST_MEAN, start_at_the_average, start_with_little_noise
+from celloquy.training import start
+from celloquy.training.start import (
+    LEAST_MEAN,
+    start_at_the_average,
+    start_at_the_components,
+    start_with_little_noise,
+)
 from strategies import cell_batches, dense_counts
 
 CONFIG = CellModelConfig(width=16, heads=2, feedforward=16, latent_width=4, latent_hidden=8, decoder_width=8)
@@ -28,6 +37,40 @@ def test_the_decoder_starts_at_the_mean_over_the_cells_that_measured_a_gene(batc
     with torch.no_grad():
         silent = torch.zeros(1, model.config.decoder_rank)
         np.testing.assert_allclose(model.decoder.mean(silent)[0], expected, rtol=1e-4)
+
+
+@given(batch=cell_batches(min_cells=1))
+def test_any_cells_give_finite_gene_vectors(batch):
+    model = model_for(batch.genes)
+    start_at_the_components(model, batch, seed=0)
+    assert model.embedder.gene.isfinite().all()
+
+
+def two_kinds(cells, genes=40):
+    """Cells of two kinds, each with ten genes of its own, at depths of 100 to 1,000."""
+    random = np.random.default_rng(0)
+    kind = np.arange(cells) % 2
+    profile = np.full((2, genes), 1.0)
+    profile[0, :10] = profile[1, 10:20] = 20
+    depth = random.integers(100, 1000, cells)[:, None]
+    return random.poisson(depth * (profile / profile.sum(1, keepdims=True))[kind]).astype(np.float32), kind
+
+
+@pytest.mark.parametrize("most", [5000, 60])
+def test_what_cells_differ_in_most_comes_first(monkeypatch, most):
+    monkeypatch.setattr(start, "CELLS_FOR_COMPONENTS", most)
+    counts, kind = two_kinds(300)
+    model = model_for(counts.shape[1])
+    names = pd.DataFrame(index=list(model.vocabulary.ids))
+    batch = Cells(AnnData(counts, var=names), model.vocabulary).read(0, len(counts))
+    start_at_the_components(model, batch, seed=0)
+    depth = counts.sum(1, keepdims=True)
+    logged = torch.from_numpy(np.log1p(counts * np.median(depth) / depth))
+    first = (logged @ model.embedder.gene.detach())[:, 0].numpy()
+    assert abs(np.corrcoef(first, kind)[0, 1]) > 0.95
+    again = model_for(counts.shape[1])
+    start_at_the_components(again, batch, seed=0)
+    assert torch.equal(again.embedder.gene, model.embedder.gene)
 
 
 @pytest.mark.parametrize("latent", ["mixture", "gaussian"])

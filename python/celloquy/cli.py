@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import sys
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from celloquy import __version__
-from celloquy.errors import ArgumentError, CelloquyError
-
-if TYPE_CHECKING:
-    from anndata import AnnData
+from celloquy.errors import CelloquyError
 
 app = typer.Typer(
     name="celloquy",
@@ -28,7 +23,9 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-Input = Annotated[Path, typer.Argument(help="h5ad file with raw counts, cells × genes.", show_default=False)]
+Input = Annotated[
+    Path, typer.Argument(help="h5ad file or zarr directory with raw counts, cells × genes.", show_default=False)
+]
 Model = Annotated[Path, typer.Option("--model", "-m", help="Directory of a saved model.", show_default=False)]
 Layer = Annotated[
     str | None,
@@ -51,7 +48,7 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
 def embed(
     file: Input,
     model: Model,
-    out: Annotated[Path, typer.Option("--out", "-o", help="h5ad file to write.", show_default=False)],
+    out: Annotated[Path, typer.Option("--out", "-o", help="File to write, .h5ad or .zarr.", show_default=False)],
     layer: Layer = None,
     tissue_key: TissueKey = None,
     spatial_key: SpatialKey = None,
@@ -59,38 +56,45 @@ def embed(
         int | None,
         typer.Option(help="Cells computed at a time; the result does not depend on it."),
     ] = None,
+    max_memory: Annotated[
+        str | None,
+        typer.Option(help="Memory to use, e.g. '4 GB'. By default half of what is free."),
+    ] = None,
     precision: Precision = "auto",
     device: Device = "auto",
     quiet: Quiet = False,
 ) -> None:
-    """Embed the cells of a file; writes obsm["X_celloquy"].
+    """Embed the cells of a file of any size.
 
-    Every cell is read together with all cells of its tissue.
+    Writes obs and obsm["X_celloquy"], without the counts; with the file itself as --out the embedding is added to it.
+    Every cell is read together with all cells of its tissue. After an interruption the same command goes on.
 
     Example:  celloquy embed pbmc.h5ad --model model/ --tissue-key donor -o embedded.h5ad
     """
     import celloquy
 
     with plain_errors():
-        adata = _read(file)
         celloquy.embed(
-            adata,
+            file,
             model=model,
+            out=out,
             layer=layer,
             tissue_key=tissue_key,
             spatial_key=spatial_key,
             batch_size=batch_size,
+            max_memory=max_memory,
             precision=precision,  # type: ignore[arg-type]  # checked there
             device=device,
             progress=not quiet,
         )
-        _write(out, adata.write_h5ad)
-        typer.echo(f"{adata.n_obs:,} cells embedded: {out}")
+        typer.echo(f"embedded: {out}")
 
 
 @app.command()
 def pretrain(
-    files: Annotated[list[Path], typer.Argument(help="h5ad files with raw counts.", show_default=False)],
+    files: Annotated[
+        list[Path], typer.Argument(help="h5ad files or zarr directories with raw counts.", show_default=False)
+    ],
     out: Annotated[Path, typer.Option("--out", "-o", help="Directory to write the model to.", show_default=False)],
     config: Annotated[str, typer.Option(help="mini, small or base.")] = "mini",
     layer: Layer = None,
@@ -154,15 +158,16 @@ def genes(
     Example:  celloquy genes pbmc.h5ad -o genes.csv
     """
     import celloquy
+    from celloquy.data.store import open_store
 
     with plain_errors():
-        identified = celloquy.identify_genes(
-            _read(file, backed=True).var_names,
-            species=species,  # type: ignore[arg-type]  # checked there
-        )
+        with open_store(file) as adata:
+            names = adata.var_names
+        identified = celloquy.identify_genes(names, species=species)  # type: ignore[arg-type]  # checked there
         typer.echo(str(identified))
         if out is not None:
-            _write(out, lambda path: identified.frame.to_csv(path, index=False))
+            out.parent.mkdir(parents=True, exist_ok=True)
+            identified.frame.to_csv(out, index=False)
 
 
 @app.command()
@@ -214,46 +219,8 @@ def plain_errors() -> Iterator[None]:
         typer.echo(f"celloquy: {error}", err=True)
         raise typer.Exit(1) from None
     except KeyboardInterrupt:
-        typer.echo("celloquy: interrupted; nothing was written.", err=True)
+        typer.echo("celloquy: interrupted.", err=True)
         raise typer.Exit(130) from None
-
-
-def _read(file: Path, *, backed: bool = False) -> AnnData:
-    import anndata
-
-    if not file.is_file():
-        raise ArgumentError(
-            f"There is no file {str(file)!r}.", found=f"in {file.parent or '.'}", remedy="check the path."
-        )
-    try:
-        return anndata.read_h5ad(file, backed="r" if backed else None)
-    except OSError as error:
-        raise ArgumentError(
-            f"{str(file)!r} can't be read as h5ad.",
-            found=str(error).splitlines()[0],
-            expected="a file that anndata wrote",
-            remedy="convert it to h5ad first.",
-        ) from error
-
-
-def _write(target: Path, write: Callable[[Path], object]) -> None:
-    """Write under a temporary name and rename, so that a half-written file never stands under the final one."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{target.stem}-", suffix=target.suffix, dir=target.parent)
-    os.close(handle)
-    scratch = Path(name)
-    try:
-        write(scratch)
-        scratch.chmod(0o666 & ~_umask())
-        scratch.replace(target)
-    finally:
-        scratch.unlink(missing_ok=True)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 if __name__ == "__main__":

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+from typing import Self
+
 
 class CelloquyError(Exception):
     """A call that could not be carried out; nothing of the caller's object was changed.
@@ -42,6 +46,21 @@ class ArgumentError(CelloquyError, ValueError):
 
 class CheckpointError(CelloquyError, ValueError):
     """A saved model that cannot be read, or that does not fit."""
+
+
+class DiskError(CelloquyError, OSError):
+    """A file that cannot be written; what was there before is as it was."""
+
+    @classmethod
+    def full(cls, file: Path, error: OSError, *, needed: int | None = None) -> Self:
+        """Say of a failed write how much room there is."""
+        free = shutil.disk_usage(file.parent).free
+        return cls(
+            f"{str(file)!r} can't be written.",
+            found=f"{error.strerror or error}; {free / 1e9:.2f} GB free",
+            expected="" if needed is None else f"room for {needed / 1e9:.2f} GB",
+            remedy="make room, or write to another disk; an interrupted call goes on where it was when it is repeated.",
+        )
 
 
 class GeneCoverageWarning(UserWarning):

@@ -3,39 +3,41 @@
 from __future__ import annotations
 
 import time
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from os import PathLike
-from typing import TYPE_CHECKING, Any, Literal
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
-import torch
-from torch import Tensor
 
 import celloquy
 from celloquy import keys
 from celloquy.data import Cells
+from celloquy.data.store import add_to_store, copy_store, open_store, write_store
 from celloquy.errors import ArgumentError
 from celloquy.genes import AlignmentReport
 from celloquy.models import CellModel
-from celloquy.models.compute import Precision, autocast, choose_device, choose_precision
-from celloquy.nn.streaming import stream_encoder
-from celloquy.training.progress import ProgressBar
+from celloquy.models.compute import Precision, choose_device, choose_precision
+from celloquy.tasks.encoding import Encoding, vectors_fit
+from celloquy.tasks.memory import memory_budget
+from celloquy.tasks.work import fingerprint_of, work_for
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
-CHUNK_BYTES = 256 * 2**20
-"""Memory for the cells that are computed at a time, where the user does not say how many."""
-
 
 def embed(
-    adata: AnnData,
+    adata: AnnData | str | PathLike[str],
     *,
     model: CellModel | str | PathLike[str],
+    out: str | PathLike[str] | None = None,
     layer: str | None = None,
     tissue_key: str | None = None,
     spatial_key: str | None = None,
     batch_size: int | None = None,
+    max_memory: int | str | None = None,
     precision: Precision = "auto",
     device: str = "auto",
     key_added: str = keys.EMBEDDING,
@@ -50,9 +52,14 @@ def embed(
     Parameters
     ----------
     adata
-        Cells × genes with raw counts in ``layers["counts"]``, ``X`` or ``raw``; genes as Ensembl ids or symbols.
+        Cells × genes with raw counts in ``layers["counts"]``, ``X`` or ``raw``; genes as Ensembl ids or symbols. In
+        memory, backed, or the path of an h5ad file or a zarr directory, which is then read as it is needed.
     model
         A model, or the directory of a saved one.
+    out
+        File to write, ``.h5ad`` or ``.zarr``: ``obs`` and the embedding, without counts. ``adata`` stays as it is,
+        unless ``out`` is the very path of ``adata``, to which the embedding is then added. The file appears when it
+        is whole; a call that was interrupted goes on where it was when it is repeated.
     layer
         Where the raw counts are (a layer, ``"X"`` or ``"raw"``), if not in the first of the above that holds counts.
     tissue_key
@@ -61,6 +68,9 @@ def embed(
         Key of ``obsm`` with positions, ``(cells, 2)`` in any unit; by default the model is not told where a cell lies.
     batch_size
         Cells computed at a time; by default as many as fit 256 MB. A tissue may be larger: it is then streamed.
+    max_memory
+        Memory to use, the model included: bytes, or text such as ``"4 GB"``. What does not fit lies in temporary files.
+        By default half of what the machine has free.
     precision
         ``"float32"``, ``"bfloat16"``, or ``"auto"``: bfloat16 where the hardware has it and the model is wide.
     device
@@ -81,11 +91,13 @@ def embed(
     ``uns["celloquy"]``
         How it was made: version, model, genes matched, parameters, cells without a known count.
 
+    With ``out`` they are written to the file instead, and nothing is returned.
+
     Raises
     ------
-    CountsError, GenesError, ArgumentError, CheckpointError
-        If there are no raw counts, too few known genes, an argument is unfit, or the model can't be read.
-        ``adata`` is then as it was.
+    CountsError, GenesError, ArgumentError, CheckpointError, DiskError
+        If there are no raw counts, too few known genes, an argument is unfit, the model can't be read, or the disk is
+        full. ``adata``, and a file that was there before, are then as they were.
 
     Examples
     --------
@@ -93,6 +105,10 @@ def embed(
     >>> model = cq.CellModel.from_pretrained("model/")
     >>> cq.embed(adata, model=model, tissue_key="sample")
     >>> sc.pp.neighbors(adata, use_rep="X_celloquy")
+
+    More cells than fit the memory, from file to file:
+
+    >>> cq.embed("atlas.h5ad", out="embedded.h5ad", model=model, tissue_key="sample")
     """
     began = time.perf_counter()
     if batch_size is not None and batch_size < 1:
@@ -102,76 +118,74 @@ def embed(
             expected="a whole number of at least 1, or None",
             remedy="leave it out: the embedding does not depend on it.",
         )
-    if not isinstance(model, CellModel):
-        model = CellModel.from_pretrained(model)
-    target = choose_device(device)
-    exact = choose_precision(precision, target, model.config.width)
-    cells = Cells(adata, model.vocabulary, layer=layer, tissue_key=tissue_key, spatial_key=spatial_key)
-    embedding, empty = embed_cells(
-        model, cells, batch_size=batch_size, precision=exact, device=target, progress=progress
-    )
-    provenance = {
-        "version": celloquy.__version__,
-        "task": "embed",
-        "model": model.fingerprint,
-        "counts": cells.source,
-        "genes": _genes(cells.report),
-        "empty_cells": adata.obs_names[empty].to_numpy(dtype=str),
-        "parameters": {
-            "tissue_key": tissue_key or "",
-            "spatial_key": spatial_key or "",
-            "precision": exact,
-            "device": str(target),
-        },
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "seconds": round(time.perf_counter() - began, 3),
-    }
-    result = adata.copy() if copy else adata
-    result.obsm[key_added] = embedding
-    result.uns[keys.PROVENANCE if key_added == keys.EMBEDDING else key_added] = provenance
-    return result if copy else None
-
-
-@torch.inference_mode()
-def embed_cells(
-    model: CellModel,
-    cells: Cells,
-    *,
-    batch_size: int | None,
-    precision: Literal["float32", "bfloat16"],
-    device: torch.device,
-    progress: bool,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the embedding ``(cells, latent)`` float32, and the numbers of the cells without a known count.
-
-    Three steps: every cell's own vector into one buffer, the encoder over that buffer tissue by tissue, the latent.
-    """
-    was_training = model.training
-    model = model.to(device).eval()
-    chunk = batch_size or _cells_in(CHUNK_BYTES, model.config.width, model.config.feedforward)
-    runs = [(start, min(start + chunk, len(cells))) for start in range(0, len(cells), chunk)]
-    steps = 2 + (model.config.layers if model.config.attention == "flow" else 1)
-    bar = ProgressBar(total=steps * len(cells), desc="Embedding", unit=" cell-steps", disable=not progress)
-    buffer = torch.empty(len(cells), model.config.width)
-    empty = np.zeros(len(cells), dtype=bool)
-    latent = np.empty((len(cells), model.config.latent_width), dtype=np.float32)
-    try:
-        with bar:
-            with autocast(precision, device):
-                for start, stop in runs:
-                    batch = cells.read(start, stop)
-                    empty[start:stop] = batch.indptr.diff().eq(0).numpy()
-                    buffer[start:stop] = model.embed_expression(batch.to(device)).float().cpu()
-                    bar.update(stop - start)
-                _encode(model, buffer, torch.from_numpy(cells.tissue), chunk, device, bar)
-            # In float32: near the border of two components of the mixture a rounding would decide.
-            for start, stop in runs:
-                encoded = model.norm(buffer[start:stop].to(device))
-                latent[start:stop] = model.latent(encoded).mean.cpu().numpy()
-                bar.update(stop - start)
-    finally:
-        model.train(was_training)
-    return latent, np.flatnonzero(empty)
+    memory = memory_budget(max_memory)
+    source = Path(adata) if isinstance(adata, str | PathLike) else None
+    target = None if out is None else Path(out)
+    if source is not None and target is None:
+        raise ArgumentError(
+            "There is no place for the embedding.",
+            found=f"`adata` is a path, {str(source)!r}, and `out` is not given",
+            expected="the path of a new file",
+            remedy=f"pass out={f'{source.stem}_embedded{source.suffix}'!r}, or read the file first.",
+        )
+    with ExitStack() as stack:
+        work = None if target is None else stack.enter_context(work_for(target))
+        opened = stack.enter_context(open_store(source)) if source else cast("AnnData", adata)
+        if not isinstance(model, CellModel):
+            model = CellModel.from_pretrained(model)
+        hardware = choose_device(device)
+        exact = choose_precision(precision, hardware, model.config.width)
+        was_training = model.training
+        cells = Cells(opened, model.vocabulary, layer=layer, tissue_key=tissue_key, spatial_key=spatial_key)
+        identity: dict[str, str | int] = {
+            "version": celloquy.__version__,
+            "model": model.fingerprint,
+            "counts": cells.source,
+            "positions": spatial_key or "",
+            "input": fingerprint_of(source or opened.filename),
+        }
+        folder = None if work is None else work.folder
+        if folder is None and not vectors_fit(model, len(cells), memory, exact):
+            folder = Path(stack.enter_context(TemporaryDirectory(prefix="celloquy-")))
+        try:
+            encoding = Encoding(
+                model, cells, batch_size=batch_size, memory=memory, precision=exact, device=hardware, folder=folder,
+                identity=identity,
+            )  # fmt: skip
+            encoding.run(progress=progress)
+        finally:
+            model.train(was_training)
+        empty = np.flatnonzero(encoding.empty.open()[:, 0])
+        provenance = {
+            "version": celloquy.__version__,
+            "task": "embed",
+            "model": identity["model"],
+            "counts": cells.source,
+            "genes": _genes(cells.report),
+            "empty_cells": opened.obs_names[empty].to_numpy(dtype=str),
+            "parameters": {
+                "tissue_key": tissue_key or "",
+                "spatial_key": spatial_key or "",
+                "precision": exact,
+                "device": str(hardware),
+            },
+            "date": datetime.now(UTC).isoformat(timespec="seconds"),
+            "seconds": round(time.perf_counter() - began, 3),
+        }
+        provenance_key = keys.PROVENANCE if key_added == keys.EMBEDDING else key_added
+        embedding = encoding.latent.open()
+        if work is None:
+            result = opened.copy() if copy else opened
+            result.obsm[key_added] = np.array(embedding) if folder else embedding
+            result.uns[provenance_key] = provenance
+            return result if copy else None
+        obsm, uns = {key_added: embedding}, {provenance_key: provenance}
+        if source is not None and target is not None and target.exists() and target.samefile(source):
+            copy_store(source, work.result)
+            add_to_store(work.result, obsm=obsm, uns=uns)
+        else:
+            write_store(work.result, opened.obs, obsm=obsm, uns=uns)
+    return None
 
 
 def _genes(report: AlignmentReport) -> dict[str, Any]:
@@ -189,38 +203,3 @@ def _genes(report: AlignmentReport) -> dict[str, Any]:
         "unknown": np.array(report.unknown, dtype=str),
         "elsewhere": np.array(report.elsewhere, dtype=str),
     }
-
-
-def _encode(
-    model: CellModel, buffer: Tensor, tissue: Tensor, chunk: int, device: torch.device, bar: ProgressBar
-) -> None:
-    """Encode the buffer in place: small tissues several at a time, one larger than a chunk streamed."""
-    order = tissue.argsort(stable=True)
-    sizes = tissue[order].unique_consecutive(return_counts=True)[1].tolist()
-    whole = model.config.attention == "softmax"
-    start = 0
-    pending: list[Tensor] = []
-
-    def flush() -> None:
-        if pending:
-            rows = torch.cat(pending)
-            encoded = model.encoder(buffer[rows].to(device), tissue[rows].to(device))
-            buffer[rows] = encoded.float().cpu()
-            bar.update(len(rows) * (model.config.layers if model.config.attention == "flow" else 1))
-            pending.clear()
-
-    for size in sizes:
-        rows = order[start : start + size]
-        start += size
-        if size > chunk and not whole:
-            stream_encoder(model.encoder, buffer, rows, chunk, bar.update)
-            continue
-        if sum(map(len, pending)) + size > chunk:
-            flush()
-        pending.append(rows)
-    flush()
-
-
-def _cells_in(memory: int, width: int, feedforward: int) -> int:
-    """Cells whose vectors, queries, keys, values and hidden layers fit a number of bytes in float32."""
-    return max(64, memory // (4 * (6 * width + 2 * feedforward)))

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from celloquy.data import CellBatch, Cells, choose_counts
+from celloquy.data.store import open_store
 from celloquy.errors import ArgumentError, GenesError
 from celloquy.genes import GeneVocabulary, identify_genes
 
@@ -39,21 +40,8 @@ class Source:
         if not isinstance(self.data, Path):
             yield self.data
             return
-        import anndata
-
-        try:
-            adata = anndata.read_h5ad(self.data, backed="r")
-        except OSError as error:
-            raise ArgumentError(
-                f"{str(self.data)!r} can't be read as h5ad.",
-                found=str(error).splitlines()[0],
-                expected="a file that anndata wrote",
-                remedy="check the path, or convert the file to h5ad first.",
-            ) from error
-        try:
+        with open_store(self.data) as adata:
             yield adata
-        finally:
-            adata.file.close()
 
 
 def as_sources(adatas: Any) -> list[Source]:
@@ -71,7 +59,7 @@ def as_sources(adatas: Any) -> list[Source]:
         raise ArgumentError(
             "There is nothing to train on.",
             found="no AnnData",
-            expected="an AnnData or the path of an h5ad file, or a list of them",
+            expected="an AnnData or the path of an h5ad file or a zarr directory, or a list of them",
             remedy="pass at least one.",
         )
     sources = []
@@ -79,15 +67,12 @@ def as_sources(adatas: Any) -> list[Source]:
         if isinstance(one, AnnData):
             sources.append(Source(f"input {number}", one))
         elif isinstance(one, str | PathLike):
-            path = Path(one)
-            if not path.is_file():
-                raise ArgumentError(f"There is no file {str(path)!r}.", found="no such file", remedy="check the path.")
-            sources.append(Source(path.stem, path))
+            sources.append(Source(Path(one).stem, Path(one)))
         else:
             raise ArgumentError(
                 f"Input {number} can't be trained on.",
                 found=f"an object of type {type(one).__name__}",
-                expected="an AnnData or the path of an h5ad file",
+                expected="an AnnData or the path of an h5ad file or a zarr directory",
                 remedy="wrap the counts in an AnnData: cells × genes, genes named in `var_names`.",
             )
     return sources

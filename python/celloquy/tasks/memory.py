@@ -1,0 +1,51 @@
+"""How much memory a computation may take."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import psutil
+
+from celloquy.errors import ArgumentError
+
+UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "KI": 2**10, "MI": 2**20, "GI": 2**30, "TI": 2**40}
+
+
+def memory_budget(max_memory: int | str | None) -> int:
+    """Return a number of bytes: what the user allows, or half of what the machine has free.
+
+    Parameters
+    ----------
+    max_memory
+        Bytes, or text such as ``"4 GB"`` or ``"512MiB"``; None looks at the machine.
+
+    Raises
+    ------
+    ArgumentError
+        If it is no amount of memory.
+    """
+    if max_memory is None:
+        return min(psutil.virtual_memory().available, _container_limit()) // 2
+    if isinstance(max_memory, str):
+        found = re.fullmatch(r"([\d.]+)\s*([KMGT]?I?)B?", max_memory.strip().upper())
+        try:
+            if found and found[2] in UNITS:
+                return int(float(found[1]) * UNITS[found[2]])
+        except ValueError:
+            pass
+    elif isinstance(max_memory, int) and not isinstance(max_memory, bool) and max_memory > 0:
+        return max_memory
+    raise ArgumentError(
+        "`max_memory` can't be used.",
+        found=repr(max_memory),
+        expected="bytes, or text such as '4 GB'",
+        remedy="leave it out: half of the memory that is free is used then.",
+    )
+
+
+def _container_limit() -> int:
+    """Bytes that a container may take, which the machine's own figure does not tell."""
+    limit = Path("/sys/fs/cgroup/memory.max")
+    text = limit.read_text().strip() if limit.is_file() else "max"
+    return psutil.virtual_memory().total if text == "max" else int(text)

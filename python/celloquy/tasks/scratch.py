@@ -1,0 +1,126 @@
+"""What a long computation keeps beside its result: arrays in memory or in files, and how far it has come."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from celloquy.errors import DiskError
+
+RESTART_SECONDS = 60
+"""Start times of the machine that differ by less are the same."""
+
+
+class Scratch:
+    """Rows ``(cells, width)`` in memory, or in a file of which no more than the rows in use is in memory.
+
+    Parameters
+    ----------
+    shape
+        Cells and width.
+    dtype
+        Type of the values.
+    file
+        Where; by default in memory. One that is there with the right size is kept as it is.
+
+    Raises
+    ------
+    DiskError
+        If there is no room for the file.
+    """
+
+    def __init__(self, shape: tuple[int, int], dtype: Any = np.float32, *, file: Path | None = None) -> None:
+        self.shape, self.dtype, self.file = shape, np.dtype(dtype), file
+        if file is None:
+            self._values = np.zeros(shape, self.dtype)
+        else:
+            _reserve(file, max(1, shape[0] * shape[1]) * self.dtype.itemsize)
+
+    def open(self) -> np.ndarray:
+        """Return all rows; those in a file are mapped anew, so that they leave the memory with the array."""
+        if self.file is None:
+            return self._values
+        return np.memmap(self.file, self.dtype, "r+", shape=self.shape)
+
+    def read(self, rows: slice) -> Tensor:
+        """Return a run of rows."""
+        values = self.open()[rows]
+        return torch.from_numpy(values if self.file is None else np.array(values))
+
+    def write(self, rows: slice | np.ndarray, values: Tensor) -> None:
+        """Replace some rows."""
+        self.open()[rows] = values.to("cpu", getattr(torch, self.dtype.name)).numpy()
+
+
+def _reserve(file: Path, size: int) -> None:
+    """Make a file of a size. A mapped file that grows on a full disk would end the process without a word."""
+    if file.exists() and file.stat().st_size == size:
+        return
+    try:
+        with file.open("wb") as new:
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(new.fileno(), 0, size)
+            else:
+                block = bytes(2**20)
+                for start in range(0, size, len(block)):
+                    new.write(block[: size - start])
+    except OSError as error:
+        file.unlink(missing_ok=True)
+        raise DiskError.full(file, error, needed=size) from error
+
+
+class Journal:
+    """How far a computation has come, in a small file that is replaced as a whole.
+
+    Parameters
+    ----------
+    file
+        Where; None keeps it in memory, and nothing can be resumed.
+    identity
+        What is computed, in JSON's types. The state of another computation, or one from before the machine was last
+        started (its files may not have reached the disk), is not resumed.
+    """
+
+    def __init__(self, file: Path | None, identity: dict[str, Any]) -> None:
+        self._file, self._identity = file, identity | {"started": _machine_start()}
+        self.steps: dict[str, int] = {}
+        if file is not None and file.exists():
+            self.steps = self._resumed(json.loads(file.read_text()))
+
+    def _resumed(self, state: dict[str, Any]) -> dict[str, int]:
+        before, now = dict(state["identity"]), dict(self._identity)
+        if abs(before.pop("started") - now.pop("started")) > RESTART_SECONDS or before != now:
+            return {}
+        steps: dict[str, int] = state["steps"]
+        return steps
+
+    def done(self, step: str) -> int:
+        """How often a step has been done."""
+        return self.steps.get(step, 0)
+
+    def note(self, **steps: int) -> None:
+        """Write down how often steps have been done."""
+        self.steps.update(steps)
+        if self._file is None:
+            return
+        new = self._file.with_suffix(".new")
+        new.write_text(json.dumps({"identity": self._identity, "steps": self.steps}))
+        new.replace(self._file)
+
+
+def _machine_start() -> float:
+    import psutil
+
+    return psutil.boot_time()
+
+
+def runs(start: int, stop: int, step: int) -> Sequence[slice]:
+    """Cut a range into runs."""
+    return [slice(first, min(first + step, stop)) for first in range(start, stop, step)]

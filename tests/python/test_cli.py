@@ -97,9 +97,14 @@ def test_a_failed_run_leaves_the_old_output(folder, trained, tmp_path, monkeypat
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(ad.AnnData, "write_h5ad", full_disk)
-    assert run("embed", folder / "cells.h5ad", "-m", trained, "-o", tmp_path / "out.h5ad", "-q").exit_code != 0
+    result = run("embed", folder / "cells.h5ad", "-m", trained, "-o", tmp_path / "out.h5ad", "-q")
+    assert result.exit_code == 1
+    assert "No space left" in result.output
     assert (tmp_path / "out.h5ad").read_text() == "yesterday's"
+    monkeypatch.undo()
+    assert run("embed", folder / "cells.h5ad", "-m", trained, "-o", tmp_path / "out.h5ad", "-q").exit_code == 0
     assert [path.name for path in tmp_path.iterdir()] == ["out.h5ad"]
+    assert "X_celloquy" in ad.read_h5ad(tmp_path / "out.h5ad").obsm
 
 
 def test_version_and_help_are_told():

@@ -43,7 +43,8 @@ def open_store(path: Path) -> Iterator[AnnData]:
     with ExitStack() as stack:
         try:
             group = stack.enter_context(_opened(path, "r"))
-            raw = group.get("raw")
+            # Where there is no raw, some versions say so with an array.
+            raw = group["raw"] if "raw" in group and "X" in group["raw"] else None
             adata = AnnData(
                 X=_lazily(group["X"]) if "X" in group else None,
                 obs=read(group["obs"]),

@@ -22,6 +22,7 @@ from celloquy.models import CellModel
 from celloquy.models.compute import Precision, choose_device, choose_precision
 from celloquy.tasks.encoding import Encoding, vectors_fit
 from celloquy.tasks.memory import memory_budget
+from celloquy.tasks.scratch import reserve
 from celloquy.tasks.work import fingerprint_of, work_for
 
 if TYPE_CHECKING:
@@ -145,6 +146,10 @@ def embed(
             "input": fingerprint_of(source or opened.filename),
         }
         folder = None if work is None else work.folder
+        if work is not None:
+            # HDF5 does not survive a full disk, so there must be room before hours are spent, and kept until then.
+            room = work.folder / "room"
+            reserve(room, _size_of_result(model, opened, source if _same(source, target) else None))
         if folder is None and not vectors_fit(model, len(cells), memory, exact):
             folder = Path(stack.enter_context(TemporaryDirectory(prefix="celloquy-")))
         try:
@@ -180,12 +185,24 @@ def embed(
             result.uns[provenance_key] = provenance
             return result if copy else None
         obsm, uns = {key_added: embedding}, {provenance_key: provenance}
-        if source is not None and target is not None and target.exists() and target.samefile(source):
+        room.unlink()
+        if source is not None and _same(source, target):
             copy_store(source, work.result)
             add_to_store(work.result, obsm=obsm, uns=uns)
         else:
             write_store(work.result, opened.obs, obsm=obsm, uns=uns)
     return None
+
+
+def _same(source: Path | None, target: Path | None) -> bool:
+    return source is not None and target is not None and target.exists() and source.exists() and target.samefile(source)
+
+
+def _size_of_result(model: CellModel, adata: AnnData, copied: Path | None) -> int:
+    """Bytes that a file with the embedding takes, on the safe side."""
+    files = [] if copied is None else [copied, *copied.rglob("*")] if copied.is_dir() else [copied]
+    annotation = int(adata.obs.memory_usage(deep=True).sum())
+    return 4 * adata.n_obs * model.config.latent_width + 2 * annotation + sum(f.stat().st_size for f in files) + 2**20
 
 
 def _genes(report: AlignmentReport) -> dict[str, Any]:

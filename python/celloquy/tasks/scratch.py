@@ -41,7 +41,7 @@ class Scratch:
         if file is None:
             self._values = np.zeros(shape, self.dtype)
         else:
-            _reserve(file, max(1, shape[0] * shape[1]) * self.dtype.itemsize)
+            reserve(file, max(1, shape[0] * shape[1]) * self.dtype.itemsize)
 
     def open(self) -> np.ndarray:
         """Return all rows; those in a file are mapped anew, so that they leave the memory with the array."""
@@ -59,8 +59,14 @@ class Scratch:
         self.open()[rows] = values.to("cpu", getattr(torch, self.dtype.name)).numpy()
 
 
-def _reserve(file: Path, size: int) -> None:
-    """Make a file of a size. A mapped file that grows on a full disk would end the process without a word."""
+def reserve(file: Path, size: int) -> None:
+    """Make a file of a size, unless it is there. On a full disk a mapped file that grows would end the process.
+
+    Raises
+    ------
+    DiskError
+        If there is no room.
+    """
     if file.exists() and file.stat().st_size == size:
         return
     try:

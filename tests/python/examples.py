@@ -1,0 +1,41 @@
+"""A small model with random weights, and cells for it."""
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+import torch
+from scipy import sparse
+
+import celloquy as cq
+
+GENES = 30
+IDS = np.array([f"ENSG{i:011d}" for i in range(1, GENES + 1)])
+
+
+def small_model(**changes) -> cq.CellModel:
+    """A model with random weights, spread so that cells differ."""
+    torch.manual_seed(0)
+    config = cq.CellModelConfig(
+        **{"width": 16, "feedforward": 32, "latent": "gaussian", "latent_width": 8, "decoder_width": 16} | changes
+    )
+    model = cq.CellModel(config, cq.GeneVocabulary.from_ids(IDS.tolist()))
+    with torch.no_grad():
+        model.embedder.gene.mul_(100)
+    return model
+
+
+def cells(n: int = 20, seed: int = 0, tissues: int = 3) -> ad.AnnData:
+    rng = np.random.default_rng(seed)
+    counts = rng.poisson(rng.gamma(0.5, 2, size=(n, GENES))).astype(np.float32)
+    counts[0] = 0
+    adata = ad.AnnData(sparse.csr_matrix(counts))
+    adata.var_names = IDS
+    adata.obs["sample"] = pd.Categorical([f"s{code}" for code in rng.integers(0, tissues, n)])
+    adata.obsm["spatial"] = rng.random((n, 2)) * 1000
+    return adata
+
+
+def embed_slowly(path, out, model):
+    """For a process of its own: many small steps."""
+    torch.set_num_threads(1)
+    cq.embed(path, model=model, out=out, tissue_key="sample", batch_size=4, precision="float32", progress=False)

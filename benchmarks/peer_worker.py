@@ -128,6 +128,8 @@ def peer_step(task: Task) -> Task:
 
     def step() -> float:
         batch = {"x_seq": counts, "batch": sample, "dataset": torch.zeros_like(sample)}
+        # Asked for, and not used.
+        batch["coord"] = torch.full((len(sample), 2), -1.0)
         batch["gene_mask"] = torch.ones(counts.shape[1], dtype=torch.bool)
         _, loss = model(XDict(batch))
         optimizer.zero_grad()
@@ -163,7 +165,9 @@ def make_cells(task: Task) -> Task:
     for start in range(0, cells, 500):
         rows = slice(start, start + 500)
         blocks.append(sparse.csr_matrix(random.poisson(profile[kind[rows]] * size[rows, None]).astype(np.float32)))
-    ids = [f"ENSG{number:011d}" for number in gene_table("human").number[:genes]]
+    known = gene_table("human")
+    current = [number for number in known.symbol_of if number not in known.retired | known.replaced]
+    ids = [known.id_of(number) for number in current[:genes]]
     obs = pd.DataFrame({"sample": pd.Categorical(random.choice(list("abcd"), size=cells))}, map(str, range(cells)))
     adata = ad.AnnData(sparse.vstack(blocks, format="csr"), obs=obs, var=pd.DataFrame(index=ids))
     Path(task["genes_file"]).write_text("\n".join(ids))

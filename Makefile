@@ -2,6 +2,7 @@
 # has one (scripts/r-root); later runs reuse both.
 
 PYTHON_TESTS ?= tests/python
+BENCH ?=
 R_TESTS ?=
 WORKERS ?= 2
 DATA ?=
@@ -10,7 +11,7 @@ venv := .venv/bin
 # Several test processes share the machine: each takes its share of the cores instead of all of them.
 threads := $(shell cores=$$(getconf _NPROCESSORS_ONLN); share=$$((cores / $(WORKERS))); echo $$((share > 1 ? share : 1)))
 
-.PHONY: help demo test test-python test-r lint format document check-r clean venv
+.PHONY: help demo bench test test-python test-r lint format document check-r clean venv
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | \
@@ -18,6 +19,9 @@ help: ## Show what can be made
 
 demo: venv ## Pretrain on real blood cells, embed, cluster, compare with PCA; DATA=file.h5ad for your own
 	$(venv)/python scripts/demo.py $(DATA)
+
+bench: venv ## Measure beside the released CellPLM; BENCH=--resume goes on with an interrupted run
+	$(venv)/python benchmarks/peer.py $(BENCH)
 
 test: test-python test-r ## Run every test: Python, then R
 

@@ -225,6 +225,7 @@ def write(bench: Bench, options: argparse.Namespace, peer_python: Path) -> None:
 def setup_text(bench: Bench, peer_python: Path) -> str:
     """What was measured, on what."""
     cells, task = bench.runs["cells"], bench.task
+    threads = f"{task['threads']} thread{'s' if task['threads'] > 1 else ''}"
     names = ("torch", "numpy", "scipy", "anndata")
     asked = f"from importlib.metadata import version; print(*map(version, {names}))"
     theirs = subprocess.run([peer_python, "-c", asked], check=True, capture_output=True, text=True).stdout.split()
@@ -238,7 +239,7 @@ def setup_text(bench: Bench, peer_python: Path) -> str:
 - **Cells**: {task["cells"]:,} synthetic cells × {CONFIG["out_dim"]:,} genes, {cells["genes_a_cell"]:,.0f} genes and
   {cells["counts_a_cell"]:,.0f} counts a cell, eight kinds of cell with Zipf-like gene frequencies; one h5ad file, read
   before the clock starts. All cells are one context.
-- **Runs**: {task["threads"]} {"thread" if task["threads"] == 1 else "threads"}, every run a process of its own, the sides in turns. Medians; the range in
+- **Runs**: {threads}, every run a process of its own, the sides in turns. Medians; the range in
   brackets. Memory is the peak of the whole process: imports, weights, cells and the computation.
 - **Released package**: as installed from the registry, nothing patched, no shim; current versions of what it needs.
 - The one liberty with the weights: the logits of the mixture are spread, because the released code draws Gumbel noise

@@ -166,8 +166,8 @@ def make_cells(task: Task) -> Task:
         rows = slice(start, start + 500)
         blocks.append(sparse.csr_matrix(random.poisson(profile[kind[rows]] * size[rows, None]).astype(np.float32)))
     known = gene_table("human")
-    current = [number for number in known.symbol_of if number not in known.retired | known.replaced]
-    ids = [known.id_of(number) for number in current[:genes]]
+    past = known.retired | known.replaced
+    ids = [known.id_of(number) for number in known.symbol_of if number not in past][:genes]
     obs = pd.DataFrame({"sample": pd.Categorical(random.choice(list("abcd"), size=cells))}, map(str, range(cells)))
     adata = ad.AnnData(sparse.vstack(blocks, format="csr"), obs=obs, var=pd.DataFrame(index=ids))
     Path(task["genes_file"]).write_text("\n".join(ids))

@@ -117,7 +117,7 @@ class FlowAttention(nn.Module):
         sentences
             Which cells are read together.
         """
-        query, key, value = self.queries(cells), self.keys(cells), self.values(cells)
+        query, key, value = self.open(self.query(cells)), self.open(self.key(cells)), self.split(self.value(cells))
         total, spread = sentences.total, sentences.spread
         query_sum, key_sum = spread(total(query)), spread(total(key))
         incoming = 1 / flow(query, key_sum)
@@ -130,18 +130,14 @@ class FlowAttention(nn.Module):
         out: Tensor = self.out((mixed * allocation[..., None]).flatten(1))
         return out
 
-    def queries(self, cells: Tensor) -> Tensor:
-        """Queries of cells, ``(n, h * d)`` to ``(n, h, d)``, within 0 and 1, float32."""
+    def open(self, projected: Tensor) -> Tensor:
+        """Make queries or keys of their projection: ``(n, h * d)`` to ``(n, h, d)``, within 0 and 1, float32."""
         # Sums over a tissue in float32: q·Σk leaves the range of half precision near 50,000 cells.
-        return self.query(cells).float().sigmoid().unflatten(1, (self.heads, -1))
+        return self.split(projected).sigmoid()
 
-    def keys(self, cells: Tensor) -> Tensor:
-        """Keys of cells, ``(n, h * d)`` to ``(n, h, d)``, within 0 and 1, float32."""
-        return self.key(cells).float().sigmoid().unflatten(1, (self.heads, -1))
-
-    def values(self, cells: Tensor) -> Tensor:
-        """Values of cells, ``(n, h * d)`` to ``(n, h, d)``, float32."""
-        return self.value(cells).float().unflatten(1, (self.heads, -1))
+    def split(self, projected: Tensor) -> Tensor:
+        """Give every head its part: ``(n, h * d)`` to ``(n, h, d)``, float32."""
+        return projected.float().unflatten(1, (self.heads, -1))
 
 
 def flow(features: Tensor, sums: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from celloquy.nn.attention import FlowAttention, flow
+from celloquy.nn.attention import FlowAttention, SoftmaxAttention, flow
 from celloquy.nn.encoder import EncoderLayer
 
 
@@ -43,8 +43,10 @@ def stream_layer(
     layer: EncoderLayer,
     source: Rows,
     target: Rows,
-    parts: Sequence[slice],
+    runs: Sequence[slice],
     tick: Callable[[int], object] = lambda cells: None,
+    *,
+    keep: bool = False,
 ) -> None:
     """Send one tissue through one layer of the encoder.
 
@@ -54,31 +56,76 @@ def stream_layer(
         In evaluation mode, with flow attention or none.
     source, target
         Where the cells are read from and written to; may be the same.
-    parts
-        The runs of rows that make up the tissue; one is computed at a time, on the layer's device.
+    runs
+        The rows that make up the tissue; one run is computed at a time, on the layer's device.
     tick
         Called with the number of cells after every run, for a progress bar.
+    keep
+        Hold the queries, keys and values of the whole tissue in memory, rather than compute them in every pass.
     """
-    sums = None if layer.attention is None else _gather(layer, source, parts)
+    parts = [_Part(layer, source, rows, keep) for rows in runs]
+    sums = None if layer.attention is None else _gather(layer.attention, parts)
     for part in parts:
-        cells = _load(layer, source, part)
+        cells = part.cells()
         if sums is not None:
-            cells = cells + _read(layer, cells, sums)
-        target.write(part, layer.think(cells))
-        tick(part.stop - part.start)
+            cells = cells + part.read(sums)
+        target.write(part.rows, layer.think(cells))
+        part.forget()
+        tick(len(part))
 
 
-def _load(layer: EncoderLayer, source: Rows, part: slice) -> Tensor:
-    return source.read(part).to(layer.norm_feedforward.weight.device)
+class _Part:
+    """A run of a tissue's cells in one layer."""
+
+    def __init__(self, layer: EncoderLayer, source: Rows, rows: slice, keep: bool) -> None:
+        self.rows, self._layer, self._source, self._keep = rows, layer, source, keep
+        self._kept: dict[str, Tensor] = {}
+
+    def __len__(self) -> int:
+        return int(self.rows.stop - self.rows.start)
+
+    def cells(self) -> Tensor:
+        return self._source.read(self.rows).to(self._layer.norm_feedforward.weight.device)
+
+    def query(self) -> Tensor:
+        return self._projected("query", self._attention.open)
+
+    def key(self) -> Tensor:
+        return self._projected("key", self._attention.open)
+
+    def value(self) -> Tensor:
+        return self._projected("value", self._attention.split)
+
+    def forget(self) -> None:
+        self._kept.clear()
+
+    def read(self, sums: FlowSums) -> Tensor:
+        """Return what the cells take from their tissue, ``(n, width)``."""
+        query = self.query()
+        allocation = flow(query, sums.outgoing_key).sigmoid() / flow(query, sums.key)
+        mixed = torch.einsum("nhd,hde->nhe", query, sums.memory) * allocation[..., None]
+        out: Tensor = self._attention.out(mixed.flatten(1))
+        return out
+
+    @property
+    def _attention(self) -> FlowAttention:
+        assert isinstance(self._layer.attention, FlowAttention)
+        return self._layer.attention
+
+    def _projected(self, name: str, make: Callable[[Tensor], Tensor]) -> Tensor:
+        if name in self._kept:
+            return self._kept[name]
+        assert self._layer.norm_attention is not None
+        projected = make(getattr(self._attention, name)(self._layer.norm_attention(self.cells())))
+        if self._keep:
+            self._kept[name] = projected
+        return projected
 
 
-def _gather(layer: EncoderLayer, source: Rows, parts: Sequence[slice]) -> FlowSums:
-    attention, norm = layer.attention, layer.norm_attention
+def _gather(attention: FlowAttention | SoftmaxAttention, parts: Sequence[_Part]) -> FlowSums:
     assert isinstance(attention, FlowAttention)
-    assert norm is not None
-    width, heads = norm.normalized_shape[0], attention.heads
-    device = norm.weight.device
-    # Chunks are summed in float64 where there is one, so that the result does not depend on where they are cut.
+    width, heads, device = attention.query.out_features, attention.heads, attention.query.weight.device
+    # Runs are summed in float64 where there is one, so that the result does not depend on where they are cut.
     exact = torch.float32 if device.type == "mps" else torch.float64
     query_sum, key_sum, incoming_query, outgoing_key = torch.zeros(
         4, heads, width // heads, dtype=exact, device=device
@@ -86,31 +133,16 @@ def _gather(layer: EncoderLayer, source: Rows, parts: Sequence[slice]) -> FlowSu
     competition = torch.zeros(heads, dtype=exact, device=device)
     memory = torch.zeros(heads, width // heads, width // heads, dtype=exact, device=device)
     for part in parts:
-        cells = norm(_load(layer, source, part))
-        query_sum += attention.queries(cells).sum(0)
-        key_sum += attention.keys(cells).sum(0)
+        query_sum += part.query().sum(0)
+        key_sum += part.key().sum(0)
     for part in parts:
-        cells = norm(_load(layer, source, part))
-        query, key = attention.queries(cells), attention.keys(cells)
-        # (n, h, d) weighted by (n, h)
-        incoming_query += torch.einsum("nhd,nh->hd", query, 1 / flow(query, key_sum.float()))
-        outgoing_key += torch.einsum("nhd,nh->hd", key, 1 / flow(key, query_sum.float()))
+        query, key = part.query(), part.key()
+        incoming_query += (query / flow(query, key_sum.float())[..., None]).sum(0)
+        outgoing_key += (key / flow(key, query_sum.float())[..., None]).sum(0)
     for part in parts:
-        cells = norm(_load(layer, source, part))
-        key = attention.keys(cells)
+        key = part.key()
         attraction = flow(key, incoming_query.float()).clamp(-1, 1).exp()
         competition += attraction.sum(0)
-        memory += torch.einsum("nhd,nhe->hde", key, attention.values(cells) * attraction[..., None])
-    share = (sum(part.stop - part.start for part in parts) / competition)[:, None, None]
+        memory += torch.einsum("nhd,nhe->hde", key, part.value() * attraction[..., None])
+    share = (sum(map(len, parts)) / competition)[:, None, None]
     return FlowSums(key=key_sum.float(), outgoing_key=outgoing_key.float(), memory=(memory * share).float())
-
-
-def _read(layer: EncoderLayer, part: Tensor, sums: FlowSums) -> Tensor:
-    """Return what a chunk of cells takes from its tissue, ``(n, width)``."""
-    assert isinstance(layer.attention, FlowAttention)
-    assert layer.norm_attention is not None
-    query = layer.attention.queries(layer.norm_attention(part))
-    allocation = flow(query, sums.outgoing_key).sigmoid() / flow(query, sums.key)
-    mixed = torch.einsum("nhd,hde->nhe", query, sums.memory) * allocation[..., None]
-    out: Tensor = layer.attention.out(mixed.flatten(1))
-    return out

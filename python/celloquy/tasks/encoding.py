@@ -24,8 +24,8 @@ from celloquy.nn.streaming import Rows, stream_layer
 from celloquy.tasks.scratch import Journal, Scratch, runs
 from celloquy.training.progress import ProgressBar
 
-CHUNK_BYTES = 256 * 2**20
-"""Memory for the cells that are computed at a time, where the user does not say how many."""
+CHUNK_BYTES = 96 * 2**20
+"""Memory for the cells that are computed at a time, where the user does not say how many; more is not faster."""
 
 CELLS_READ = 4096
 """Cells whose counts are in memory at a time, at most; the next ones are read meanwhile."""
@@ -72,6 +72,7 @@ class Encoding:
         self.model, self.cells, self.precision, self.device = model.to(device).eval(), cells, precision, device
         config, n = model.config, len(cells)
         self.chunk = batch_size or _cells_in(_room(model, memory, precision) // 4, config.width, config.feedforward)
+        self.keep = folder is None and 12 * n * config.width <= _room(model, memory, precision) // 4
         self.order = np.argsort(cells.tissue, kind="stable")
         # Cells that lie tissue by tissue already are read and written in runs.
         self.sorted = bool((self.order[1:] > self.order[:-1]).all())
@@ -162,7 +163,7 @@ class Encoding:
         sides = (self.vectors, self.others)
         for number in range(self.journal.done("layers"), len(layers)):
             target: Rows = finish if number + 1 == len(layers) else sides[(number + 1) % 2]
-            stream_layer(layers[number], sides[number % 2], target, parts, self._bar.update)
+            stream_layer(layers[number], sides[number % 2], target, parts, self._bar.update, keep=self.keep)
             self.journal.note(layers=number + 1)
 
 

@@ -124,6 +124,8 @@ def _config(
         decoder_layers=released["dec_layers"] - 1,
         covariates=covariates,
         mask_cells=released.get("mask_node_rate", 0.75),
+        # A Beta distribution whose mode is the rate.
+        mask_beta=(5.0, 4 / (released.get("mask_feature_rate") or 0.25) - 3),
         kl_weight=released.get("w_li", 1.0),
         free_bits=released.get("lamda", 5.0),
     )

@@ -131,8 +131,15 @@ class _Shift(nn.Module):
 
     def forward(self, codes: Tensor | None) -> Tensor:
         """Return ``(n, width)``, or ``(1, width)`` for all cells where the covariate is left out."""
-        weight = self.embedding.weight
-        # The average stands last, where a code of -1 finds it.
-        levels = torch.cat([weight, weight.mean(0, keepdim=True)])
-        shift: Tensor = self.norm(self.activation(levels))
-        return shift[-1:] if codes is None else shift[codes]
+        if codes is None:
+            return self._of(self.embedding.weight.mean(0, keepdim=True))
+        # Of thousands of levels a batch has a few.
+        levels, place = codes.unique(return_inverse=True)
+        vectors = self.embedding(levels.clamp(min=0))
+        if levels[:1].lt(0).any():
+            vectors = torch.where(levels[:, None] < 0, self.embedding.weight.mean(0), vectors)
+        return self._of(vectors)[place]
+
+    def _of(self, vectors: Tensor) -> Tensor:
+        shift: Tensor = self.norm(self.activation(vectors))
+        return shift

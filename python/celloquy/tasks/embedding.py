@@ -145,12 +145,13 @@ def embed(
             "positions": spatial_key or "",
             "input": fingerprint_of(source or opened.filename),
         }
+        added_to = source if source and target and target.exists() and target.samefile(source) else None
         folder = None if work is None else work.folder
         if work is not None:
-            # HDF5 does not survive a full disk, so there must be room before hours are spent, and kept until then.
+            # HDF5 does not survive a full disk, so the room is taken before hours are spent, and held until then.
             room = work.folder / "room"
-            reserve(room, _size_of_result(model, opened, source if _same(source, target) else None))
-        if folder is None and not vectors_fit(model, len(cells), memory, exact):
+            reserve(room, _size_of_result(model, opened, added_to))
+        elif not vectors_fit(model, len(cells), memory, exact):
             folder = Path(stack.enter_context(TemporaryDirectory(prefix="celloquy-")))
         try:
             encoding = Encoding(
@@ -160,14 +161,13 @@ def embed(
             encoding.run(progress=progress)
         finally:
             model.train(was_training)
-        empty = np.flatnonzero(encoding.empty.open()[:, 0])
         provenance = {
             "version": celloquy.__version__,
             "task": "embed",
             "model": identity["model"],
             "counts": cells.source,
             "genes": _genes(cells.report),
-            "empty_cells": opened.obs_names[empty].to_numpy(dtype=str),
+            "empty_cells": opened.obs_names[encoding.empty.open()[:, 0] > 0].to_numpy(dtype=str),
             "parameters": {
                 "tissue_key": tissue_key or "",
                 "spatial_key": spatial_key or "",
@@ -186,16 +186,12 @@ def embed(
             return result if copy else None
         obsm, uns = {key_added: embedding}, {provenance_key: provenance}
         room.unlink()
-        if source is not None and _same(source, target):
-            copy_store(source, work.result)
+        if added_to is not None:
+            copy_store(added_to, work.result)
             add_to_store(work.result, obsm=obsm, uns=uns)
         else:
             write_store(work.result, opened.obs, obsm=obsm, uns=uns)
     return None
-
-
-def _same(source: Path | None, target: Path | None) -> bool:
-    return source is not None and target is not None and target.exists() and source.exists() and target.samefile(source)
 
 
 def _size_of_result(model: CellModel, adata: AnnData, copied: Path | None) -> int:

@@ -21,7 +21,7 @@ from celloquy.models import CellModel
 from celloquy.models.compute import autocast
 from celloquy.nn.encoder import EncoderLayer
 from celloquy.nn.streaming import Rows, stream_layer
-from celloquy.tasks.scratch import Journal, Scratch, runs
+from celloquy.tasks.scratch import JOURNAL, Journal, Scratch, runs
 from celloquy.training.progress import ProgressBar
 
 CHUNK_BYTES = 96 * 2**20
@@ -82,7 +82,7 @@ class Encoding:
         names = ("vectors", "others", "latent", "empty")
         files = {name: None if folder is None else folder / name for name in names}
         self.journal = Journal(
-            None if folder is None else folder / "journal.json",
+            None if folder is None else folder / JOURNAL,
             identity | {"cells": n, "chunk": self.chunk, "precision": precision, "device": str(device)}
             | {"tissues": hashlib.sha256(cells.tissue.tobytes()).hexdigest()},
         )  # fmt: skip
@@ -92,6 +92,8 @@ class Encoding:
         self.others = Scratch((n, config.width), file=files["others"]) if streamed and folder else self.vectors
         self.latent = Scratch((n, config.latent_width), file=files["latent"])
         self.empty = Scratch((n, 1), np.uint8, file=files["empty"])
+        if any(array.new for array in (self.vectors, self.others, self.latent, self.empty)):
+            self.journal.forget()
 
     @torch.inference_mode()
     def run(self, *, progress: bool) -> None:

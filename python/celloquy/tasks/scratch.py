@@ -14,6 +14,9 @@ from torch import Tensor
 
 from celloquy.errors import DiskError
 
+JOURNAL = "journal.json"
+"""Name of the file that tells how far a computation has come."""
+
 RESTART_SECONDS = 60
 """Start times of the machine that differ by less are the same."""
 
@@ -38,10 +41,12 @@ class Scratch:
 
     def __init__(self, shape: tuple[int, int], dtype: Any = np.float32, *, file: Path | None = None) -> None:
         self.shape, self.dtype, self.file = shape, np.dtype(dtype), file
+        self.new = True
+        """Whether nothing was there before."""
         if file is None:
             self._values = np.zeros(shape, self.dtype)
         else:
-            reserve(file, max(1, shape[0] * shape[1]) * self.dtype.itemsize)
+            self.new = reserve(file, max(1, shape[0] * shape[1]) * self.dtype.itemsize)
 
     def open(self) -> np.ndarray:
         """Return all rows; those in a file are mapped anew, so that they leave the memory with the array."""
@@ -59,8 +64,10 @@ class Scratch:
         self.open()[rows] = values.to("cpu", getattr(torch, self.dtype.name)).numpy()
 
 
-def reserve(file: Path, size: int) -> None:
-    """Make a file of a size, unless it is there. On a full disk a mapped file that grows would end the process.
+def reserve(file: Path, size: int) -> bool:
+    """Make a file of a size, unless it is there; return whether it was made.
+
+    On a full disk a mapped file that grows would end the process.
 
     Raises
     ------
@@ -68,7 +75,7 @@ def reserve(file: Path, size: int) -> None:
         If there is no room.
     """
     if file.exists() and file.stat().st_size == size:
-        return
+        return False
     try:
         with file.open("wb") as new:
             if hasattr(os, "posix_fallocate"):
@@ -80,6 +87,7 @@ def reserve(file: Path, size: int) -> None:
     except OSError as error:
         file.unlink(missing_ok=True)
         raise DiskError.full(file, error, needed=size) from error
+    return True
 
 
 class Journal:
@@ -106,6 +114,10 @@ class Journal:
             return {}
         steps: dict[str, int] = state["steps"]
         return steps
+
+    def forget(self) -> None:
+        """Start anew."""
+        self.steps.clear()
 
     def done(self, step: str) -> int:
         """How often a step has been done."""

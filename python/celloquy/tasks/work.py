@@ -13,6 +13,7 @@ from pathlib import Path
 
 from celloquy.data.store import remove_store
 from celloquy.errors import ArgumentError, CelloquyError, DiskError
+from celloquy.tasks.scratch import JOURNAL
 
 KINDS = (".h5ad", ".zarr")
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -63,7 +64,7 @@ def work_for(target: Path) -> Iterator[Work]:
             remove_store(work.result)
             yield work
             _replace(work.result, target)
-            shutil.rmtree(folder, ignore_errors=True)
+            _remove(folder)
     except Timeout:
         raise ArgumentError(
             f"{str(target)!r} is being written by another process.",
@@ -71,9 +72,9 @@ def work_for(target: Path) -> Iterator[Work]:
             remedy="wait for it, or choose another name as `out`.",
         ) from None
     except CelloquyError as error:
-        if not isinstance(error, DiskError) or not (folder / "journal.json").exists():
+        if not isinstance(error, DiskError) or not (folder / JOURNAL).exists():
             # There is nothing to go on with.
-            shutil.rmtree(folder, ignore_errors=True)
+            _remove(folder)
         raise
     except OSError as error:
         # HDF5 tells the reason in its text alone.
@@ -99,3 +100,9 @@ def _replace(new: Path, target: Path) -> None:
         remove_store(older)
         target.rename(older)
     new.replace(target)
+
+
+def _remove(folder: Path) -> None:
+    """Remove the folder of a computation, what tells how far it has come first: this too can be killed."""
+    (folder / JOURNAL).unlink(missing_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)

@@ -205,6 +205,18 @@ def stop_after_the_first_tissue(monkeypatch):
     monkeypatch.setattr(Journal, "note", stop)
 
 
+@pytest.mark.parametrize("lost", ["vectors", "latent", "empty", "journal.json"])
+def test_a_run_whose_files_were_lost_starts_anew(tmp_path, monkeypatch, lost):
+    path, out = write(cells(30), tmp_path / "cells.h5ad"), tmp_path / "out.h5ad"
+    stop_after_the_first_tissue(monkeypatch)
+    with pytest.raises(KeyboardInterrupt):
+        embed(path, out, tissue_key="sample", batch_size=4)
+    monkeypatch.undo()
+    (tmp_path / ".out.h5ad.unfinished" / lost).unlink()
+    found = embed(path, out, tissue_key="sample", batch_size=4)
+    np.testing.assert_array_equal(found, in_memory(cells(30), tissue_key="sample", batch_size=4))
+
+
 def test_an_interrupted_run_does_not_do_again_what_is_done(tmp_path, monkeypatch):
     path, out = write(cells(30), tmp_path / "cells.h5ad"), tmp_path / "out.h5ad"
     stop_after_the_first_tissue(monkeypatch)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import shutil
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
+from torch import Tensor
 
 from celloquy.errors import ArgumentError
 
@@ -63,7 +64,17 @@ def open_store(path: Path) -> Iterator[AnnData]:
         yield adata
 
 
-def write_store(path: Path, obs: pd.DataFrame, *, obsm: dict[str, np.ndarray], uns: dict[str, Any]) -> None:
+class StoredRows(Protocol):
+    """An array ``(cells, width)`` that is read a run of rows at a time."""
+
+    shape: tuple[int, int]
+    dtype: np.dtype[Any]
+
+    def read(self, rows: slice) -> Tensor:
+        """Return some rows."""
+
+
+def write_store(path: Path, obs: pd.DataFrame, *, obsm: Mapping[str, StoredRows], uns: dict[str, Any]) -> None:
     """Write a new file of cells without counts.
 
     Parameters
@@ -73,7 +84,7 @@ def write_store(path: Path, obs: pd.DataFrame, *, obsm: dict[str, np.ndarray], u
     obs
         The cells' annotation.
     obsm
-        Arrays ``(cells, width)``; may be mapped files, of which only a part is in memory at a time.
+        Arrays ``(cells, width)``, of which a part is in memory at a time.
     uns
         Anything that anndata can write.
     """
@@ -87,7 +98,7 @@ def write_store(path: Path, obs: pd.DataFrame, *, obsm: dict[str, np.ndarray], u
     add_to_store(path, obsm=obsm, uns=uns)
 
 
-def add_to_store(path: Path, *, obsm: dict[str, np.ndarray], uns: dict[str, Any]) -> None:
+def add_to_store(path: Path, *, obsm: Mapping[str, StoredRows], uns: dict[str, Any]) -> None:
     """Add to a file that is there, in place; what has the same key is replaced. See :func:`write_store`."""
     write = _anndata_io("write_elem")
     with _opened(path, "r+") as group:
@@ -99,17 +110,19 @@ def add_to_store(path: Path, *, obsm: dict[str, np.ndarray], uns: dict[str, Any]
             write(group["uns"], key, value)
 
 
-def _write_rows(group: Any, key: str, values: np.ndarray) -> None:
+def _write_rows(group: Any, key: str, values: StoredRows) -> None:
     """Write an array a run of rows at a time."""
     if key in group:
         del group[key]
-    step = max(1, RUN_BYTES // values[:1].nbytes)
+    cells, width = values.shape
+    step = max(1, RUN_BYTES // (width * values.dtype.itemsize))
     make = getattr(group, "create_array", None) or group.create_dataset
-    stored = make(key, shape=values.shape, dtype=values.dtype, chunks=(min(step, len(values)), values.shape[1]))
+    stored = make(key, shape=values.shape, dtype=values.dtype, chunks=(min(step, cells), width))
     # As anndata's documented format marks a dense array.
     stored.attrs.update({"encoding-type": "array", "encoding-version": "0.2.0"})
-    for start in range(0, len(values), step):
-        stored[start : start + step] = values[start : start + step]
+    for start in range(0, cells, step):
+        rows = slice(start, min(start + step, cells))
+        stored[rows] = values.read(rows).numpy()
 
 
 def copy_store(source: Path, target: Path) -> None:

@@ -178,13 +178,13 @@ def embed(
             "seconds": round(time.perf_counter() - began, 3),
         }
         provenance_key = keys.PROVENANCE if key_added == keys.EMBEDDING else key_added
-        embedding = encoding.latent.open()
         if work is None:
             result = opened.copy() if copy else opened
+            embedding = encoding.latent.open()
             result.obsm[key_added] = np.array(embedding) if folder else embedding
             result.uns[provenance_key] = provenance
             return result if copy else None
-        obsm, uns = {key_added: embedding}, {provenance_key: provenance}
+        obsm, uns = {key_added: encoding.latent}, {provenance_key: provenance}
         room.unlink()
         if added_to is not None:
             copy_store(added_to, work.result)

@@ -50,7 +50,7 @@ held-out cells.
 {table(["seed", *PRECISIONS], rows)}
 
 Over all epochs the curves of the two precisions are {between:.2f} apart on average for the same seed;
-those of different seeds in float32 vary by a standard deviation of {noise:.2f}.
+those of different seeds, which hold out other cells, vary in float32 by a standard deviation of {noise:.2f}.
 
 ![held-out loss by epoch](results/training_precision.png)
 """

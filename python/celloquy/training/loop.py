@@ -128,7 +128,9 @@ def train(
                 best, best_epoch = score, epoch
                 weights = {name: tensor.clone() for name, tensor in objective.state_dict().items()}
             on_epoch(records, better)
-            bar.set_postfix({name: f"{record[name]:.4g}" for name in ("loss", "validation") if name in record})
+            bar.set_postfix(
+                {name: f"{record[name]:.4g}" for name in ("loss", "validation") if name in record}, refresh=False
+            )
             if training.patience is not None and epoch - best_epoch >= training.patience:
                 break
     finally:

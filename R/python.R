@@ -3,7 +3,7 @@
 oldest_python_package <- "0.1.0"
 
 # Return the Python module celloquy, or stop with the one thing to do about it.
-celloquy_python <- function(call = rlang::caller_env()) {
+celloquy_python <- function(call = rlang::caller_env(), torch = TRUE) {
   module <- tryCatch(
     reticulate::import("celloquy", convert = FALSE),
     error = function(error) abort_no_python(error, call)
@@ -15,6 +15,9 @@ celloquy_python <- function(call = rlang::caller_env()) {
       x = "Found version {version} in {.path {reticulate::py_exe()}}; at least {oldest_python_package} is needed.",
       i = "Run {.run celloquy::InstallCelloquy()} and restart R."
     ), class = "celloquy_python_error", call = call)
+  }
+  if (!torch) {
+    return(module)
   }
   load_torch(call)
   # tqdm redraws stalled bars from a thread of its own; where reticulate sends Python's output to the R console (as in

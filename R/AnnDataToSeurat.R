@@ -1,0 +1,224 @@
+#' @rdname SeuratToAnnData
+#'
+#' @param adata A Python AnnData, or what `SeuratToAnnData(assays = "separate")` returned.
+#' @return `AnnDataToSeurat()`: a Seurat object. What of the AnnData has no place in it is in `Misc(object, "anndata")`,
+#'   for the way back. The attribute `"report"` tells what became of every part.
+#' @details
+#' An AnnData that did not come from Seurat becomes an object with one assay, `assay`: `X` is its layer `counts` if it
+#' holds whole numbers, else `data`. `raw` becomes an assay `"raw"`, `obsm` reductions (`obsm["spatial"]` an image),
+#' `obsp` graphs. Seurat allows neither underscores nor repetition in the names of features: the names that AnnData had
+#' are kept and return.
+#' @export
+AnnDataToSeurat <- function(adata, assay = "RNA", verbose = TRUE) {
+  if (is.list(adata) && !inherits(adata, "python.builtin.object") && length(adata)) {
+    return(seurat_of_several(adata, verbose))
+  }
+  check_anndata(adata)
+  report <- new_report("AnnData", "Seurat")
+  source <- open_anndata(adata)
+  memory <- if (is.null(source$plain)) foreign_memory(source, assay, report) else from_plain(source$plain)
+  object <- seurat_again(memory, source, report)
+  table <- report_table(report)
+  attr(object, "report") <- table
+  say_report(table, verbose, "attr(x, \"report\")")
+  object
+}
+
+check_anndata <- function(adata, call = rlang::caller_env()) {
+  if (!inherits(adata, "anndata._core.anndata.AnnData")) {
+    cli::cli_abort(c(
+      "This is not an AnnData.",
+      x = "Found: {.obj_type_friendly {adata}}.",
+      i = "Pass an AnnData from Python, or read a file with {.fn ReadH5AD}."
+    ), class = "celloquy_ArgumentError", call = call)
+  }
+}
+
+# An AnnData as R reads it: what is there, and `fetch()` for one part of it at a time.
+open_anndata <- function(adata, call = rlang::caller_env()) {
+  exchange <- exchange_python(call)
+  # However it came to R: nothing of it is converted unasked.
+  adata <- exchange$itself(adata)
+  there <- reticulate::py_to_r(exchange$overview(adata))
+  member <- function(place, key) {
+    if (place == "X") adata$X else if (place == "raw") adata$raw$X else adata[[place]][[key]]
+  }
+  # Matrices of expression come as features × cells, all others as they are; `rows` and `columns` are AnnData's.
+  fetch <- function(place, key, rows = NULL, columns = NULL, flip = place %in% c("X", "raw", "layers")) {
+    if (if (place %in% c("X", "raw")) is.null(there[[place]]) else !key %in% names(there[[place]])) {
+      return(NULL)
+    }
+    zero <- function(which) if (!is.null(which)) as.array(as.integer(which) - 1L)
+    with_python(
+      matrix_from_python(exchange$matrix_to_r(member(place, key), zero(rows), zero(columns), transposed = flip)),
+      "The AnnData", call
+    )
+  }
+  value <- function(place, key) {
+    crossed <- reticulate::py_to_r(exchange$value_to_r(adata[[place]][[key]]))
+    list(value = if (!is.null(crossed[[1]])) value_from_python(crossed[[1]]), dropped = crossed[[2]])
+  }
+  plain <- if ("seurat" %in% as.vector(there$uns)) reticulate::py_to_r(adata$uns[["seurat"]])
+  list(
+    adata = adata, there = there, fetch = fetch, value = value, plain = plain, exchange = exchange,
+    cells = as.vector(there$cells), genes = as.vector(there$genes)
+  )
+}
+
+# A Seurat object by what is remembered of it, with what the AnnData holds now.
+seurat_again <- function(memory, source, report) {
+  drop <- function(part, why) dropped(report, part, why)
+  cells <- memory$names$cells %||% source$cells
+  genes <- memory$names$genes %||% source$genes
+  cells_of <- if ("seurat" %in% names(source$there$obsm)) source$value("obsm", "seurat")$value
+  obs <- frame_from_python(source$adata$obs, cells, memory$metadata$prototypes, source$exchange)
+  var <- frame_from_python(source$adata$var, genes, memory$main$metadata$prototypes, source$exchange)
+  for (name in obs$dropped) drop(paste("obs", name), "its values are of no one type")
+  identities <- identities_again(memory$identities, obs$data, cells)
+  metadata <- in_old_order(obs$data, memory$metadata$order, if (isTRUE(memory$identities$added)) memory$identities$column)
+  features <- in_old_order(var$data, memory$main$metadata$order, memory$main$metadata$added)
+  assays <- stats::setNames(list(main_assay(memory$main, source, genes, cells, features, cells_of, drop)), memory$assay)
+  for (name in names(memory$assays)) {
+    other <- assay_again(memory$assays[[name]], cells, drop)
+    if (!is.null(other)) assays[[name]] <- other
+  }
+  assays <- assays[intersect(memory$assay.order, names(assays))]
+  reductions <- lapply(memory$reductions, function(one) reduction_from_memory(one, cells, genes, cells_of, source$fetch, drop))
+  graphs <- lapply(stats::setNames(nm = names(memory$graphs)), function(name) {
+    graph_again(memory$graphs[[name]], name, cells, source$fetch, drop)
+  })
+  neighbors <- lapply(memory$neighbors, neighbor_from_memory, cells = cells, fetch = source$fetch, drop = drop)
+  spatial <- if ("spatial" %in% as.vector(source$there$uns)) source$value("uns", "spatial")$value
+  images <- images_from_memory(memory$images, spatial, cells, drop)
+  slots <- list(
+    assays = assays, graphs = present(graphs), neighbors = present(neighbors), reductions = present(reductions),
+    images = images, misc = memory$misc, commands = memory$commands, tools = memory$tools
+  )
+  for (name in names(slots)) {
+    if (!length(slots[[name]])) slots[[name]] <- memory$empty[[name]] %||% list()
+  }
+  slots <- c(slots, list(
+    meta.data = metadata, active.assay = active_assay(memory, assays), active.ident = identities,
+    project.name = memory$project.name, version = memory$version
+  ))
+  for (part in names(slots)[lengths(slots) > 0]) {
+    if (!part %in% c("active.assay", "version")) kept(report, part, toString(utils::head(names(slots[[part]]), 20)))
+  }
+  object <- do.call(methods::new, c(list(methods::getClass("Seurat", where = asNamespace("SeuratObject"))), slots))
+  with_news(object, memory, source, obs, var, report)
+}
+
+blank <- function(class, package = "SeuratObject") methods::new(methods::getClass(class, where = asNamespace(package)))
+
+present <- function(x) x[!vapply(x, is.null, NA)]
+
+active_assay <- function(memory, assays) {
+  if (memory$active.assay %in% names(assays)) memory$active.assay else names(assays)[[1]]
+}
+
+identities_again <- function(memory, data, cells) {
+  values <- if (is.null(memory$column)) rep(memory$all, length(cells)) else data[[memory$column]]
+  if (is.null(values)) values <- rep("SeuratProject", length(cells))
+  if (is.null(memory$column) && !is.na(memory$all)) {
+    levels <- levels(memory$prototype)
+    values <- fill_attributes(match(values, levels), memory$prototype)
+  } else if (!is.factor(values)) {
+    values <- factor(values)
+  } else {
+    values <- as_prototype(values, memory$prototype)
+  }
+  stats::setNames(values, cells)
+}
+
+fill_attributes <- function(values, prototype) {
+  attributes(values) <- attributes(prototype)
+  values
+}
+
+# Columns in the order they had in Seurat, new ones after them; without what was added for Python's sake.
+in_old_order <- function(data, order, added) {
+  data[c(intersect(order, names(data)), setdiff(names(data), c(order, added)))]
+}
+
+main_assay <- function(main, source, genes, cells, metadata, cells_of, drop) {
+  layers <- layers_from_python(main$layers, genes, cells, cells_of, source$fetch, drop)
+  order <- c(intersect(main$layer.order, names(layers)), setdiff(names(layers), main$layer.order))
+  attr(metadata, "row.names") <- if (isTRUE(main$metadata$numbered)) seq_along(genes) else genes
+  build_assay(main, layers[order], genes, cells, metadata)
+}
+
+assay_again <- function(memory, cells, drop) {
+  here <- memory$cells %in% cells
+  if (!any(here)) {
+    drop("assay", "none of its cells is left")
+    return(NULL)
+  }
+  order <- if (all(here)) memory$cells else intersect(cells, memory$cells)
+  layers <- lapply(memory$layers, function(layer) {
+    features <- layer$features %||% seq_along(memory$features)
+    columns <- layer$cells %||% seq_along(memory$cells)
+    matrix <- layer$matrix
+    names <- memory$cells[columns]
+    if (!all(here)) {
+      keep <- names %in% cells
+      matrix <- matrix[, keep, drop = FALSE]
+      names <- names[keep]
+    }
+    list(matrix = matrix, features = memory$features[features], cells = names)
+  })
+  build_assay(memory, layers, memory$features, order, memory$metadata)
+}
+
+# An assay slot by slot: its constructors would rename features and take layers for others.
+build_assay <- function(memory, layers, features, cells, metadata) {
+  assay <- blank(memory$class, memory$package)
+  assay <- fill(assay, memory$slots)
+  if (methods::is(assay, "StdAssay")) {
+    assay@layers <- lapply(layers, function(layer) unnamed_matrix(layer$matrix))
+    assay@features <- log_map(features, lapply(layers, `[[`, "features"), memory$map.order$features)
+    assay@cells <- log_map(cells, lapply(layers, `[[`, "cells"), memory$map.order$cells)
+    assay@default <- min(memory$slots$default, length(layers))
+    assay@meta.data <- metadata
+    return(assay)
+  }
+  for (name in c("counts", "data", "scale.data")) {
+    layer <- layers[[name]]
+    methods::slot(assay, name, check = FALSE) <- if (is.null(layer)) {
+      empty_slot(name)
+    } else {
+      matrix <- layer$matrix
+      names <- list(layer$features, layer$cells)
+      if (is_sparse(matrix)) matrix@Dimnames <- names else dimnames(matrix) <- names
+      matrix
+    }
+  }
+  assay@meta.features <- metadata
+  assay
+}
+
+empty_slot <- function(name) {
+  if (name == "scale.data") matrix(numeric(), 0, 0) else methods::new("matrix")
+}
+
+log_map <- function(all, of, order) {
+  of <- of[c(intersect(order, names(of)), setdiff(names(of), order))]
+  map <- vapply(of, function(some) all %in% some, logical(length(all)))
+  map <- matrix(map, length(all), length(of), dimnames = list(all, names(of)))
+  methods::new(methods::getClass("LogMap", where = asNamespace("SeuratObject")), .Data = map)
+}
+
+graph_again <- function(memory, name, cells, fetch, drop) {
+  if (!is.null(memory$whole)) {
+    return(memory$whole)
+  }
+  matrix <- fetch("obsp", memory$key)
+  if (is.null(matrix)) {
+    drop(paste("graph", name), "it is no longer in obsp")
+    return(NULL)
+  }
+  if (!is_sparse(matrix)) matrix <- methods::as(matrix, "CsparseMatrix")
+  graph <- blank(memory$class, memory$package)
+  graph <- fill(graph, list(i = matrix@i, p = matrix@p, x = matrix@x, Dim = matrix@Dim, Dimnames = list(cells, cells)))
+  if (!is.null(memory$assay.used)) graph@assay.used <- memory$assay.used
+  graph
+}

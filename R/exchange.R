@@ -1,0 +1,69 @@
+# The pieces of a conversion across reticulate: each side's arrays, copied once.
+
+# The Python side of conversions; torch is not needed for them.
+exchange_python <- function(call = rlang::caller_env()) {
+  celloquy_python(call, torch = FALSE)
+  reticulate::import("celloquy.exchange", convert = FALSE)
+}
+
+# A data frame as it crosses: its columns, their order, and an index. `dtypes` are the types that columns had in Python.
+frame_to_python <- function(data, index, index_name = "", dtypes = list(), drop = function(name, why) NULL) {
+  columns <- columns_to_python(data, drop)
+  for (name in intersect(names(columns), names(dtypes))) {
+    columns[[name]]$dtype <- dtypes[[name]]
+  }
+  list(
+    columns = named(columns), order = as.array(enc2utf8(names(columns) %||% character())),
+    index = as.array(enc2utf8(index)), index_name = index_name
+  )
+}
+
+# A data frame of the columns of obs or var, with what was left out as attribute "dropped".
+frame_from_python <- function(frame, row_names, prototypes = list(), exchange = exchange_python()) {
+  kinds <- vapply(prototypes, kind_of_column, "")
+  crossed <- reticulate::py_to_r(exchange$columns_to_r(frame, named(as.list(kinds))))
+  columns <- lapply(crossed$columns, column_from_python)
+  names(columns) <- as.vector(crossed$names)
+  for (name in intersect(names(columns), names(prototypes))) {
+    columns[[name]] <- as_prototype(columns[[name]], prototypes[[name]])
+  }
+  data <- structure(columns, names = names(columns) %||% character(), class = "data.frame", row.names = row_names)
+  list(
+    data = data,
+    dtypes = stats::setNames(lapply(crossed$columns, `[[`, "dtype"), names(columns)),
+    dropped = as.vector(crossed$dropped)
+  )
+}
+
+# reticulate takes an empty list for a Python list; with names it is a dict.
+named <- function(x) {
+  if (length(x)) x else stats::setNames(list(), character())
+}
+
+# A dgCMatrix, or a dense matrix, of what exchange.matrix_to_r() gives.
+matrix_from_python <- function(matrix, dimnames = NULL) {
+  parts <- if (inherits(matrix, "python.builtin.object")) reticulate::py_to_r(matrix) else matrix
+  if (!is.null(parts$dense)) {
+    dense <- parts$dense
+    dimnames(dense) <- dimnames
+    return(dense)
+  }
+  # Slot by slot, as new() with values would check and copy them once more.
+  sparse <- methods::new("dgCMatrix")
+  sparse@i <- bare(parts$i)
+  sparse@p <- bare(parts$p)
+  sparse@x <- bare(parts$x)
+  sparse@Dim <- bare(parts$shape)
+  sparse@Dimnames <- dimnames %||% list(NULL, NULL)
+  sparse
+}
+
+bare <- function(x) {
+  dim(x) <- NULL
+  x
+}
+
+# Zero-based places, or None for all.
+places <- function(which, all) {
+  if (identical(as.integer(which), seq_len(all))) NULL else as.array(as.integer(which) - 1L)
+}

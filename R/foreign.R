@@ -1,0 +1,270 @@
+# An AnnData that never was a Seurat object: where its parts go in one, and what to remember so that they return.
+
+foreign_memory <- function(source, assay, report) {
+  there <- source$there
+  cells <- make.unique(source$cells, sep = "-")
+  genes <- seurat_names(source$genes)
+  say_renamed(report, "cells", source$cells, cells, "Seurat wants names without repetition")
+  say_renamed(report, "features", source$genes, genes, "Seurat wants names without repetition, _ and |")
+  layers <- foreign_layers(source)
+  embeddings <- foreign_reductions(there, assay)
+  sparse <- Filter(function(key) there$obsp[[key]]$kind == "sparse", names(there$obsp))
+  list(
+    version = utils::packageVersion("SeuratObject"), project.name = "SeuratProject", active.assay = assay,
+    assay = assay, assay.order = assay, names = list(cells = cells, genes = genes), foreign = TRUE,
+    metadata = list(), identities = list(all = "SeuratProject", prototype = factor(character(), "SeuratProject")),
+    main = list(
+      class = "Assay5", package = "SeuratObject", layers = layers, metadata = list(numbered = TRUE),
+      slots = list(default = 1L, assay.orig = character(), misc = named(list()), key = seurat_key(assay))
+    ),
+    reductions = embeddings,
+    graphs = lapply(stats::setNames(nm = sparse), function(key) {
+      list(key = key, class = "Graph", package = "SeuratObject", assay.used = assay)
+    }),
+    misc = list(), commands = list(), tools = list()
+  )
+}
+
+seurat_names <- function(names) {
+  names[names == ""] <- "unnamed"
+  make.unique(gsub("[_|]", "-", names), sep = ".")
+}
+
+say_renamed <- function(report, what, old, new, why) {
+  changed <- which(old != new)
+  if (length(changed)) {
+    some <- utils::head(changed, 3)
+    renamed(report, paste(length(changed), what), paste0(
+      why, ": ", toString(paste(old[some], "is", new[some])), if (length(changed) > 3) ", \u2026", "; the way back restores them"
+    ))
+  }
+}
+
+seurat_key <- function(name) {
+  key <- tolower(gsub("[^A-Za-z0-9]", "", name))
+  paste0(if (!grepl("^[a-z]", key)) "a", key, "_")
+}
+
+foreign_layers <- function(source) {
+  there <- source$there
+  layers <- lapply(stats::setNames(nm = names(there$layers)), function(key) {
+    list(key = key, place = "layers", parts = stats::setNames(list(list(class = "as it is")), key))
+  })
+  if (is.null(there$X)) {
+    return(layers)
+  }
+  free <- function(name) if (name %in% names(layers)) "X" else name
+  name <- if (reticulate::py_to_r(source$exchange$holds_counts(source$adata$X))) free("counts") else free("data")
+  X <- list(key = "X", place = "X", parts = stats::setNames(list(list(class = "as it is")), name))
+  c(stats::setNames(list(X), name), layers)
+}
+
+foreign_reductions <- function(there, assay) {
+  fits <- function(key) {
+    member <- there$obsm[[key]]
+    member$kind == "dense" && length(member$shape) == 2 && member$shape[[2]] > 0 && !is_places(key, member)
+  }
+  keys <- Filter(fits, names(there$obsm))
+  names <- make.unique(sub("^X_", "", keys), sep = ".")
+  names[names == ""] <- "X"
+  reductions <- lapply(seq_along(keys), function(i) {
+    width <- there$obsm[[keys[[i]]]]$shape[[2]]
+    varm <- intersect(c(if (names[[i]] == "pca") "PCs", names[[i]]), names(there$varm))
+    varm <- Filter(function(key) there$varm[[key]]$kind == "dense" && identical(there$varm[[key]]$shape[[2]], width), varm)
+    key <- switch(names[[i]], pca = "PC_", tsne = "tSNE_", seurat_key(names[[i]]))
+    list(
+      key = keys[[i]], columns = paste0(key, seq_len(width)),
+      feature.loadings = if (length(varm)) list(key = varm[[1]], columns = paste0(key, seq_len(width))) else nothing(),
+      feature.loadings.projected = nothing(),
+      slots = list(
+        assay.used = assay, global = FALSE, stdev = numeric(), misc = list(), key = key,
+        jackstraw = blank("JackStrawData")
+      )
+    )
+  })
+  stats::setNames(reductions, names)
+}
+
+nothing <- function() list(whole = matrix(numeric(), 0, 0))
+
+is_places <- function(key, member) key == "spatial" && length(member$shape) == 2 && member$shape[[2]] == 2
+
+# What AnnData holds besides what `memory` accounts for, put where Seurat has a place for it, and all of it remembered
+# in Misc(object, "anndata").
+with_news <- function(object, memory, source, obs, var, report) {
+  there <- source$there
+  foreign <- isTRUE(memory$foreign) || !is.null(memory$main$came)
+  used <- used_keys(memory)
+  values <- function(place, keys, ...) {
+    found <- lapply(stats::setNames(nm = keys), function(key) {
+      got <- source$value(place, key)
+      for (lost in got$dropped) dropped(report, paste0(place, "[\"", key, "\"]", lost[[1]]), lost[[2]])
+      if (!is.null(got$value) || !length(got$dropped)) {
+        kept(report, paste0(place, "[\"", key, "\"]"), "Misc(object, \"anndata\")")
+      }
+      got["value"]
+    })
+    lapply(found, function(one) c(one, list(...)))
+  }
+  left <- function(place) setdiff(names(there[[place]]), unlist(used[[place]]))
+  cells <- colnames(object)
+  genes <- rownames(object[[memory$assay]])
+  news <- list(
+    uns = lapply(values("uns", setdiff(as.vector(there$uns), used$uns)), `[[`, "value"),
+    obsm = values("obsm", left("obsm"), rows = cells),
+    varm = values("varm", left("varm"), rows = genes),
+    obsp = values("obsp", left("obsp"), rows = cells, columns = cells),
+    varp = values("varp", left("varp"), rows = genes, columns = genes),
+    layers = values("layers", left("layers"), rows = cells, columns = genes)
+  )
+  news <- news[lengths(news) > 0]
+  if (!is.null(there$raw)) {
+    raw <- raw_assay(source, cells)
+    object@assays[[raw$name]] <- raw$assay
+    news$raw <- raw$memory
+    kept(report, "raw", paste0("assay \"", raw$name, "\""))
+  }
+  if ("spatial" %in% left("obsm") && is_places("spatial", there$obsm$spatial)) {
+    places <- source$fetch("obsm", "spatial")
+    images <- images_from_anndata(places, news$uns$spatial, cells, memory$assay)
+    object@images <- c(object@images, images)
+    news$images <- names(images)
+    kept(report, "obsm[\"spatial\"]", paste0("image \"", names(images), "\""))
+  }
+  if (foreign) {
+    variable <- var$data$highly_variable
+    if (is.logical(variable) && any(variable %in% TRUE) && !"var.features" %in% names(var$data)) {
+      object@assays[[memory$assay]]@meta.data$var.features <- ifelse(variable %in% TRUE, genes, NA_character_)
+      object@assays[[memory$assay]]@meta.data$var.features.rank <- ranks(variable %in% TRUE)
+      news$derived <- c("var.features", "var.features.rank")
+    }
+    news <- c(news, foreign_types(memory, source, obs, var, cells, genes))
+  }
+  if (length(news)) object@misc$anndata <- c(list(assay = memory$assay), news)
+  object
+}
+
+ranks <- function(which) {
+  rank <- rep(NA_integer_, length(which))
+  rank[which] <- seq_len(sum(which))
+  rank
+}
+
+used_keys <- function(memory) {
+  of_layers <- function(place) unlist(lapply(memory$main$layers, function(one) if (identical(one$place, place)) one$key))
+  loadings <- lapply(memory$reductions, function(one) c(one$feature.loadings$key, one$feature.loadings.projected$key))
+  list(
+    obsm = c(
+      lapply(memory$reductions, `[[`, "key"), of_layers("obsm"), "seurat", if (length(memory$images)) "spatial"
+    ),
+    varm = unlist(loadings), layers = of_layers("layers"),
+    obsp = c(lapply(memory$graphs, `[[`, "key"), unlist(lapply(memory$neighbors, `[[`, "keys"))),
+    uns = c("seurat", "celloquy_conversion", if (any(vapply(memory$images, has_picture, NA))) "spatial")
+  )
+}
+
+# Types and names that R does not have.
+foreign_types <- function(memory, source, obs, var, cells, genes) {
+  there <- source$there
+  type <- function(place, key) there[[place]][[key]][c("dtype", "format")]
+  changed <- function(new, old) if (!identical(new, old)) stats::setNames(old, new)
+  list(
+    cells = changed(cells, source$cells), genes = changed(genes, source$genes),
+    obs_index = there$obs_index, var_index = there$var_index, obs = obs$dtypes, var = var$dtypes,
+    layers = lapply(memory$main$layers, function(one) {
+      c(list(key = one$key), if (one$place == "X") there$X[c("dtype", "format")] else type(one$place, one$key))
+    }),
+    reductions = lapply(memory$reductions, function(one) {
+      list(
+        key = one$key, dtype = type("obsm", one$key)$dtype,
+        feature.loadings = list(
+          key = one$feature.loadings$key, dtype = if (!is.null(one$feature.loadings$key)) type("varm", one$feature.loadings$key)$dtype
+        )
+      )
+    }),
+    obsp_types = lapply(memory$graphs, function(one) c(list(key = one$key), type("obsp", one$key)))
+  )
+}
+
+raw_assay <- function(source, cells) {
+  raw <- source$there$raw
+  genes <- seurat_names(as.vector(raw$genes))
+  X <- source$fetch("raw", NULL)
+  counts <- reticulate::py_to_r(source$exchange$holds_counts(source$adata$raw$X))
+  layer <- if (counts) "counts" else "data"
+  var <- frame_from_python(source$adata$raw$var, seq_along(genes), list(), source$exchange)
+  memory <- list(
+    class = "Assay5", package = "SeuratObject",
+    slots = list(default = 1L, assay.orig = character(), misc = named(list()), key = "raw_")
+  )
+  layers <- stats::setNames(list(list(matrix = X, features = genes, cells = cells)), layer)
+  list(
+    name = "raw", assay = build_assay(memory, layers, genes, cells, var$data),
+    memory = list(
+      assay = "raw", layer = layer, dtype = raw$X$dtype, format = raw$X$format, var = var$dtypes,
+      genes = if (!identical(genes, as.vector(raw$genes))) stats::setNames(as.vector(raw$genes), genes)
+    )
+  )
+}
+
+# ---- And back to AnnData ---------------------------------------------------------------------------------------------
+
+with_remembered <- function(parts, came, object, main) {
+  names <- list(cells = colnames(object), genes = rownames(main))
+  for (place in c("obsm", "varm", "obsp", "varp", "layers")) {
+    for (key in names(came[[place]])) {
+      one <- came[[place]][[key]]
+      if (is.null(one$value)) next
+      value <- rows_of(one$value, one$rows, if (place %in% c("varm", "varp")) names$genes else names$cells)
+      if (!is.null(one$columns)) value <- columns_of(value, one$columns, if (place %in% c("varp", "layers")) names$genes else names$cells)
+      if (!is.null(value)) parts[[place]][[key]] <- value_to_python(value)
+    }
+  }
+  uns <- lapply(came$uns, value_to_python)
+  parts$uns <- c(parts$uns, uns[setdiff(names(uns[!vapply(uns, is.null, NA)]), names(parts$uns))])
+  raw <- came$raw
+  if (!is.null(raw) && raw$assay %in% names(object@assays)) {
+    assay <- object@assays[[raw$assay]]
+    layers <- layers_to_python(assay, raw$layer, stats::setNames(list(list(key = "X", dtype = raw$dtype, format = raw$format)), raw$layer))
+    parts$raw <- list(X = layers$X, var = frame_to_python(assay@meta.data, original(rownames(assay), raw$genes), "", raw$var))
+  }
+  parts
+}
+
+# The rows of a value for these names; NULL if some are new.
+rows_of <- function(value, had, want) {
+  if (identical(had, want)) {
+    return(value)
+  }
+  if (!all(want %in% had)) {
+    return(NULL)
+  }
+  part_of(value, function(x) x[match(want, had), , drop = FALSE], match(want, had), 1)
+}
+
+columns_of <- function(value, had, want) {
+  if (is.null(value) || identical(had, want)) {
+    return(value)
+  }
+  if (!all(want %in% had)) {
+    return(NULL)
+  }
+  part_of(value, function(x) x[, match(want, had), drop = FALSE], match(want, had), 2)
+}
+
+part_of <- function(value, select, which, dimension) {
+  was <- attr(value, "python", exact = TRUE)
+  if (identical(was$python, "sparse")) {
+    value[[1]] <- select(value[[1]])
+    return(value)
+  }
+  if (is.data.frame(value)) {
+    was$index <- was$index[which]
+    return(structure(select(value), python = was))
+  }
+  if (length(dim(value)) == 2) {
+    was$shape[[dimension]] <- length(which)
+    return(structure(select(value), python = was))
+  }
+  NULL
+}

@@ -1,0 +1,211 @@
+# R values as plain data that crosses to Python, fits an h5ad file, and comes back identical.
+#
+# A bare vector without NA crosses as an array, so that Python can read it; everything else as a named list with an
+# entry `R` that says what it is. Attributes are values themselves, which covers factors, data frames, dates and
+# matrices with names. S4 objects are their slots. What has no plain form (functions, environments, pointers, code) is
+# left out and reported.
+
+# Classes whose objects may be made from what a file says; no constructor of theirs runs.
+packages_of_plain_classes <- c("SeuratObject", "Seurat", "Matrix", "sp", "methods")
+
+# `drop(path, why)` is told of every part that is left out.
+as_plain <- function(x, path = "", drop = function(path, why) NULL) {
+  if (is.null(x)) {
+    return(list(R = "NULL"))
+  }
+  if (isS4(x)) {
+    return(compact_as_plain(x) %||% s4_as_plain(x, path, drop))
+  }
+  if (is.function(x) && !is.null(home <- home_of(x))) {
+    return(c(list(R = "function"), home))
+  }
+  if (!is.atomic(x) && !is.list(x)) {
+    drop(path, paste0("a ", class(x)[[1]], " is not plain data"))
+    return(NULL)
+  }
+  kept <- attributes(x)
+  bare <- x
+  attributes(bare) <- NULL
+  value <- if (is.list(bare)) {
+    list_as_plain(bare, kept$names, path, drop)
+  } else {
+    vector_as_plain(bare, if (is.null(kept$dimnames)) kept$dim)
+  }
+  attributes_of_array <- if (is.null(kept$dimnames)) "dim"
+  kept <- kept[setdiff(names(kept), c(if (is.list(bare)) "names", if (!is.list(bare)) attributes_of_array))]
+  if (is.list(bare) && is.null(value)) {
+    return(NULL)
+  }
+  if (!length(kept)) {
+    return(value)
+  }
+  list(R = "object", value = value, attributes = as_plain(kept, paste0(path, " (attributes)"), drop))
+}
+
+vector_as_plain <- function(x, dim = NULL) {
+  shaped <- function(x) array(x, dim %||% length(x))
+  switch(typeof(x),
+    double = shaped(x),
+    integer = shaped(x),
+    logical = if (anyNA(x)) list(R = "logical", value = shaped(as.integer(x))) else shaped(x),
+    character = text_as_plain(x, shaped),
+    complex = list(R = "complex", real = shaped(Re(x)), imaginary = shaped(Im(x))),
+    raw = list(R = "raw", value = shaped(as.integer(x)))
+  )
+}
+
+text_as_plain <- function(x, shaped) {
+  if (!length(x)) {
+    return(list(R = "character"))
+  }
+  x <- enc2utf8(x)
+  missing <- is.na(x)
+  if (any(missing)) {
+    x[missing] <- ""
+    list(R = "character", value = shaped(x), missing = as.array(which(missing)))
+  } else {
+    shaped(x)
+  }
+}
+
+list_as_plain <- function(x, names, path, drop) {
+  # Names that can be keys make the value readable from Python; the order is kept apart, as files forget it.
+  legible <- length(names) && !anyNA(names) && !anyDuplicated(names) && !any(names %in% c("", "R", "names")) &&
+    !any(grepl("/", names, fixed = TRUE)) && !any(startsWith(names, "."))
+  key <- if (legible) names else as.character(seq_along(x))
+  entries <- lapply(seq_along(x), function(i) {
+    as_plain(x[[i]], paste0(path, "$", if (is.null(names)) i else names[[i]]), drop)
+  })
+  present <- !vapply(entries, is.null, NA)
+  plain <- stats::setNames(entries, key)[present]
+  c(
+    list(R = "list"),
+    if (!is.null(names)) list(names = vector_as_plain(enc2utf8(names)[present])),
+    if (!legible) stats::setNames(plain, as.character(seq_along(plain))) else plain
+  )
+}
+
+# The package and name of a function of Seurat's, as logs of commands hold them.
+home_of <- function(x) {
+  package <- environmentName(environment(x))
+  if (!package %in% packages_of_plain_classes) {
+    return(NULL)
+  }
+  namespace <- asNamespace(package)
+  for (name in ls(namespace)) {
+    if (identical(namespace[[name]], x)) {
+      return(list(package = package, name = name))
+    }
+  }
+}
+
+# Objects that Python has a form for, or that are too many small objects to go slot by slot; NULL for others.
+compact_as_plain <- function(x) {
+  if (identical(class(x)[[1]], "dgCMatrix") && !length(x@factors)) {
+    names <- x@Dimnames
+    x@Dimnames <- list(NULL, NULL)
+    return(c(
+      list(R = "sparse", value = x),
+      if (!identical(names, list(NULL, NULL))) list(dimnames = as_plain(names))
+    ))
+  }
+  for (kind in names(polygon_tables)) {
+    if (identical(class(x)[[1]], kind)) {
+      table <- polygon_tables[[kind]]$to(x)
+      # Only if the way back is exact; else slot by slot.
+      if (identical(polygon_tables[[kind]]$from(table), x)) {
+        return(list(R = kind, value = as_plain(table)))
+      }
+    }
+  }
+  NULL
+}
+
+s4_as_plain <- function(x, path, drop) {
+  class <- class(x)
+  package <- attr(class, "package") %||% ""
+  if (!package %in% packages_of_plain_classes) {
+    drop(path, paste0("an object of class ", class, " has no plain form"))
+    return(NULL)
+  }
+  slots <- stats::setNames(lapply(methods::slotNames(x), methods::slot, object = x), methods::slotNames(x))
+  list(R = "S4", class = as.character(class), package = package, slots = as_plain(slots, path, drop))
+}
+
+from_plain <- function(x) {
+  if (!is.list(x)) {
+    # One dimension is a vector; more are a matrix or an array.
+    return(if (length(dim(x)) > 1) x else as.vector(x))
+  }
+  switch(x$R,
+    "NULL" = NULL,
+    logical = reshaped(as.logical(x$value), x$value),
+    complex = reshaped(complex(real = x$real, imaginary = x$imaginary), x$real),
+    raw = reshaped(as.raw(x$value), x$value),
+    character = text_from_plain(x),
+    list = list_from_plain(x),
+    object = object_from_plain(x),
+    S4 = s4_from_plain(x),
+    sparse = sparse_from_plain(x),
+    "function" = function_from_plain(x),
+    polygon_tables[[x$R]]$from(from_plain(x$value))
+  )
+}
+
+reshaped <- function(values, like) {
+  if (length(dim(like)) > 1) array(values, dim(like)) else values
+}
+
+text_from_plain <- function(x) {
+  if (is.null(x$value)) {
+    return(character())
+  }
+  text <- x$value
+  text[x$missing] <- NA
+  if (length(dim(text)) > 1) text else as.vector(text)
+}
+
+list_from_plain <- function(x) {
+  names <- if (!is.null(x$names)) from_plain(x$names)
+  entries <- x[setdiff(names(x), c("R", "names"))]
+  numbered <- as.character(seq_along(entries))
+  keys <- if (setequal(numbered, names(entries))) numbered else names
+  stats::setNames(lapply(unname(entries[keys]), from_plain), names)
+}
+
+object_from_plain <- function(x) {
+  value <- from_plain(x$value)
+  kept <- from_plain(x$attributes)
+  # `dim` first, as `dimnames` need it.
+  for (name in c(intersect("dim", names(kept)), setdiff(names(kept), "dim"))) {
+    attr(value, name) <- kept[[name]]
+  }
+  value
+}
+
+s4_from_plain <- function(x) {
+  if (!x$package %in% packages_of_plain_classes || !requireNamespace(x$package, quietly = TRUE)) {
+    return(NULL)
+  }
+  class <- structure(x$class, package = x$package)
+  definition <- methods::getClass(class, where = asNamespace(x$package))
+  object <- methods::new(definition)
+  slots <- from_plain(x$slots)
+  for (name in names(slots)) {
+    methods::slot(object, name, check = FALSE) <- slots[[name]]
+  }
+  object
+}
+
+function_from_plain <- function(x) {
+  if (x$package %in% packages_of_plain_classes && requireNamespace(x$package, quietly = TRUE)) {
+    asNamespace(x$package)[[x$name]]
+  }
+}
+
+sparse_from_plain <- function(x) {
+  if (!is.null(x$dimnames)) {
+    x$value@Dimnames <- from_plain(x$dimnames)
+  }
+  x$value
+}

@@ -1,0 +1,73 @@
+"""h5ad files on R's behalf: what R holds is in them whole, and scanpy reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from celloquy.exchange.columns import times_as_text
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+
+def write_h5ad(
+    adata: AnnData, path: str, *, compression: str | None = None, blocks: dict[str, Callable[[], Any]] | None = None
+) -> None:
+    """Write an AnnData; the file appears under its name when it is whole.
+
+    Dates and times become text in ISO 8601, as an h5ad file knows none.
+
+    Parameters
+    ----------
+    adata
+        What to write.
+    path
+        The file, ``.h5ad``.
+    compression
+        ``"gzip"`` or ``"lzf"`` for smaller files, more slowly.
+    blocks
+        Layers (``"X"`` or the key of one) that are on disk or too large for one matrix of R: each a function that
+        returns the next genes × cells block with every call, and None at the end.
+    """
+    from celloquy.data.store import _anndata_io, _opened
+    from celloquy.tasks.work import work_for
+
+    # A shallow copy: only the tables of text in place of times are new.
+    from anndata import AnnData
+
+    obs, var = times_as_text(adata.obs), times_as_text(adata.var)
+    if obs is not adata.obs or var is not adata.var:
+        adata = AnnData(
+            X=adata.X, obs=obs, var=var, layers=dict(adata.layers), obsm=dict(adata.obsm), varm=dict(adata.varm),
+            obsp=dict(adata.obsp), varp=dict(adata.varp), uns=dict(adata.uns), raw=adata.raw,
+        )  # fmt: skip
+    with work_for(Path(path)) as work:
+        adata.write_h5ad(work.result, compression=compression)
+        if not blocks:
+            return
+        with _opened(work.result, "r+") as file:
+            for key, following in blocks.items():
+                parent = file if key == "X" else file.require_group("layers")
+                empty = sp.csr_matrix((0, adata.n_vars), dtype=np.float64)
+                # As many non-zeros as there may be in all.
+                empty.indptr = empty.indptr.astype(np.int64)
+                if key in parent:
+                    del parent[key]
+                write = _anndata_io("write_elem")
+                write(parent, key, empty, dataset_kwargs={} if compression is None else {"compression": compression})
+                stored = _anndata_io("sparse_dataset")(parent[key])
+                while (block := following()) is not None:
+                    stored.append(sp.csr_matrix((block.data, block.indices, block.indptr), shape=block.shape[::-1]))
+
+
+def read_h5ad(path: str) -> AnnData:
+    """Read an h5ad file into memory."""
+    from celloquy.data.store import open_store
+
+    with open_store(Path(path)) as stored:
+        return stored.to_memory()

@@ -17,6 +17,8 @@ AnnDataToSeurat <- function(adata, assay = "RNA", verbose = TRUE) {
   report <- new_report("AnnData", "Seurat")
   source <- open_anndata(adata)
   memory <- if (is.null(source$plain)) foreign_memory(source, assay, report) else from_plain(source$plain)
+  # What came from an AnnData before has that one's names.
+  if (isTRUE(memory$foreign)) memory$names <- foreign_names(source, report)
   object <- seurat_again(memory, source, report)
   table <- report_table(report)
   attr(object, "report") <- table
@@ -143,7 +145,7 @@ in_old_order <- function(data, order, added) {
 main_assay <- function(main, source, genes, cells, metadata, cells_of, drop) {
   layers <- layers_from_python(main$layers, genes, cells, cells_of, source$fetch, drop)
   order <- c(intersect(main$layer.order, names(layers)), setdiff(names(layers), main$layer.order))
-  attr(metadata, "row.names") <- if (isTRUE(main$metadata$numbered)) seq_along(genes) else genes
+  attr(metadata, "row.names") <- if (isTRUE(main$metadata$numbered)) .set_row_names(length(genes)) else genes
   build_assay(main, layers[order], genes, cells, metadata)
 }
 

@@ -106,9 +106,10 @@ seurat_parts <- function(object, assay, layer, alone = FALSE, on_disk = FALSE, c
     cells <- colnames(object)
     main <- object[[assay]]
   }
-  whole <- names(layer_groups(assay_layers(main)))
+  all_layers <- assay_layers(main)
+  whole <- names(layer_groups(all_layers))
   first <- if (layer %in% whole) layer else utils::head(whole, 1)
-  layers <- layers_to_python(main, first, came$layers, on_disk, call)
+  layers <- layers_to_python(all_layers, rownames(main), length(cells), first, came$layers, on_disk, call)
   for (group in names(layers$memory)) {
     memory <- layers$memory[[group]]
     kept(report, paste0("layer ", group), where_is(memory))
@@ -118,12 +119,13 @@ seurat_parts <- function(object, assay, layer, alone = FALSE, on_disk = FALSE, c
   graphs <- graphs_to_python(object, report)
   images <- images_to_python(object, came$images, report)
   drop <- function(path, why) dropped(report, sub("^[$]", "", path), why)
-  var <- feature_metadata(main, report)
+  var <- feature_metadata(main, came$derived, report)
   others <- if (alone) list() else object@assays[setdiff(names(object@assays), c(assay, came$raw$assay))]
   memory <- list(
     version = object@version, project.name = object@project.name, active.assay = object@active.assay, assay = assay,
     assay.order = names(object@assays), metadata = obs$memory, identities = obs$identities,
-    main = c(assay_memory(main), list(layers = layers$memory, metadata = var$memory, came = came$assay)),
+    main = c(assay_memory(main), list(layers = layers$memory, metadata = var$memory)),
+    foreign = !is.null(came),
     reductions = reductions$memory, graphs = graphs$memory, neighbors = graphs$neighbors, images = images$memory,
     commands = object@commands, tools = object@tools,
     misc = object@misc[setdiff(names(object@misc), "anndata")],
@@ -145,7 +147,7 @@ seurat_parts <- function(object, assay, layer, alone = FALSE, on_disk = FALSE, c
     parts <- with_remembered(parts, came, object, main)
   }
   parts <- lapply(parts, function(part) if (is.list(part)) named(part) else part)
-  list(parts = parts, report = report, blocks = layers$blocks)
+  list(parts = parts, report = report, blocks = layers$blocks, size = dim(main))
 }
 
 # A list without entries may have names or not, and is that again afterwards.
@@ -199,9 +201,11 @@ cell_metadata <- function(object, report) {
   list(data = data[names(columns)], memory = memory, identities = identities)
 }
 
-feature_metadata <- function(assay, report) {
+feature_metadata <- function(assay, derived, report) {
   v5 <- methods::is(assay, "StdAssay")
   data <- if (v5) assay@meta.data else assay@meta.features
+  # What was made of an AnnData's highly_variable is made again.
+  data <- data[setdiff(names(data), derived)]
   memory <- list(
     order = names(data), prototypes = lapply(data, prototype_of),
     # Features are rows by name in some versions, by number in others.

@@ -2,16 +2,12 @@
 
 foreign_memory <- function(source, assay, report) {
   there <- source$there
-  cells <- make.unique(source$cells, sep = "-")
-  genes <- seurat_names(source$genes)
-  say_renamed(report, "cells", source$cells, cells, "Seurat wants names without repetition")
-  say_renamed(report, "features", source$genes, genes, "Seurat wants names without repetition, _ and |")
   layers <- foreign_layers(source)
   embeddings <- foreign_reductions(there, assay)
   sparse <- Filter(function(key) there$obsp[[key]]$kind == "sparse", names(there$obsp))
   list(
     version = utils::packageVersion("SeuratObject"), project.name = "SeuratProject", active.assay = assay,
-    assay = assay, assay.order = assay, names = list(cells = cells, genes = genes), foreign = TRUE,
+    assay = assay, assay.order = assay, foreign = TRUE,
     metadata = list(), identities = list(all = "SeuratProject", prototype = factor(character(), "SeuratProject")),
     main = list(
       class = "Assay5", package = "SeuratObject", layers = layers, metadata = list(numbered = TRUE),
@@ -23,6 +19,14 @@ foreign_memory <- function(source, assay, report) {
     }),
     misc = list(), commands = list(), tools = list()
   )
+}
+
+foreign_names <- function(source, report) {
+  cells <- make.unique(source$cells, sep = "-")
+  genes <- seurat_names(source$genes)
+  say_renamed(report, "cells", source$cells, cells, "Seurat wants names without repetition")
+  say_renamed(report, "features", source$genes, genes, "Seurat wants names without repetition, _ and |")
+  list(cells = cells, genes = genes)
 }
 
 seurat_names <- function(names) {
@@ -93,7 +97,6 @@ is_places <- function(key, member) key == "spatial" && length(member$shape) == 2
 # in Misc(object, "anndata").
 with_news <- function(object, memory, source, obs, var, report) {
   there <- source$there
-  foreign <- isTRUE(memory$foreign) || !is.null(memory$main$came)
   used <- used_keys(memory)
   values <- function(place, keys, ...) {
     found <- lapply(stats::setNames(nm = keys), function(key) {
@@ -131,7 +134,7 @@ with_news <- function(object, memory, source, obs, var, report) {
     news$images <- names(images)
     kept(report, "obsm[\"spatial\"]", paste0("image \"", names(images), "\""))
   }
-  if (foreign) {
+  if (isTRUE(memory$foreign)) {
     variable <- var$data$highly_variable
     if (is.logical(variable) && any(variable %in% TRUE) && !"var.features" %in% names(var$data)) {
       object@assays[[memory$assay]]@meta.data$var.features <- ifelse(variable %in% TRUE, genes, NA_character_)
@@ -197,6 +200,7 @@ raw_assay <- function(source, cells) {
     class = "Assay5", package = "SeuratObject",
     slots = list(default = 1L, assay.orig = character(), misc = named(list()), key = "raw_")
   )
+  attr(var$data, "row.names") <- .set_row_names(length(genes))
   layers <- stats::setNames(list(list(matrix = X, features = genes, cells = cells)), layer)
   list(
     name = "raw", assay = build_assay(memory, layers, genes, cells, var$data),
@@ -225,7 +229,8 @@ with_remembered <- function(parts, came, object, main) {
   raw <- came$raw
   if (!is.null(raw) && raw$assay %in% names(object@assays)) {
     assay <- object@assays[[raw$assay]]
-    layers <- layers_to_python(assay, raw$layer, stats::setNames(list(list(key = "X", dtype = raw$dtype, format = raw$format)), raw$layer))
+    was <- stats::setNames(list(list(key = "X", dtype = raw$dtype, format = raw$format)), raw$layer)
+    layers <- layers_to_python(assay_layers(assay)[raw$layer], rownames(assay), ncol(assay), raw$layer, was)
     parts$raw <- list(X = layers$X, var = frame_to_python(assay@meta.data, original(rownames(assay), raw$genes), "", raw$var))
   }
   parts

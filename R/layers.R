@@ -59,18 +59,17 @@ plain_matrix <- function(matrix, name, call = rlang::caller_env()) {
   as.matrix(matrix)
 }
 
-# Where the layers of an assay go in an AnnData, as parts for Python, and what R needs to fetch them again.
-# `first` names the layer that becomes X.
-layers_to_python <- function(assay, first, remembered = list(), on_disk = FALSE, call = rlang::caller_env()) {
-  layers <- assay_layers(assay)
+# Where layers go in an AnnData, as parts for Python, and what R needs to fetch them again. `first` names the one that
+# becomes X; `features` are the names of all features, `cells` is the number of all cells.
+layers_to_python <- function(layers, features, cells, first, remembered = list(), on_disk = FALSE,
+                             call = rlang::caller_env()) {
   groups <- layer_groups(layers)
-  genes <- nrow(assay)
-  cells <- ncol(assay)
+  genes <- length(features)
   out <- list(X = NULL, layers = list(), obsm = list(), memory = list(), cells = list(), blocks = list())
   for (whole in names(groups)) {
     parts <- layers[groups[[whole]]]
     key <- remembered[[whole]]$key %||% (if (whole == first) "X" else whole)
-    memory <- list(key = key, parts = lapply(parts, layer_memory, genes = genes, cells = cells, rownames(assay)))
+    memory <- list(key = key, parts = lapply(parts, layer_memory, genes = genes, cells = cells, features))
     if (on_disk && any(vapply(parts, function(part) inherits(part$matrix, c("IterableMatrix", "DelayedMatrix")), NA))) {
       out$blocks[[key]] <- parts
       crossing <- NULL

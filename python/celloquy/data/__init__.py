@@ -1,8 +1,27 @@
 """From AnnData to what the model reads: counts chosen and checked, genes aligned, cells grouped into tissues."""
 
-from celloquy.data.batch import CellBatch
-from celloquy.data.cells import Cells
-from celloquy.data.counts import Counts, choose_counts
-from celloquy.data.recover import recover_counts
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from celloquy.data.batch import CellBatch
+    from celloquy.data.cells import Cells
+    from celloquy.data.counts import Counts, choose_counts
+    from celloquy.data.recover import recover_counts
+
+# Files and conversions need modules of this package, but not torch.
+_HOME = {
+    "CellBatch": "batch",
+    "Cells": "cells",
+    "Counts": "counts",
+    "choose_counts": "counts",
+    "recover_counts": "recover",
+}
 
 __all__ = ["CellBatch", "Cells", "Counts", "choose_counts", "recover_counts"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(import_module(f"celloquy.data.{_HOME[name]}"), name)
+    raise AttributeError(f"module 'celloquy.data' has no attribute {name!r}")

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
-from torch import Tensor
 
 from celloquy.errors import ArgumentError
 
 if TYPE_CHECKING:
     import pandas as pd
     from anndata import AnnData
+    from torch import Tensor
 
 RUN_BYTES = 16 * 2**20
 """Bytes of an embedding that are copied to a file at a time."""
@@ -40,10 +40,10 @@ def open_store(path: Path) -> Iterator[AnnData]:
 
     if not path.exists():
         raise ArgumentError(f"There is no file {str(path)!r}.", found="no such file", remedy="check the path.")
-    read = _anndata_io("read_elem")
+    read = anndata_io("read_elem")
     with ExitStack() as stack:
         try:
-            group = stack.enter_context(_opened(path, "r"))
+            group = stack.enter_context(opened_store(path, "r"))
             # Where there is no raw, some versions say so with an array.
             raw = group["raw"] if "raw" in group and "X" in group["raw"] else None
             adata = AnnData(
@@ -100,8 +100,8 @@ def write_store(path: Path, obs: pd.DataFrame, *, obsm: Mapping[str, StoredRows]
 
 def add_to_store(path: Path, *, obsm: Mapping[str, StoredRows], uns: dict[str, Any]) -> None:
     """Add to a file that is there, in place; what has the same key is replaced. See :func:`write_store`."""
-    write = _anndata_io("write_elem")
-    with _opened(path, "r+") as group:
+    write = anndata_io("write_elem")
+    with opened_store(path, "r+") as group:
         for key, values in obsm.items():
             _write_rows(group.require_group("obsm"), key, values)
         for key, value in uns.items():
@@ -147,7 +147,7 @@ def is_zarr(path: Path) -> bool:
 
 
 @contextmanager
-def _opened(path: Path, mode: Literal["r", "r+"]) -> Iterator[Any]:
+def opened_store(path: Path, mode: Literal["r", "r+"]) -> Iterator[Any]:
     if is_zarr(path):
         import zarr
 
@@ -178,11 +178,11 @@ def _lazily(element: Any) -> Any:
     """Leave a matrix on disk; read anything else, such as a table."""
     kind = element.attrs.get("encoding-type", "array")
     if kind in ("csr_matrix", "csc_matrix"):
-        return _anndata_io("sparse_dataset")(element)
-    return element if kind == "array" else _anndata_io("read_elem")(element)
+        return anndata_io("sparse_dataset")(element)
+    return element if kind == "array" else anndata_io("read_elem")(element)
 
 
-def _anndata_io(name: str) -> Callable[..., Any]:
+def anndata_io(name: str) -> Callable[..., Any]:
     """A function that left anndata's experimental module in 0.11."""
     try:
         import anndata.io as module

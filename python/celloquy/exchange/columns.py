@@ -16,7 +16,13 @@ from celloquy.errors import ArgumentError
 
 Column = dict[str, Any]
 
-_NANOSECONDS = {"secs": 10**9, "mins": 60 * 10**9, "hours": 3600 * 10**9, "days": 86400 * 10**9, "weeks": 604800 * 10**9}
+_NANOSECONDS = {
+    "secs": 10**9,
+    "mins": 60 * 10**9,
+    "hours": 3600 * 10**9,
+    "days": 86400 * 10**9,
+    "weeks": 604800 * 10**9,
+}
 _MISSING_64 = np.iinfo(np.int64).min
 _TIMES = ("POSIXct", "Date", "difftime")
 
@@ -33,7 +39,9 @@ def column_from_r(column: Column) -> Any:
     missing[np.asarray(column["missing"], int)] = True
     if kind == "factor":
         levels = [str(level) for level in column["levels"]]
-        return pd.Categorical.from_codes(values.copy(), categories=pd.Index(levels, dtype=object), ordered=column["ordered"])  # type: ignore[call-overload]
+        return pd.Categorical.from_codes(
+            values.copy(), categories=pd.Index(levels, dtype=object), ordered=column["ordered"]
+        )  # type: ignore[call-overload]
     if kind == "character":
         text = np.array(values, dtype=object)
         if not missing.any():
@@ -145,9 +153,9 @@ def _numbers_of(times: np.ndarray) -> np.ndarray:
 def integers_to_r(values: np.ndarray) -> Column:
     """Return whole numbers as the narrowest of R's types that holds them: integer, double, integer64 (as its bits)."""
     lowest, highest = (int(values.min()), int(values.max())) if values.size else (0, 0)
-    if -(2**31) < lowest and highest < 2**31:
+    if lowest > -(2**31) and highest < 2**31:
         return {"kind": "integer", "values": values.astype(np.int32)}
-    if -(2**53) <= lowest and highest <= 2**53:
+    if lowest >= -(2**53) and highest <= 2**53:
         return {"kind": "double", "values": values.astype(np.float64)}
     if highest < 2**63:
         return _bits(values)
@@ -183,10 +191,16 @@ def with_dtype(values: Any, name: str) -> Any:
             return values
         if isinstance(series.dtype, pd.CategoricalDtype):
             # Text with gaps lies in a categorical, but was none.
-            return series.astype(object).where(series.notna(), None).array if name == "object" else series.astype(name).array
+            return (
+                series.astype(object).where(series.notna(), None).array
+                if name == "object"
+                else series.astype(name).array
+            )
         if pd.api.types.is_float_dtype(series.dtype) and "int" in name and series.isna().any():
             return values
-        cast = _naive(series).astype(name) if name.startswith("datetime64[") and "," not in name else series.astype(name)
+        cast = (
+            _naive(series).astype(name) if name.startswith("datetime64[") and "," not in name else series.astype(name)
+        )
         back = cast.astype(series.dtype) if not name.startswith(("datetime64", "timedelta64")) else None
     except (TypeError, ValueError, OverflowError):
         return values

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import scipy.sparse as sp
 
+from celloquy.errors import ArgumentError
 from celloquy.exchange.columns import times_as_text
 
 if TYPE_CHECKING:
@@ -34,11 +35,10 @@ def write_h5ad(
         Layers (``"X"`` or the key of one) that are on disk or too large for one matrix of R: each a function that
         returns the next genes × cells block with every call, and None at the end.
     """
-    from celloquy.data.store import _anndata_io, _opened
-    from celloquy.tasks.work import work_for
-
-    # A shallow copy: only the tables of text in place of times are new.
     from anndata import AnnData
+
+    from celloquy.data.store import anndata_io, opened_store
+    from celloquy.data.work import work_for
 
     obs, var = times_as_text(adata.obs), times_as_text(adata.var)
     if obs is not adata.obs or var is not adata.var:
@@ -50,7 +50,7 @@ def write_h5ad(
         adata.write_h5ad(work.result, compression=compression)
         if not blocks:
             return
-        with _opened(work.result, "r+") as file:
+        with opened_store(work.result, "r+") as file:
             for key, following in blocks.items():
                 parent = file if key == "X" else file.require_group("layers")
                 empty = sp.csr_matrix((0, adata.n_vars), dtype=np.float64)
@@ -58,16 +58,29 @@ def write_h5ad(
                 empty.indptr = empty.indptr.astype(np.int64)
                 if key in parent:
                     del parent[key]
-                write = _anndata_io("write_elem")
+                write = anndata_io("write_elem")
                 write(parent, key, empty, dataset_kwargs={} if compression is None else {"compression": compression})
-                stored = _anndata_io("sparse_dataset")(parent[key])
+                stored = anndata_io("sparse_dataset")(parent[key])
                 while (block := following()) is not None:
                     stored.append(sp.csr_matrix((block.data, block.indices, block.indptr), shape=block.shape[::-1]))
 
 
 def read_h5ad(path: str) -> AnnData:
-    """Read an h5ad file into memory."""
-    from celloquy.data.store import open_store
+    """Read an h5ad file into memory.
 
-    with open_store(Path(path)) as stored:
-        return stored.to_memory()
+    Raises
+    ------
+    ArgumentError
+        If it is none.
+    """
+    import anndata
+
+    try:
+        return anndata.read_h5ad(path)
+    except (OSError, KeyError, ValueError, TypeError) as error:
+        raise ArgumentError(
+            f"{path!r} can't be read as h5ad.",
+            found=(str(error).splitlines() or [type(error).__name__])[0],
+            expected="a file that anndata wrote",
+            remedy="check that it is whole, and no h5 file of another kind.",
+        ) from error

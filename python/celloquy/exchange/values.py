@@ -105,7 +105,9 @@ def value_from_r(value: Value) -> Any:
         fields = dict(zip((str(key) for key in keys), items, strict=True))
         if kind == "dict":
             return fields
-        return np.rec.fromarrays(list(fields.values()), dtype=[(n, f.dtype) for n, f in fields.items()]).view(np.ndarray)
+        return np.rec.fromarrays(list(fields.values()), dtype=[(n, f.dtype) for n, f in fields.items()]).view(
+            np.ndarray
+        )
     if kind == "frame":
         return frame_from_r(value)
     if kind == "array":

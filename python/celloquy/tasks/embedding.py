@@ -16,6 +16,7 @@ import celloquy
 from celloquy import keys
 from celloquy.data import Cells
 from celloquy.data.store import add_to_store, copy_store, open_store, write_store
+from celloquy.data.work import fingerprint_of, work_for
 from celloquy.errors import ArgumentError
 from celloquy.genes import AlignmentReport
 from celloquy.models import CellModel
@@ -23,7 +24,6 @@ from celloquy.models.compute import Precision, choose_device, choose_precision
 from celloquy.tasks.encoding import Encoding, vectors_fit
 from celloquy.tasks.memory import memory_budget
 from celloquy.tasks.scratch import reserve
-from celloquy.tasks.work import fingerprint_of, work_for
 
 if TYPE_CHECKING:
     from anndata import AnnData

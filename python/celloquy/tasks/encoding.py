@@ -16,12 +16,13 @@ import torch
 from torch import Tensor
 
 from celloquy.data import CellBatch, Cells
+from celloquy.data.work import JOURNAL
 from celloquy.errors import ArgumentError
 from celloquy.models import CellModel
 from celloquy.models.compute import autocast
 from celloquy.nn.encoder import EncoderLayer
 from celloquy.nn.streaming import Rows, stream_layer
-from celloquy.tasks.scratch import JOURNAL, Journal, Scratch, runs
+from celloquy.tasks.scratch import Journal, Scratch, runs
 from celloquy.training.progress import ProgressBar
 
 CHUNK_BYTES = 96 * 2**20

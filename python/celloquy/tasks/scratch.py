@@ -14,9 +14,6 @@ from torch import Tensor
 
 from celloquy.errors import DiskError
 
-JOURNAL = "journal.json"
-"""Name of the file that tells how far a computation has come."""
-
 RESTART_SECONDS = 60
 """Start times of the machine that differ by less are the same."""
 

@@ -13,7 +13,9 @@ from pathlib import Path
 
 from celloquy.data.store import remove_store
 from celloquy.errors import ArgumentError, CelloquyError, DiskError
-from celloquy.tasks.scratch import JOURNAL
+
+JOURNAL = "journal.json"
+"""Name of the file that tells how far a computation has come."""
 
 KINDS = (".h5ad", ".zarr")
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}

@@ -1,0 +1,2 @@
+sce_parts <- function(...) stop()
+AnnDataToSCE <- function(...) stop()

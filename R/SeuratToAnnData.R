@@ -144,7 +144,7 @@ seurat_parts <- function(object, assay, layer, alone = FALSE, on_disk = FALSE, c
     varm = reductions$varm, obsp = graphs$obsp, uns = images$uns, plain = list(seurat = plain)
   )
   if (!is.null(came)) {
-    parts <- with_remembered(parts, came, object, main)
+    parts <- with_remembered(parts, came, cells, rownames(main), raw_of_seurat(object, came$raw))
   }
   parts <- lapply(parts, function(part) if (is.list(part)) named(part) else part)
   list(parts = parts, report = report, blocks = layers$blocks, size = dim(main))

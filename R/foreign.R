@@ -49,7 +49,7 @@ seurat_key <- function(name) {
   paste0(if (!grepl("^[a-z]", key)) "a", key, "_")
 }
 
-foreign_layers <- function(source) {
+foreign_layers <- function(source, otherwise = "data") {
   there <- source$there
   layers <- lapply(stats::setNames(nm = names(there$layers)), function(key) {
     list(key = key, place = "layers", parts = stats::setNames(list(list(class = "as it is")), key))
@@ -58,7 +58,7 @@ foreign_layers <- function(source) {
     return(layers)
   }
   free <- function(name) if (name %in% names(layers)) "X" else name
-  name <- if (reticulate::py_to_r(source$exchange$holds_counts(source$adata$X))) free("counts") else free("data")
+  name <- if (reticulate::py_to_r(source$exchange$holds_counts(source$adata$X))) free("counts") else free(otherwise)
   X <- list(key = "X", place = "X", parts = stats::setNames(list(list(class = "as it is")), name))
   c(stats::setNames(list(X), name), layers)
 }
@@ -98,36 +98,16 @@ is_places <- function(key, member) key == "spatial" && length(member$shape) == 2
 with_news <- function(object, memory, source, obs, var, report) {
   there <- source$there
   used <- used_keys(memory)
-  values <- function(place, keys, ...) {
-    found <- lapply(stats::setNames(nm = keys), function(key) {
-      got <- source$value(place, key)
-      for (lost in got$dropped) dropped(report, paste0(place, "[\"", key, "\"]", lost[[1]]), lost[[2]])
-      if (!is.null(got$value) || !length(got$dropped)) {
-        kept(report, paste0(place, "[\"", key, "\"]"), "Misc(object, \"anndata\")")
-      }
-      got["value"]
-    })
-    lapply(found, function(one) c(one, list(...)))
-  }
-  left <- function(place) setdiff(names(there[[place]]), unlist(used[[place]]))
   cells <- colnames(object)
   genes <- rownames(object[[memory$assay]])
-  news <- list(
-    uns = lapply(values("uns", setdiff(as.vector(there$uns), used$uns)), `[[`, "value"),
-    obsm = values("obsm", left("obsm"), rows = cells),
-    varm = values("varm", left("varm"), rows = genes),
-    obsp = values("obsp", left("obsp"), rows = cells, columns = cells),
-    varp = values("varp", left("varp"), rows = genes, columns = genes),
-    layers = values("layers", left("layers"), rows = cells, columns = genes)
-  )
-  news <- news[lengths(news) > 0]
+  news <- leftovers(source, used, cells, genes, "Misc(object, \"anndata\")", report)
   if (!is.null(there$raw)) {
     raw <- raw_assay(source, cells)
     object@assays[[raw$name]] <- raw$assay
     news$raw <- raw$memory
     kept(report, "raw", paste0("assay \"", raw$name, "\""))
   }
-  if ("spatial" %in% left("obsm") && is_places("spatial", there$obsm$spatial)) {
+  if (!"spatial" %in% used$obsm && "spatial" %in% names(there$obsm) && is_places("spatial", there$obsm$spatial)) {
     places <- source$fetch("obsm", "spatial")
     images <- images_from_anndata(places, news$uns$spatial, cells, memory$assay)
     object@images <- c(object@images, images)
@@ -147,6 +127,29 @@ with_news <- function(object, memory, source, obs, var, report) {
   object
 }
 
+# The parts of an AnnData that nothing else took: values, and the names of the rows and columns that they belong to.
+leftovers <- function(source, used, cells, genes, where, report) {
+  values <- function(place, keys, ...) {
+    found <- lapply(stats::setNames(nm = keys), function(key) {
+      got <- source$value(place, key)
+      for (lost in got$dropped) dropped(report, paste0(place, "[\"", key, "\"]", lost[[1]]), lost[[2]])
+      if (!is.null(got$value) || !length(got$dropped)) kept(report, paste0(place, "[\"", key, "\"]"), where)
+      got["value"]
+    })
+    lapply(found, function(one) c(one, list(...)))
+  }
+  left <- function(place) setdiff(names(source$there[[place]]), unlist(used[[place]]))
+  news <- list(
+    uns = lapply(values("uns", setdiff(as.vector(source$there$uns), used$uns)), `[[`, "value"),
+    obsm = values("obsm", left("obsm"), rows = cells),
+    varm = values("varm", left("varm"), rows = genes),
+    obsp = values("obsp", left("obsp"), rows = cells, columns = cells),
+    varp = values("varp", left("varp"), rows = genes, columns = genes),
+    layers = values("layers", left("layers"), rows = cells, columns = genes)
+  )
+  news[lengths(news) > 0]
+}
+
 ranks <- function(which) {
   rank <- rep(NA_integer_, length(which))
   rank[which] <- seq_len(sum(which))
@@ -157,9 +160,9 @@ used_keys <- function(memory) {
   of_layers <- function(place) unlist(lapply(memory$main$layers, function(one) if (identical(one$place, place)) one$key))
   loadings <- lapply(memory$reductions, function(one) c(one$feature.loadings$key, one$feature.loadings.projected$key))
   list(
-    obsm = c(
+    obsm = unlist(c(
       lapply(memory$reductions, `[[`, "key"), of_layers("obsm"), "seurat", if (length(memory$images)) "spatial"
-    ),
+    )),
     varm = unlist(loadings), layers = of_layers("layers"),
     obsp = c(lapply(memory$graphs, `[[`, "key"), unlist(lapply(memory$neighbors, `[[`, "keys"))),
     uns = c("seurat", "celloquy_conversion", if (any(vapply(memory$images, has_picture, NA))) "spatial")
@@ -190,50 +193,64 @@ foreign_types <- function(memory, source, obs, var, cells, genes) {
 }
 
 raw_assay <- function(source, cells) {
-  raw <- source$there$raw
-  genes <- seurat_names(as.vector(raw$genes))
-  X <- source$fetch("raw", NULL)
-  counts <- reticulate::py_to_r(source$exchange$holds_counts(source$adata$raw$X))
-  layer <- if (counts) "counts" else "data"
-  var <- frame_from_python(source$adata$raw$var, seq_along(genes), list(), source$exchange)
+  raw <- raw_parts(source)
+  genes <- seurat_names(as.vector(source$there$raw$genes))
+  attr(raw$var, "row.names") <- .set_row_names(length(genes))
   memory <- list(
     class = "Assay5", package = "SeuratObject",
     slots = list(default = 1L, assay.orig = character(), misc = named(list()), key = "raw_")
   )
-  attr(var$data, "row.names") <- .set_row_names(length(genes))
-  layers <- stats::setNames(list(list(matrix = X, features = genes, cells = cells)), layer)
+  layers <- stats::setNames(list(list(matrix = raw$X, features = genes, cells = cells)), raw$memory$layer)
+  raw$memory$genes <- if (!identical(genes, as.vector(source$there$raw$genes))) {
+    stats::setNames(as.vector(source$there$raw$genes), genes)
+  }
+  list(name = "raw", assay = build_assay(memory, layers, genes, cells, raw$var), memory = raw$memory)
+}
+
+raw_parts <- function(source) {
+  raw <- source$there$raw
+  counts <- reticulate::py_to_r(source$exchange$holds_counts(source$adata$raw$X))
+  var <- frame_from_python(source$adata$raw$var, seq_along(raw$genes), list(), source$exchange)
   list(
-    name = "raw", assay = build_assay(memory, layers, genes, cells, var$data),
+    X = source$fetch("raw", NULL), var = var$data,
     memory = list(
-      assay = "raw", layer = layer, dtype = raw$X$dtype, format = raw$X$format, var = var$dtypes,
-      genes = if (!identical(genes, as.vector(raw$genes))) stats::setNames(as.vector(raw$genes), genes)
+      assay = "raw", layer = if (counts) "counts" else "data", dtype = raw$X$dtype, format = raw$X$format,
+      var = var$dtypes
     )
   )
 }
 
 # ---- And back to AnnData ---------------------------------------------------------------------------------------------
 
-with_remembered <- function(parts, came, object, main) {
-  names <- list(cells = colnames(object), genes = rownames(main))
+# `raw` holds the layer, features and var that are the AnnData's raw, if it had one and that is still there.
+with_remembered <- function(parts, came, cells, genes, raw) {
   for (place in c("obsm", "varm", "obsp", "varp", "layers")) {
+    rows <- if (place %in% c("varm", "varp")) genes else cells
+    columns <- if (place %in% c("varp", "layers")) genes else cells
     for (key in names(came[[place]])) {
       one <- came[[place]][[key]]
-      if (is.null(one$value)) next
-      value <- rows_of(one$value, one$rows, if (place %in% c("varm", "varp")) names$genes else names$cells)
-      if (!is.null(one$columns)) value <- columns_of(value, one$columns, if (place %in% c("varp", "layers")) names$genes else names$cells)
+      value <- rows_of(one$value, one$rows, rows)
+      if (!is.null(one$columns)) value <- columns_of(value, one$columns, columns)
       if (!is.null(value)) parts[[place]][[key]] <- value_to_python(value)
     }
   }
   uns <- lapply(came$uns, value_to_python)
   parts$uns <- c(parts$uns, uns[setdiff(names(uns[!vapply(uns, is.null, NA)]), names(parts$uns))])
-  raw <- came$raw
-  if (!is.null(raw) && raw$assay %in% names(object@assays)) {
-    assay <- object@assays[[raw$assay]]
-    was <- stats::setNames(list(list(key = "X", dtype = raw$dtype, format = raw$format)), raw$layer)
-    layers <- layers_to_python(assay_layers(assay)[raw$layer], rownames(assay), ncol(assay), raw$layer, was)
-    parts$raw <- list(X = layers$X, var = frame_to_python(assay@meta.data, original(rownames(assay), raw$genes), "", raw$var))
+  if (!is.null(raw)) {
+    was <- stats::setNames(list(c(list(key = "X"), came$raw[c("dtype", "format")])), came$raw$layer)
+    layers <- layers_to_python(raw$layers, raw$features, length(cells), came$raw$layer, was)
+    var <- frame_to_python(raw$var, original(raw$features, came$raw$genes), "", came$raw$var)
+    parts$raw <- list(X = layers$X, var = var)
   }
   parts
+}
+
+raw_of_seurat <- function(object, raw) {
+  if (is.null(raw) || !raw$assay %in% names(object@assays)) {
+    return(NULL)
+  }
+  assay <- object@assays[[raw$assay]]
+  list(layers = assay_layers(assay)[raw$layer], features = rownames(assay), var = assay@meta.data)
 }
 
 # The rows of a value for these names; NULL if some are new.

@@ -1,2 +1,0 @@
-sce_parts <- function(...) stop()
-AnnDataToSCE <- function(...) stop()

@@ -110,7 +110,6 @@ seurat_again <- function(memory, source, report) {
   with_news(object, memory, source, obs, var, report)
 }
 
-blank <- function(class, package = "SeuratObject") methods::new(methods::getClass(class, where = asNamespace(package)))
 
 present <- function(x) x[!vapply(x, is.null, NA)]
 

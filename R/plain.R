@@ -187,10 +187,18 @@ s4_from_plain <- function(x) {
   if (!x$package %in% packages_of_plain_classes || !requireNamespace(x$package, quietly = TRUE)) {
     return(NULL)
   }
-  class <- structure(x$class, package = x$package)
-  definition <- methods::getClass(class, where = asNamespace(x$package))
-  object <- methods::new(definition)
-  slots <- from_plain(x$slots)
+  fill(blank(x$class, x$package), from_plain(x$slots))
+}
+
+# An object of a class with its slots as the class has them by default: new() would run what some classes check, which
+# an object without values does not pass.
+blank <- function(class, package = "SeuratObject") {
+  object <- methods::getClass(class, where = asNamespace(package))@prototype
+  attr(object, "class") <- structure(class, package = package)
+  asS4(object)
+}
+
+fill <- function(object, slots) {
   for (name in names(slots)) {
     methods::slot(object, name, check = FALSE) <- slots[[name]]
   }

@@ -98,13 +98,6 @@ loadings_from_memory <- function(memory, genes, fetch) {
   loadings
 }
 
-fill <- function(object, slots) {
-  for (name in names(slots)) {
-    methods::slot(object, name, check = FALSE) <- slots[[name]]
-  }
-  object
-}
-
 graphs_to_python <- function(object, report) {
   cells <- colnames(object)
   out <- list(obsp = list(), memory = list(), neighbors = list())
@@ -187,8 +180,7 @@ neighbor_from_memory <- function(memory, cells, fetch, drop) {
   distance <- by_rank(function(pairs) distance@x)
   dimnames(index) <- memory$dimnames[[1]]
   dimnames(distance) <- memory$dimnames[[2]]
-  methods::new(
-    methods::getClass("Neighbor", where = asNamespace("SeuratObject")),
+  fill(blank("Neighbor"), list(
     nn.idx = index, nn.dist = distance, alg.idx = NULL, alg.info = memory$alg.info, cell.names = cells
-  )
+  ))
 }

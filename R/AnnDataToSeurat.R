@@ -13,7 +13,11 @@ AnnDataToSeurat <- function(adata, assay = "RNA", verbose = TRUE) {
   if (is.list(adata) && !inherits(adata, "python.builtin.object") && length(adata)) {
     return(seurat_of_several(adata, verbose))
   }
-  check_anndata(adata)
+  seurat_of_one(adata, assay, verbose)$object
+}
+
+seurat_of_one <- function(adata, assay, verbose, call = rlang::caller_env()) {
+  check_anndata(adata, call)
   report <- new_report("AnnData", "Seurat")
   source <- open_anndata(adata)
   memory <- if (is.null(source$plain)) foreign_memory(source, assay, report) else from_plain(source$plain)
@@ -23,7 +27,7 @@ AnnDataToSeurat <- function(adata, assay = "RNA", verbose = TRUE) {
   table <- report_table(report)
   attr(object, "report") <- table
   say_report(table, verbose, "attr(x, \"report\")")
-  object
+  list(object = object, active = memory$active.assay)
 }
 
 check_anndata <- function(adata, call = rlang::caller_env()) {
@@ -104,7 +108,9 @@ seurat_again <- function(memory, source, report) {
     project.name = memory$project.name, version = memory$version
   ))
   for (part in names(slots)[lengths(slots) > 0]) {
-    if (!part %in% c("active.assay", "version")) kept(report, part, toString(utils::head(names(slots[[part]]), 20)))
+    if (!part %in% c("active.assay", "version")) {
+      kept(report, part, if (part != "active.ident") toString(utils::head(names(slots[[part]]), 20)) else "")
+    }
   }
   object <- do.call(methods::new, c(list(methods::getClass("Seurat", where = asNamespace("SeuratObject"))), slots))
   with_news(object, memory, source, obs, var, report)
@@ -185,7 +191,7 @@ build_assay <- function(memory, layers, features, cells, metadata) {
   for (name in c("counts", "data", "scale.data")) {
     layer <- layers[[name]]
     methods::slot(assay, name, check = FALSE) <- if (is.null(layer)) {
-      empty_slot(name)
+      memory$empty[[name]] %||% (if (name == "scale.data") matrix(numeric(), 0, 0) else methods::new("matrix"))
     } else {
       matrix <- layer$matrix
       names <- list(layer$features, layer$cells)
@@ -194,11 +200,8 @@ build_assay <- function(memory, layers, features, cells, metadata) {
     }
   }
   assay@meta.features <- metadata
+  if (!all(assay@var.features %in% features)) assay@var.features <- intersect(assay@var.features, features)
   assay
-}
-
-empty_slot <- function(name) {
-  if (name == "scale.data") matrix(numeric(), 0, 0) else methods::new("matrix")
 }
 
 log_map <- function(all, of, order) {
@@ -222,4 +225,25 @@ graph_again <- function(memory, name, cells, fetch, drop) {
   graph <- fill(graph, list(i = matrix@i, p = matrix@p, x = matrix@x, Dim = matrix@Dim, Dimnames = list(cells, cells)))
   if (!is.null(memory$assay.used)) graph@assay.used <- memory$assay.used
   graph
+}
+
+# One object of the AnnData of several assays; what belongs to the cells is taken from that of the active assay.
+seurat_of_several <- function(adatas, verbose) {
+  if (is.null(names(adatas)) || any(names(adatas) == "")) {
+    cli::cli_abort(c(
+      "A list of AnnData must have names.",
+      i = "Name every AnnData after the assay that it becomes, such as {.code list(RNA = adata, ADT = other)}."
+    ), class = "celloquy_ArgumentError", call = rlang::caller_env())
+  }
+  converted <- Map(function(adata, assay) seurat_of_one(adata, assay, verbose), adatas, names(adatas))
+  objects <- lapply(converted, `[[`, "object")
+  active <- intersect(c(converted[[1]]$active, names(objects)), names(objects))[[1]]
+  object <- objects[[active]]
+  for (name in setdiff(names(objects), names(object@assays))) {
+    object@assays[[name]] <- objects[[name]]@assays[[name]]
+  }
+  object@assays <- object@assays[names(objects)]
+  methods::validObject(object)
+  attr(object, "report") <- NULL
+  object
 }

@@ -240,8 +240,15 @@ assay_memory <- function(assay) {
     map.order = if (methods::is(assay, "StdAssay")) {
       list(features = colnames(assay@features@.Data), cells = colnames(assay@cells@.Data))
     },
-    slots = lapply(stats::setNames(nm = slots), function(name) methods::slot(assay, name))
+    slots = lapply(stats::setNames(nm = slots), function(name) methods::slot(assay, name)),
+    # A layer without values is a matrix of one class or another.
+    empty = if (!methods::is(assay, "StdAssay")) empty_slots(assay)
   )
+}
+
+empty_slots <- function(assay) {
+  slots <- list(counts = assay@counts, data = assay@data, scale.data = assay@scale.data)
+  slots[vapply(slots, function(slot) any(dim(slot) == 0), NA)]
 }
 
 # An assay besides the main one, whole, with the names of its features and cells.

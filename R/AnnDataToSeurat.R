@@ -124,15 +124,12 @@ active_assay <- function(memory, assays) {
 }
 
 identities_again <- function(memory, data, cells) {
-  values <- if (is.null(memory$column)) rep(memory$all, length(cells)) else data[[memory$column]]
-  if (is.null(values)) values <- rep("SeuratProject", length(cells))
-  if (is.null(memory$column) && !is.na(memory$all)) {
-    levels <- levels(memory$prototype)
-    values <- fill_attributes(match(values, levels), memory$prototype)
-  } else if (!is.factor(values)) {
-    values <- factor(values)
+  values <- if (is.null(memory$column)) {
+    fill_attributes(match(rep(memory$all, length(cells)), levels(memory$prototype)), memory$prototype)
+  } else if (is.null(data[[memory$column]])) {
+    factor(rep("SeuratProject", length(cells)))
   } else {
-    values <- as_prototype(values, memory$prototype)
+    as_prototype(as.factor(data[[memory$column]]), memory$prototype)
   }
   stats::setNames(values, cells)
 }

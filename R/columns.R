@@ -75,7 +75,8 @@ column_from_python <- function(column) {
   if (column$kind == "integer64") {
     return(structure(values, class = "integer64"))
   }
-  if (column$kind != "double") values[missing] <- NA
+  # Missing numbers are NaN already, or NA, which R tells apart; whole numbers that came as double are neither.
+  values[missing[!is.na(values[missing])]] <- NA
   switch(column$kind,
     POSIXct = structure(values, class = c("POSIXct", "POSIXt"), tzone = column$zone),
     difftime = structure(values, class = "difftime", units = column$units),

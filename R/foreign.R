@@ -177,10 +177,10 @@ foreign_types <- function(memory, source, obs, var, cells, genes) {
   list(
     cells = changed(cells, source$cells), genes = changed(genes, source$genes),
     obs_index = there$obs_index, var_index = there$var_index, obs = obs$dtypes, var = var$dtypes,
-    layers = lapply(memory$main$layers, function(one) {
+    layers = lapply(named(memory$main$layers), function(one) {
       c(list(key = one$key), if (one$place == "X") there$X[c("dtype", "format")] else type(one$place, one$key))
     }),
-    reductions = lapply(memory$reductions, function(one) {
+    reductions = lapply(named(memory$reductions), function(one) {
       list(
         key = one$key, dtype = type("obsm", one$key)$dtype,
         feature.loadings = list(
@@ -188,7 +188,7 @@ foreign_types <- function(memory, source, obs, var, cells, genes) {
         )
       )
     }),
-    obsp_types = lapply(memory$graphs, function(one) c(list(key = one$key), type("obsp", one$key)))
+    obsp_types = lapply(named(memory$graphs), function(one) c(list(key = one$key), type("obsp", one$key)))
   )
 }
 

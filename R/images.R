@@ -13,12 +13,12 @@ polygon_tables <- list(
       open <- setdiff(seq_len(nrow(all)), last)
       list(
         x = unname(all[open, 1]), y = unname(all[open, 2]), cell = rep(names(x@polygons), lengths - 1L),
-        row.names = as.integer(rownames(all)[open])
+        row.names = if (!is.null(rownames(all))) as.integer(rownames(all)[open])
       )
     },
     from = function(table) {
       data <- data.frame(x = table$x, y = table$y, cell = table$cell)
-      if (!anyNA(table$row.names) && !anyDuplicated(table$row.names)) rownames(data) <- table$row.names
+      if (!is.null(table$row.names)) rownames(data) <- table$row.names
       suppressWarnings(SeuratObject::CreateSegmentation(data))
     }
   ),

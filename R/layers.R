@@ -145,6 +145,11 @@ layers_from_python <- function(memory, features, cells, cells_of, fetch, drop) {
     for (name in names(group$parts)) {
       part <- group$parts[[name]]
       of <- if (isTRUE(group$cells)) which(cells_of[[group$key]] %in% name) else NULL
+      none_left <- length(part$features) && !any(part$features %in% features) || (!is.null(of) && !length(of))
+      if (none_left) {
+        drop(paste("layer", name), "none of its cells or features is left")
+        next
+      }
       if (identical(group$place, "obsm")) {
         here <- which(part$features %in% features)
         names_here <- part$features[here]
@@ -154,7 +159,7 @@ layers_from_python <- function(memory, features, cells, cells_of, fetch, drop) {
         matrix <- fetch(group$place, group$key, of, if (!is.null(part$features)) match(names_here, features))
       }
       if (is.null(matrix)) {
-        drop(name, "it is no longer in the AnnData")
+        drop(paste("layer", name), "it is no longer in the AnnData")
         next
       }
       layers[[name]] <- list(matrix = as_class(matrix, part$class), features = names_here, cells = if (is.null(of)) cells else cells[of])

@@ -111,9 +111,10 @@ compact_as_plain <- function(x) {
   }
   for (kind in names(polygon_tables)) {
     if (identical(class(x)[[1]], kind)) {
-      table <- polygon_tables[[kind]]$to(x)
-      # Only if the way back is exact; else slot by slot.
-      if (identical(polygon_tables[[kind]]$from(table), x)) {
+      # Only if the way back is exact; else (holes, several outlines) slot by slot.
+      table <- tryCatch(polygon_tables[[kind]]$to(x), error = function(error) NULL)
+      exact <- tryCatch(identical(polygon_tables[[kind]]$from(table), x), error = function(error) FALSE)
+      if (exact) {
         return(list(R = kind, value = as_plain(table)))
       }
     }

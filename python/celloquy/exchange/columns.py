@@ -72,6 +72,10 @@ def _time_from_r(kind: str, values: np.ndarray, missing: np.ndarray, column: Col
         fits = np.abs(whole * (unit / 1e9)) < 9.2e9
         nanoseconds = np.where(fits, whole, 0).astype(np.int64) * unit
         nanoseconds += np.where(fits, np.rint((values - whole) * unit), 0).astype(np.int64)
+        # Of all nanoseconds that are this double, whole microseconds are what was meant.
+        micro = np.where(fits, np.rint((values - whole) * (unit / 1e3)), 0).astype(np.int64) * 1000
+        micro += np.where(fits, whole, 0).astype(np.int64) * unit
+        nanoseconds = np.where(_in_unit(micro, unit) == values, micro, nanoseconds)
         exact = (_in_unit(nanoseconds, unit) == values) & fits
     if not np.all(exact | missing):
         return values

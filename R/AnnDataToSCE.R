@@ -79,8 +79,6 @@ sce_again <- function(memory, source, report) {
   sce_with_news(object, memory, source, obs, var, report)
 }
 
-sparse_keys <- function(members) Filter(function(key) members[[key]]$kind == "sparse", names(members))
-
 as_dframe <- function(data, row_names, rows) {
   frame <- S4Vectors::make_zero_col_DFrame(rows)
   for (name in names(data)) frame[[name]] <- data[[name]]

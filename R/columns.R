@@ -75,8 +75,8 @@ column_from_python <- function(column) {
   if (column$kind == "integer64") {
     return(structure(values, class = "integer64"))
   }
-  # Missing numbers are NaN already, or NA, which R tells apart; whole numbers that came as double are neither.
-  values[missing[!is.na(values[missing])]] <- NA
+  # R tells NA from NaN in numbers, and gets back which it was; whole numbers that came as double are neither yet.
+  values[if (column$kind == "double") missing[!is.na(values[missing])] else missing] <- NA
   switch(column$kind,
     POSIXct = structure(values, class = c("POSIXct", "POSIXt"), tzone = column$zone),
     difftime = structure(values, class = "difftime", units = column$units),

@@ -1,10 +1,8 @@
 # An AnnData that never was a Seurat object: where its parts go in one, and what to remember so that they return.
 
-foreign_memory <- function(source, assay, report) {
+foreign_memory <- function(source, assay) {
   there <- source$there
   layers <- foreign_layers(source)
-  embeddings <- foreign_reductions(there, assay)
-  sparse <- Filter(function(key) there$obsp[[key]]$kind == "sparse", names(there$obsp))
   list(
     version = utils::packageVersion("SeuratObject"), project.name = "SeuratProject", active.assay = assay,
     assay = assay, assay.order = assay, foreign = TRUE,
@@ -13,10 +11,8 @@ foreign_memory <- function(source, assay, report) {
       class = "Assay5", package = "SeuratObject", layers = layers, metadata = list(numbered = TRUE),
       slots = list(default = 1L, assay.orig = character(), misc = named(list()), key = seurat_key(assay))
     ),
-    reductions = embeddings,
-    graphs = lapply(stats::setNames(nm = sparse), function(key) {
-      list(key = key, class = "Graph", package = "SeuratObject", assay.used = assay)
-    }),
+    reductions = foreign_reductions(there, assay),
+    graphs = foreign_graphs(there, assay),
     misc = list(), commands = list(), tools = list()
   )
 }
@@ -49,12 +45,12 @@ seurat_key <- function(name) {
   paste0(if (!grepl("^[a-z]", key)) "a", key, "_")
 }
 
-foreign_layers <- function(source, otherwise = "data") {
+foreign_layers <- function(source, otherwise = "data", taken = NULL) {
   there <- source$there
-  layers <- lapply(stats::setNames(nm = names(there$layers)), function(key) {
+  layers <- lapply(stats::setNames(nm = setdiff(names(there$layers), taken)), function(key) {
     list(key = key, place = "layers", parts = stats::setNames(list(list(class = "as it is")), key))
   })
-  if (is.null(there$X)) {
+  if (is.null(there$X) || "X" %in% taken) {
     return(layers)
   }
   free <- function(name) if (name %in% names(layers)) "X" else name
@@ -63,10 +59,31 @@ foreign_layers <- function(source, otherwise = "data") {
   c(stats::setNames(list(X), name), layers)
 }
 
-foreign_reductions <- function(there, assay) {
+foreign_graphs <- function(there, assay, taken = character()) {
+  keys <- setdiff(sparse_keys(there$obsp), taken)
+  lapply(stats::setNames(nm = keys), function(key) {
+    list(key = key, class = "Graph", package = "SeuratObject", assay.used = assay)
+  })
+}
+
+sparse_keys <- function(members) Filter(function(key) members[[key]]$kind == "sparse", names(members))
+
+# What Python put beside what came from Seurat: reductions, graphs and, where an assay can have them, layers.
+with_added <- function(memory, source) {
+  used <- used_keys(memory)
+  there <- source$there
+  memory$reductions <- c(memory$reductions, foreign_reductions(there, memory$assay, used$obsm))
+  memory$graphs <- c(memory$graphs, foreign_graphs(there, memory$assay, used$obsp))
+  if (memory$main$class == "Assay5") {
+    memory$main$layers <- c(memory$main$layers, foreign_layers(source, taken = used$layers))
+  }
+  memory
+}
+
+foreign_reductions <- function(there, assay, taken = character()) {
   fits <- function(key) {
     member <- there$obsm[[key]]
-    member$kind == "dense" && length(member$shape) == 2 && member$shape[[2]] > 0 && !is_places(key, member)
+    !key %in% taken && member$kind == "dense" && length(member$shape) == 2 && member$shape[[2]] > 0 && !is_places(key, member)
   }
   keys <- Filter(fits, names(there$obsm))
   names <- make.unique(sub("^X_", "", keys), sep = ".")
@@ -163,8 +180,8 @@ used_keys <- function(memory) {
     obsm = unlist(c(
       lapply(memory$reductions, `[[`, "key"), of_layers("obsm"), "seurat", if (length(memory$images)) "spatial"
     )),
-    varm = unlist(loadings), layers = of_layers("layers"),
-    obsp = c(lapply(memory$graphs, `[[`, "key"), unlist(lapply(memory$neighbors, `[[`, "keys"))),
+    varm = unlist(loadings), layers = c(of_layers("layers"), of_layers("X")),
+    obsp = unlist(c(lapply(memory$graphs, `[[`, "key"), lapply(memory$neighbors, `[[`, "keys"))),
     uns = c("seurat", "celloquy_conversion", if (any(vapply(memory$images, has_picture, NA))) "spatial")
   )
 }

@@ -158,6 +158,7 @@ def scanpys() -> AnnData:
 def visium() -> AnnData:
     random = np.random.default_rng(0)
     adata = AnnData(X=sp.csr_matrix(random.poisson(1, (40, 30)).astype(np.float32)))
+    adata.var_names = [f"gene{number}" for number in range(30)]
     adata.obsm["spatial"] = random.random((40, 2)) * 1000
     pictures = {"lowres": random.random((20, 30, 3)).astype(np.float32), "hires": random.random((40, 60, 3))}
     scales = {

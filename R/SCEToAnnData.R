@@ -105,14 +105,13 @@ data_frame <- function(columns, row_names) {
 
 reduced_dims <- function(object, came, report) {
   out <- list(obsm = list(), memory = list())
-  dims <- as.list(SingleCellExperiment::reducedDims(object))
+  dims <- as.list(SingleCellExperiment::reducedDims(object, withDimnames = FALSE))
   for (name in names(dims)) {
     if (!is.matrix(dims[[name]]) || !is.numeric(dims[[name]])) {
       dropped(report, paste("reduced dimensions", name), paste("it is no matrix but a", class(dims[[name]])[[1]]))
       next
     }
-    key <- came$reductions[[name]]$key %||% paste0("X_", tolower(name))
-    if (key %in% names(out$obsm)) key <- paste0("X_", name)
+    key <- came$reductions[[name]]$key %||% safe_key(paste0("X_", tolower(name)), names(out$obsm))
     out$obsm[[key]] <- list(dense = unname(dims[[name]]), dtype = came$reductions[[name]]$dtype)
     out$memory[[name]] <- list(
       key = key, columns = colnames(dims[[name]]), attributes = other_attributes(dims[[name]]),

@@ -98,10 +98,10 @@ write_parts <- function(parts, file, compression, verbose, subject, call = rlang
 }
 
 # A function that returns the next block of cells of a layer with every call, genes × cells, and NULL at the end.
-blocks_of <- function(parts, size) {
+blocks_of <- function(parts, size, values = 2e7) {
   start <- 1
-  # A block that has no zeros would take 160 MB.
-  width <- max(1, floor(2e7 / size[[1]]))
+  # `values` are those of a block without zeros; 160 MB.
+  width <- max(1, floor(values / size[[1]]))
   function() {
     if (start > size[[2]]) {
       return(NULL)

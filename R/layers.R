@@ -68,7 +68,7 @@ layers_to_python <- function(layers, features, cells, first, remembered = list()
   out <- list(X = NULL, layers = list(), obsm = list(), memory = list(), cells = list(), blocks = list())
   for (whole in names(groups)) {
     parts <- layers[groups[[whole]]]
-    key <- remembered[[whole]]$key %||% (if (whole == first) "X" else whole)
+    key <- remembered[[whole]]$key %||% (if (whole == first) "X" else safe_key(whole, c("X", names(out$layers))))
     memory <- list(key = key, parts = lapply(parts, layer_memory, genes = genes, cells = cells, features))
     if (on_disk && any(vapply(parts, function(part) inherits(part$matrix, c("IterableMatrix", "DelayedMatrix")), NA))) {
       out$blocks[[key]] <- parts
@@ -99,6 +99,11 @@ layers_to_python <- function(layers, features, cells, first, remembered = list()
     out$memory[[whole]] <- memory
   }
   out
+}
+
+# A key that no other has, and that a file can hold: in HDF5 a slash is the path of a folder.
+safe_key <- function(name, taken) {
+  utils::tail(make.unique(c(taken, gsub("/", "|", name, fixed = TRUE)), sep = "_"), 1)
 }
 
 layer_memory <- function(layer, genes, cells, features) {

@@ -7,7 +7,7 @@ reductions_to_python <- function(object, assay, report) {
   for (name in names(object@reductions)) {
     reduction <- object@reductions[[name]]
     came <- object@misc$anndata$reductions[[name]]
-    key <- came$key %||% paste0("X_", name)
+    key <- came$key %||% safe_key(paste0("X_", name), names(out$obsm))
     embeddings <- reduction@cell.embeddings
     rows <- match(rownames(embeddings), cells)
     memory <- list(
@@ -55,9 +55,9 @@ loadings_to_python <- function(loadings, slot, name, genes) {
     return(list(memory = list(whole = loadings)))
   }
   key <- if (slot == "feature.loadings") {
-    if (name == "pca") "PCs" else name
+    if (name == "pca") "PCs" else safe_key(name, character())
   } else {
-    paste0(name, "_projected")
+    paste0(safe_key(name, character()), "_projected")
   }
   list(
     memory = list(
@@ -110,7 +110,7 @@ graphs_to_python <- function(object, report) {
       next
     }
     class <- class(graph)
-    key <- came$key %||% name
+    key <- came$key %||% safe_key(name, names(out$obsp))
     out$memory[[name]] <- list(
       key = key, class = as.character(class), package = attr(class, "package"),
       assay.used = if (methods::.hasSlot(graph, "assay.used")) graph@assay.used
@@ -148,7 +148,7 @@ neighbor_to_python <- function(neighbor, name, cells) {
   }
   distances <- square(neighbor@nn.dist)
   ranks <- square(rep(seq_len(ncol(index)), each = n))
-  keys <- paste0(name, c("", "_ranks"))
+  keys <- paste0(safe_key(name, character()), c("", "_ranks"))
   list(
     obsp = stats::setNames(list(list(matrix = distances), list(matrix = ranks)), keys),
     memory = list(

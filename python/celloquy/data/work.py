@@ -73,15 +73,14 @@ def work_for(target: Path) -> Iterator[Work]:
             found=f"a lock in {str(folder)!r}",
             remedy="wait for it, or choose another name as `out`.",
         ) from None
-    except CelloquyError as error:
-        if not isinstance(error, DiskError) or not (folder / JOURNAL).exists():
-            # There is nothing to go on with.
-            _remove(folder)
-        raise
-    except OSError as error:
+    except Exception as error:
         # HDF5 tells the reason in its text alone.
-        if error.errno in FULL or "No space left" in str(error):
-            raise DiskError.full(target, error) from error
+        full = isinstance(error, OSError) and (error.errno in FULL or "No space left" in str(error))
+        resumable = full or isinstance(error, DiskError) or not isinstance(error, CelloquyError)
+        if not resumable or not (folder / JOURNAL).exists():
+            _remove(folder)
+        if full and not isinstance(error, DiskError):
+            raise DiskError.full(target, error) from error  # type: ignore[arg-type]  # an OSError, see above
         raise
 
 

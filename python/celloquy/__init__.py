@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from celloquy.data import CellBatch, recover_counts
     from celloquy.genes import AlignmentReport, GeneVocabulary, identify_genes, orthologs
     from celloquy.models import CellModel, CellModelConfig
+    from celloquy.seurat import read_seurat, write_seurat
     from celloquy.tasks import embed
     from celloquy.training import pretrain
 
@@ -28,9 +29,11 @@ _HOME = {
     "identify_genes": "celloquy.genes",
     "orthologs": "celloquy.genes",
     "pretrain": "celloquy.training",
+    "read_seurat": "celloquy.seurat",
     "recover_counts": "celloquy.data",
+    "write_seurat": "celloquy.seurat",
 }
-_MODULES = ("data", "errors", "genes", "keys", "models", "nn", "plots", "tasks", "training")
+_MODULES = ("data", "errors", "genes", "keys", "models", "nn", "plots", "seurat", "tasks", "training")
 
 __all__ = [
     "AlignmentReport",
@@ -42,7 +45,9 @@ __all__ = [
     "identify_genes",
     "orthologs",
     "pretrain",
+    "read_seurat",
     "recover_counts",
+    "write_seurat",
 ]
 
 

@@ -48,6 +48,10 @@ class CheckpointError(CelloquyError, ValueError):
     """A saved model that cannot be read, or that does not fit."""
 
 
+class SeuratError(CelloquyError, ValueError):
+    """An R, or an object of it, that can't be used from Python."""
+
+
 class DiskError(CelloquyError, OSError):
     """A file that cannot be written; what was there before is as it was."""
 

@@ -30,7 +30,7 @@ test-python: venv ## Run the Python tests (PYTHON_TESTS=path for some of them)
 
 test-r: venv ## Run the R tests (R_TESTS=name for one file), and the Python tests that need R
 	scripts/r Rscript --vanilla scripts/test.R $(R_TESTS)
-	$(if $(R_TESTS),,scripts/r env CELLOQUY_TEST_R=1 $(venv)/python -m pytest tests/python/test_seurat.py)
+	$(if $(R_TESTS),,scripts/r env CELLOQUY_TEST_R=1 $(venv)/python -m pytest $(addprefix tests/python/,test_anndata2ri.py test_seurat.py))
 
 lint: venv ## Check style and types: ruff, mypy, lintr
 	$(venv)/ruff check .

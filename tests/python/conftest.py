@@ -1,5 +1,6 @@
 """Fixtures and settings that all test files share."""
 
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -17,3 +18,22 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip("needs the data folder beside the checkout")
     return folder
+
+
+@pytest.fixture(scope="session")
+def r_library(tmp_path_factory) -> Path:
+    """The R package celloquy, installed from the checkout into a library of its own."""
+    folder = tmp_path_factory.mktemp("library")
+    checkout = Path(__file__).resolve().parents[2]
+    command = ["R", "CMD", "INSTALL", "--no-docs", "--no-byte-compile", f"--library={folder}", str(checkout)]
+    subprocess.run(command, check=True, capture_output=True, text=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def r(r_library):
+    """R in this process, which finds that library; its value is the function that runs R code."""
+    from rpy2 import robjects
+
+    robjects.r(f'.libPaths(c("{r_library}", .libPaths()))')
+    return robjects.r

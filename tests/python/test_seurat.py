@@ -19,26 +19,7 @@ import scipy.sparse as sp
 import celloquy as cq
 from celloquy.errors import ArgumentError, SeuratError
 
-CHECKOUT = Path(__file__).resolve().parents[2]
 needs_r = pytest.mark.skipif("CELLOQUY_TEST_R" not in os.environ, reason="needs R: make test-r runs it")
-
-
-@pytest.fixture(scope="module")
-def library(tmp_path_factory) -> Path:
-    """The R package celloquy, installed from the checkout into a library of its own."""
-    folder = tmp_path_factory.mktemp("library")
-    command = ["R", "CMD", "INSTALL", "--no-docs", "--no-byte-compile", f"--library={folder}", str(CHECKOUT)]
-    subprocess.run(command, check=True, capture_output=True, text=True)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def r(library):
-    """R in this process, which finds that library."""
-    from rpy2 import robjects
-
-    robjects.r(f'.libPaths(c("{library}", .libPaths()))')
-    return robjects.r
 
 
 @pytest.fixture(scope="module")
@@ -177,9 +158,9 @@ def test_r_without_the_package_is_told_how_to_get_it(rds):
 
 
 @needs_r
-def test_reading_does_not_load_torch(rds, library):
+def test_reading_does_not_load_torch(rds, r_library):
     found = run_python(
-        f"import celloquy, sys; celloquy.read_seurat({str(rds)!r}); print('torch' in sys.modules)", R_LIBS=library
+        f"import celloquy, sys; celloquy.read_seurat({str(rds)!r}); print('torch' in sys.modules)", R_LIBS=r_library
     )
     assert found.splitlines()[-1] == "False"
 

@@ -20,7 +20,7 @@ def converted(r):
     import anndata2ri
 
     r("""
-      object <- suppressWarnings(SeuratObject::UpdateSeuratObject(SeuratObject::pbmc_small))
+      object <- suppressWarnings(suppressMessages(SeuratObject::UpdateSeuratObject(SeuratObject::pbmc_small)))
       n <- ncol(object)
       object$donor <- factor(rep(c("b", "a", NA), length.out = n), levels = c("c", "b", "a"))
       object$stage <- factor(rep(c("late", "early"), length.out = n), levels = c("early", "late"), ordered = TRUE)

@@ -27,7 +27,7 @@ def rds(r, tmp_path_factory) -> Path:
     """Seurat's own small object, with what is easily lost between the languages."""
     path = tmp_path_factory.mktemp("objects") / "pbmc small.rds"
     r(f"""
-      object <- suppressWarnings(SeuratObject::UpdateSeuratObject(SeuratObject::pbmc_small))
+      object <- suppressWarnings(suppressMessages(SeuratObject::UpdateSeuratObject(SeuratObject::pbmc_small)))
       n <- ncol(object)
       object$donor <- factor(rep(c("b", "a", NA), length.out = n), levels = c("c", "b", "a"))
       object$stage <- factor(rep(c("late", "early"), length.out = n), levels = c("early", "late"), ordered = TRUE)
@@ -47,8 +47,8 @@ def content(path: Path) -> dict[str, tuple]:
         attributes = {key: np.asarray(value).tolist() for key, value in sorted(item.attrs.items())}
         values = None
         if isinstance(item, h5py.Dataset):
-            text = item.dtype.kind == "O"
-            values = (str(item.dtype), item.shape, np.asarray(item[()]).tolist() if text else item[()].tobytes())
+            values = np.asarray(item[()])
+            values = (str(item.dtype), item.shape, values.tolist() if item.dtype.hasobject else values.tobytes())
         found[name] = (attributes, values)
 
     with h5py.File(path) as file:
@@ -76,7 +76,7 @@ def test_reading_keeps_the_counts_and_the_columns(rds):
     assert adata.shape == (80, 230)
     assert sp.issparse(adata.X)
     assert adata.X.nnz == 4456
-    assert adata.X.sum() == 17203
+    assert adata.X.sum() == 19633
     assert list(adata.obs["donor"].cat.categories) == ["c", "b", "a"]
     assert adata.obs["donor"].isna().sum() == 26
     assert adata.obs["stage"].cat.ordered
@@ -98,8 +98,12 @@ def test_assay_and_layer_are_those_of_r(rds, r, tmp_path):
 @needs_r
 def test_an_object_returns_to_r_as_it_was(rds, r, tmp_path):
     cq.write_seurat(cq.read_seurat(rds), tmp_path / "again.rds")
-    difference = r(f'all.equal(readRDS("{tmp_path}/again.rds"), readRDS("{rds}"))')
-    assert list(difference) == [True]
+    again = r(f"""
+      again <- readRDS("{tmp_path}/again.rds")
+      attr(again, "report") <- NULL
+      identical(again, readRDS("{rds}"))
+    """)
+    assert list(again) == [True]
 
 
 @needs_r
@@ -110,10 +114,10 @@ def test_writing_gives_what_r_converts(r, tmp_path):
     before = written(adata, tmp_path / "cells.h5ad")
     cq.write_seurat(adata, tmp_path / "cells.rds")
     assert written(adata, tmp_path / "unchanged.h5ad") == before
-    difference = r(f"""
-      all.equal(readRDS("{tmp_path}/cells.rds"), celloquy::ReadH5AD("{tmp_path}/cells.h5ad", verbose = FALSE))
-    """)
-    assert list(difference) == [True]
+    same = r(
+        f'identical(readRDS("{tmp_path}/cells.rds"), celloquy::ReadH5AD("{tmp_path}/cells.h5ad", verbose = FALSE))'
+    )
+    assert list(same) == [True]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cells.h5ad", "cells.rds", "unchanged.h5ad"]
 
 

@@ -11,7 +11,7 @@ venv := .venv/bin
 # Several test processes share the machine: each takes its share of the cores instead of all of them.
 threads := $(shell cores=$$(getconf _NPROCESSORS_ONLN); share=$$((cores / $(WORKERS))); echo $$((share > 1 ? share : 1)))
 
-.PHONY: help demo bench test test-python test-r lint format document check-r clean venv
+.PHONY: help demo bench bench-convert test test-python test-r lint format document check-r clean venv
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | \
@@ -22,6 +22,9 @@ demo: venv ## Pretrain on real blood cells, embed, cluster, compare with PCA; DA
 
 bench: venv ## Measure beside the released CellPLM; BENCH=--resume goes on with an interrupted run
 	$(venv)/python benchmarks/peer.py $(BENCH)
+
+bench-convert: venv ## Measure conversion beside the ways of zellkonverter, sceasy and anndataR; takes BENCH, too
+	CELLOQUY_R_PACKAGES=r-bioc-rhdf5 $(venv)/python benchmarks/convert.py $(BENCH)
 
 test: test-python test-r ## Run every test: Python, then R
 

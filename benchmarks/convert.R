@@ -210,12 +210,15 @@ measure <- function(route, tool, folder) {
   # The peak is counted from here.
   cat("5", file = "/proc/self/clear_refs")
   before <- memory("VmRSS")
-  seconds <- system.time(result <- quietly(steps[[tool]](input, path)), gcFirst = FALSE)[["elapsed"]]
+  time <- system.time(result <- quietly(steps[[tool]](input, path)), gcFirst = FALSE)
   peak <- memory("VmHWM") - before
   found <- totals(result, path)
   unlink(path)
   cat(jsonlite::toJSON(
-    list(seconds = seconds, peak = peak, nonzeros = found[[1]], sum = found[[2]]),
+    list(
+      seconds = time[["elapsed"]], cpu = time[["user.self"]] + time[["sys.self"]], peak = peak,
+      nonzeros = found[[1]], sum = found[[2]]
+    ),
     auto_unbox = TRUE, digits = NA
   ), "\n")
 }

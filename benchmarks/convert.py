@@ -168,7 +168,8 @@ def section(runs: dict[str, dict[str, list[Run]]], route: str, totals: tuple[int
         seconds, peak = median(measured, "seconds"), median(measured, "peak")
         every = [run["seconds"] for run in measured]
         time = f"{seconds:.2f} s ({min(every):.2f}–{max(every):.2f})"
-        rows.append([tool, time, f"{seconds / ours:.1f}", f"{peak / 1e9:.2f} GB", f"{peak / copy:.1f}"])
+        cpu = f"{median(measured, 'cpu'):.2f} s"
+        rows.append([tool, time, f"{seconds / ours:.1f}", cpu, f"{peak / 1e9:.2f} GB", f"{peak / copy:.1f}"])
     faster = min(median(measured, "seconds") for tool, measured in runs[route].items() if tool != "celloquy") / ours
     # A file is no copy in memory; what is made there is.
     extra = max(median(runs[route]["celloquy"], "peak") / copy - (route != "Seurat to h5ad"), 0)
@@ -176,7 +177,7 @@ def section(runs: dict[str, dict[str, list[Run]]], route: str, totals: tuple[int
         f"At least {faster:.1f} times as fast as each, {extra:.1f} copies beyond the result (reach: {FASTER} times, "
         f"at most {EXTRA_COPIES}): {'reached' if faster >= FASTER and extra <= EXTRA_COPIES else 'not reached'}."
     )
-    header = ["", "time", "times celloquy's", "peak memory", "copies"]
+    header = ["", "time", "times celloquy's", "processor time", "peak memory", "copies"]
     return f"**{route}**\n\n{report.table(header, rows)}\n\n{verdict}"
 
 

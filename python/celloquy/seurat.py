@@ -7,9 +7,12 @@ therefore an object of this process already: it is handed over as it is, and bot
 from __future__ import annotations
 
 import os
+import signal
 import tempfile
 import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +22,7 @@ from celloquy.errors import ArgumentError, SeuratError
 if TYPE_CHECKING:
     from anndata import AnnData
 
-# Calls an R function and returns what it signalled: the error or "", then the warnings.
+# Calls an R function and returns what it signalled: the error, "" for none or NA for an interrupt; then the warnings.
 _CALL = """
 function(verb, ...) {
   failure <- ""
@@ -29,7 +32,8 @@ function(verb, ...) {
       signalled <<- c(signalled, conditionMessage(condition))
       invokeRestart("muffleWarning")
     }),
-    error = function(condition) failure <<- conditionMessage(condition)
+    error = function(condition) failure <<- conditionMessage(condition),
+    interrupt = function(condition) failure <<- NA_character_
   )
   trimws(cli::ansi_strip(c(failure, signalled)))
 }
@@ -147,9 +151,11 @@ def _run_in_r(
     _crossing["adata"] = adata
     try:
         # The user may have switched other conversions on.
-        with robjects.default_converter.context():
+        with robjects.default_converter.context(), _interrupts_for_r():
             given = {name: value for name, value in options.items() if value is not None}
             failure, *signalled = robjects.r(_CALL)(robjects.r(code), path, **given)
+        if failure is robjects.NA_Character:
+            raise KeyboardInterrupt
         if failure:
             raise SeuratError(problem, found=failure, remedy=remedy)
         for message in signalled:
@@ -157,6 +163,21 @@ def _run_in_r(
         return _crossing["adata"]
     finally:
         _crossing.clear()
+
+
+@contextmanager
+def _interrupts_for_r() -> Iterator[None]:
+    """Let Ctrl-C stop R: the exception that Python raises for it would be lost in the call that R makes to rpy2."""
+    library = import_module("rpy2.rinterface_lib.openrlib").rlib
+
+    def interrupt(*_: object) -> None:
+        library.R_interrupts_pending = 1
+
+    before = signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _start_r() -> Any:

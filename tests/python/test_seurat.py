@@ -17,6 +17,7 @@ import pytest
 import scipy.sparse as sp
 
 import celloquy as cq
+from celloquy import seurat
 from celloquy.errors import ArgumentError, SeuratError
 
 needs_r = pytest.mark.skipif("CELLOQUY_TEST_R" not in os.environ, reason="needs R: make test-r runs it")
@@ -151,6 +152,19 @@ def test_a_failed_write_leaves_the_file_that_was_there(r, tmp_path):
         cq.write_seurat("no AnnData", tmp_path / "cells.rds")
     assert (tmp_path / "cells.rds").read_text() == "earlier"
     assert len(list(tmp_path.iterdir())) == 1
+
+
+@needs_r
+def test_an_interrupt_stops_r(r, rds, tmp_path, monkeypatch):
+    # R is asked to stop while it runs, as Ctrl-C in a terminal does.
+    monkeypatch.setattr(
+        seurat, "_WRITE", "function(path) { tools::pskill(Sys.getpid(), tools::SIGINT); repeat Sys.sleep(0.05) }"
+    )
+    (tmp_path / "cells.rds").write_text("earlier")
+    with pytest.raises(KeyboardInterrupt):
+        cq.write_seurat(ad.AnnData(np.ones((2, 2))), tmp_path / "cells.rds")
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["earlier"]
+    assert cq.read_seurat(rds).n_obs == 80
 
 
 @needs_r

@@ -3,17 +3,19 @@
 Usage: make bench-convert, or python benchmarks/convert.py [--resume] [--runs 5] [--cells 20000] [--routes NAME …]
 
 Every measurement is a process of its own (convert.R), and the tools take turns, so that a change of the machine's mood
-meets all of them. What is measured is kept: --resume goes on where an earlier run with the same settings stopped.
+meets all of them. What is measured is kept: --resume goes on where a run with the same settings and code stopped.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import statistics
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +94,9 @@ def make_cells(cells: int, rng: np.random.Generator) -> ad.AnnData:
 def measure(options: argparse.Namespace, totals: tuple[int, float]) -> dict[str, dict[str, list[Run]]]:
     """Run the tools in turns; returns the runs of each tool on each route."""
     file = FOLDER / "measured.json"
-    settings = {"cells": options.cells}
+    code = [*CHECKOUT.glob("R/*.R"), *CHECKOUT.glob("python/celloquy/exchange/*.py"), CHECKOUT / "benchmarks/convert.R"]
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(code))).hexdigest()
+    settings = {"cells": options.cells, "code": digest}
     kept = json.loads(file.read_text()) if options.resume and file.is_file() else {}
     measured = kept.get("measured", {}) if kept.get("settings") == settings else {}
     library = FOLDER / "library"
@@ -156,7 +160,7 @@ def setting(options: argparse.Namespace, totals: tuple[int, float]) -> str:
   the matrix, in its own order and through the same libraries, and leaves out what they do beside. zellkonverter starts
   from, and ends at, a SingleCellExperiment; sceasy always compresses what it writes.
 - **Checked** in every run: the number of non-zeros and their sum.
-- **Versions**: {versions}, anndata {ad.__version__}."""
+- **Versions**: {versions}, anndata {version("anndata")}."""
 
 
 def section(runs: dict[str, dict[str, list[Run]]], route: str, totals: tuple[int, float]) -> str:

@@ -40,27 +40,27 @@ named <- function(x) {
   if (length(x)) x else stats::setNames(list(), character())
 }
 
-# A dgCMatrix, or a dense matrix, of what exchange.matrix_to_r() gives.
+# A dgCMatrix, or a dense matrix, of what exchange.matrix_to_r() gives; a Python dict, or R's list of one.
 matrix_from_python <- function(matrix, dimnames = NULL) {
-  parts <- if (inherits(matrix, "python.builtin.object")) reticulate::py_to_r(matrix) else matrix
-  if (!is.null(parts$dense)) {
-    dense <- parts$dense
+  # One array at a time, and nothing else that refers to it: otherwise R would copy it to take its dimension off.
+  take <- function(name) {
+    array <- if (is.list(matrix)) matrix[[name]] else reticulate::py_to_r(matrix[[name]])
+    dim(array) <- NULL
+    array
+  }
+  dense <- if (is.list(matrix)) matrix$dense else reticulate::py_to_r(matrix$get("dense"))
+  if (!is.null(dense)) {
     dimnames(dense) <- dimnames
     return(dense)
   }
   # Slot by slot, as new() with values would check and copy them once more.
   sparse <- methods::new("dgCMatrix")
-  sparse@i <- bare(parts$i)
-  sparse@p <- bare(parts$p)
-  sparse@x <- bare(parts$x)
-  sparse@Dim <- bare(parts$shape)
+  sparse@x <- take("x")
+  sparse@i <- take("i")
+  sparse@p <- take("p")
+  sparse@Dim <- take("shape")
   sparse@Dimnames <- dimnames %||% list(NULL, NULL)
   sparse
-}
-
-bare <- function(x) {
-  dim(x) <- NULL
-  x
 }
 
 # Zero-based places, or None for all.

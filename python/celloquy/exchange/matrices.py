@@ -5,6 +5,7 @@ R holds genes × cells by columns (CSC), Python cells × genes by rows (CSR): th
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,24 +19,25 @@ LARGEST_IN_R = 2**31 - 1
 
 
 def assemble_rows(pieces: Sequence[dict[str, Any]], cells: int, genes: int) -> sp.csr_matrix:
-    """Return cells × genes made of R's sparse matrices, each copied once.
+    """Return cells × genes made of R's sparse matrices, without a copy where there is one of all cells and genes.
 
     Parameters
     ----------
     pieces
-        ``matrix``: genes × cells of the piece, CSC; ``cells``, ``genes``: which of all they are, increasing; None: all.
+        ``matrix``: genes × cells of the piece, the arrays ``i``, ``p``, ``x`` of R's dgCMatrix, made for this call alone,
+        as Python takes them over; ``cells``, ``genes``: which of all they are, increasing; None: all.
         No cell is in two pieces.
     cells, genes
         How many there are in all. What no piece covers is zero.
     """
     if len(pieces) == 1 and pieces[0]["cells"] is None and pieces[0]["genes"] is None:
         matrix = pieces[0]["matrix"]
-        parts = (matrix.data.copy(), matrix.indices.copy(), matrix.indptr.copy())
-        return sp.csr_matrix(parts, shape=(cells, genes), copy=False)
+        adopted = (_adopted(matrix["x"]), _adopted(matrix["i"]), _adopted(matrix["p"]))
+        return sp.csr_matrix(adopted, shape=(cells, genes), copy=False)
     lengths = np.zeros(cells + 1, np.int64)
     for piece in pieces:
         rows = slice(None) if piece["cells"] is None else np.asarray(piece["cells"])
-        lengths[1:][rows] = np.diff(piece["matrix"].indptr)
+        lengths[1:][rows] = np.diff(piece["matrix"]["p"])
     indptr = np.cumsum(lengths)
     if indptr[-1] <= LARGEST_IN_R:
         indptr = indptr.astype(np.int32)
@@ -49,11 +51,21 @@ def assemble_rows(pieces: Sequence[dict[str, Any]], cells: int, genes: int) -> s
         for first, last in zip([0, *breaks], [*breaks, len(rows)], strict=True):
             if first == last:
                 continue
-            source = slice(matrix.indptr[first], matrix.indptr[last])
+            source = slice(matrix["p"][first], matrix["p"][last])
             target = slice(indptr[rows[first]], indptr[rows[last - 1] + 1])
-            data[target] = matrix.data[source]
-            indices[target] = matrix.indices[source] if columns is None else columns[matrix.indices[source]]
+            data[target] = matrix["x"][source]
+            indices[target] = matrix["i"][source] if columns is None else columns[matrix["i"][source]]
     return sp.csr_matrix((data, indices, indptr), shape=(cells, genes), copy=False)
+
+
+def _adopted(array: np.ndarray) -> np.ndarray:
+    """Return an array that may be written to in the memory of one that R made for Python and holds no more itself."""
+    if not array.nbytes:
+        return array.copy()
+    memory = (ctypes.c_char * array.nbytes).from_address(array.ctypes.data)
+    # R frees it with the last that refers to it.
+    memory.owner = array  # type: ignore[attr-defined]
+    return np.frombuffer(memory, array.dtype)
 
 
 def dense_rows(matrix: np.ndarray, cells: Sequence[int] | None = None, n_cells: int | None = None) -> np.ndarray:

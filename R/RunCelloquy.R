@@ -172,15 +172,17 @@ embed_counts <- function(counts, subject, model.object = NULL, tissue = NULL, po
     layer = "X", tissue_key = if (!is.null(tissue)) "tissue", spatial_key = if (!is.null(positions)) "spatial",
     precision = precision, device = device, progress = verbose
   )
+  ask <- function(verb, arguments) {
+    with_python(with_progress(do.call(verb, c(list(adata), arguments, where)), verbose), subject, call)
+  }
   if (is.null(model.object)) {
     if (verbose) {
       say_training(ncol(counts), nrow(counts), config, epochs, model.dir)
     }
     training <- list(config = config, epochs = epochs, seed = seed.use, out = model_path(model.dir))
-    model.object <- with_python(do.call(celloquy$pretrain, c(list(adata), training, where)), subject, call)
+    model.object <- ask(celloquy$pretrain, training)
   }
-  embedding <- list(model = model.object, batch_size = batch.size)
-  with_python(do.call(celloquy$embed, c(list(adata), embedding, where)), subject, call)
+  ask(celloquy$embed, list(model = model.object, batch_size = batch.size))
   embedding <- reticulate::py_to_r(adata$obsm[["X_celloquy"]])
   dimnames(embedding) <- list(colnames(counts), NULL)
   attr(embedding, "celloquy") <- reticulate::py_to_r(adata$uns[["celloquy"]])

@@ -207,20 +207,22 @@ test_that("verbose = FALSE says nothing, verbose = TRUE shows progress", {
 test_that("an interrupt returns to R with the object as it was", {
   skip_without_python()
   skip_on_os("windows")
-  model <- withr::local_tempdir()
-  result <- run_r(c(
-    "object <- before <- SeuratObject::pbmc_small",
-    sprintf("model <- %s", deparse(model)),
-    # Ctrl-C, as soon as an epoch is over.
-    "wait <- sprintf('until [ -e %s/history.csv ]; do sleep 0.1; done; kill -INT %d', model, Sys.getpid())",
-    "system(paste('timeout 120 sh -c', shQuote(wait)), wait = FALSE)",
-    "caught <- tryCatch({",
-    "  object <- RunCelloquy(object, epochs = 100000, model.dir = model, verbose = FALSE)",
-    "  'finished'",
-    "}, interrupt = function(condition) 'interrupted')",
-    "stopifnot(identical(object, before))",
-    "again <- RunCelloquy(object, epochs = 1, verbose = FALSE)",
-    "cat(caught, SeuratObject::Reductions(again), '\\n')"
-  ))
-  expect_match(result$out, "interrupted .*celloquy", info = paste(result$err, collapse = "\n"))
+  for (verbose in c("FALSE", "TRUE")) {
+    model <- withr::local_tempdir()
+    result <- run_r(c(
+      "object <- before <- SeuratObject::pbmc_small",
+      sprintf("model <- %s", deparse(model)),
+      # Ctrl-C, as soon as an epoch is over.
+      "wait <- sprintf('until [ -e %s/history.csv ]; do sleep 0.1; done; kill -INT %d', model, Sys.getpid())",
+      "system(paste('timeout 120 sh -c', shQuote(wait)), wait = FALSE)",
+      "caught <- tryCatch({",
+      sprintf("  object <- RunCelloquy(object, epochs = 100000, model.dir = model, verbose = %s)", verbose),
+      "  'finished'",
+      "}, interrupt = function(condition) 'interrupted')",
+      "stopifnot(identical(object, before))",
+      "again <- RunCelloquy(object, epochs = 1, verbose = FALSE)",
+      "cat(caught, SeuratObject::Reductions(again), '\\n')"
+    ))
+    expect_match(result$out, "interrupted .*celloquy", info = paste(result$err, collapse = "\n"))
+  }
 })

@@ -3,8 +3,8 @@
 #' Shows which Python is used and why, what it holds, on which device the model would run, and whether two OpenMP
 #' runtimes are in each other's way. Nothing is installed or changed, and torch is looked at in a process of its own.
 #'
-#' @return A list, invisibly: `r`, `python`, `packages`, `device`, `openmp`, and `todo`: the steps that are left,
-#'   `NULL` if all is well.
+#' @return A list, invisibly: `r`, `python`, `packages`, `device`, `openmp`, and `todo`: what is left to
+#'   do, one line a step, none if all is well.
 #' @seealso [InstallCelloquy()]
 #' @examplesIf celloquy:::examples_can_run()
 #' CelloquySitrep()
@@ -40,27 +40,6 @@ r_facts <- function() {
   c(list(R = format(getRversion())), stats::setNames(versions, packages))
 }
 
-# Which Python is, or would be, used, and why. Never starts it, never fetches one.
-python_choice <- function() {
-  started <- reticulate::py_available()
-  config <- if (started) {
-    reticulate::py_config()
-  } else {
-    before <- Sys.getenv("RETICULATE_USE_MANAGED_VENV", unset = NA)
-    Sys.setenv(RETICULATE_USE_MANAGED_VENV = "false")
-    on.exit(if (is.na(before)) {
-      Sys.unsetenv("RETICULATE_USE_MANAGED_VENV")
-    } else {
-      Sys.setenv(RETICULATE_USE_MANAGED_VENV = before)
-    })
-    tryCatch(reticulate::py_discover_config("celloquy"), error = function(error) NULL)
-  }
-  why <- config$forced %||% ""
-  # A Python that merely lies on the PATH is no choice: reticulate passes it by and fetches one of its own.
-  chosen <- !is.null(config) && (started || !why %in% c("", "PATH"))
-  list(path = if (chosen) config$python, why = if (chosen) why, started = started)
-}
-
 # What a Python holds, asked in a process of its own.
 python_facts <- function(python) {
   script <- system.file("sitrep.py", package = "celloquy")
@@ -70,28 +49,32 @@ python_facts <- function(python) {
   stats::setNames(values, vapply(pairs, `[[`, "", 1))
 }
 
+# Lines for cli.
 steps_left <- function(python, facts, clash) {
   has <- function(name) nzchar(facts[[name]] %||% "")
-  restart <- if (python$started) " Then restart R." else ""
-  c(
-    if (is.null(python$path)) {
-      "No Python is chosen. Run `InstallCelloquy()`; or go on, and reticulate fetches one (1 GB) on first use."
-    } else if (!has("python")) {
-      paste0("The Python at ", python$path, " does not run. Run `InstallCelloquy()`, or choose another.", restart)
-    } else if (!has("celloquy")) {
-      paste0("This Python has no package celloquy. Run `InstallCelloquy()`, or choose another Python.", restart)
-    } else if (numeric_version(facts$celloquy, strict = FALSE) < oldest_python_package) {
-      paste0("The Python package is too old. Run `InstallCelloquy()`.", restart)
-    } else if (!has("torch") || has("failure")) {
-      paste0("torch does not load: ", facts$failure %||% "it is not installed", ". Run `InstallCelloquy()`.", restart)
-    },
+  problem <- if (!is.null(python$failure)) {
+    literal(first_line(python$failure))
+  } else if (is.null(python$path)) {
+    "No Python is chosen: reticulate would fetch one on first use, several GB on Linux."
+  } else if (!has("python")) {
+    "The Python at {.path {python$path}} does not run."
+  } else if (!has("celloquy")) {
+    "This Python has no package celloquy."
+  } else if (numeric_version(facts$celloquy, strict = FALSE) < oldest_python_package) {
+    "The Python package celloquy is too old for this R package."
+  } else if (!has("torch") || has("failure")) {
+    "torch does not load: {facts$failure %||% 'it is not installed'}."
+  }
+  lines <- c(
+    if (length(problem)) c(problem, install_steps(python)),
     if (length(clash)) {
-      paste0(
-        "Another OpenMP runtime (", toString(clash), ") is loaded, and torch's would end this session. ",
-        "Restart R and call `reticulate::import(\"torch\")` before other packages."
+      c(
+        "Another OpenMP runtime ({.path {clash}}) is loaded, and torch's would end this session.",
+        "Restart R and call {.code reticulate::import(\"torch\")} before other packages."
       )
     }
   )
+  vapply(lines, function(line) cli::format_inline(line, .envir = environment()), "", USE.NAMES = FALSE)
 }
 
 print_sitrep <- function(report, failure) {
@@ -110,13 +93,13 @@ print_sitrep <- function(report, failure) {
       "*" = if (nzchar(python$why)) "Why this one: {python$why}",
       "*" = "It holds: {.strong {present(report$packages)}}",
       "*" = if (nzchar(report$device %||% "")) "Device: {report$device}",
-      x = if (!is.null(failure)) "torch: {failure}"
+      x = if (!is.null(failure) && nzchar(report$packages$torch)) "torch: {failure}"
     ))
   }
   loaded <- report$openmp$loaded
   cli::cli_bullets(c("*" = "OpenMP in this session: {if (length(loaded)) basename(loaded) else 'none found'}"))
   if (length(report$todo)) {
-    cli::cli_bullets(stats::setNames(gsub("([{}])", "\\1\\1", report$todo), rep("!", length(report$todo))))
+    cli::cli_bullets(stats::setNames(literal(report$todo), rep("!", length(report$todo))))
   } else {
     cli::cli_bullets(c(v = "Ready."))
   }

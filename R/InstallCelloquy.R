@@ -1,11 +1,12 @@
 #' Install the Python part of celloquy
 #'
-#' Makes a Python environment with the model, torch and scanpy in it; about 1 GB with `torch = "cpu"`. celloquy finds an
-#' environment called `"r-celloquy"` by itself. Needed once; restart R afterwards if Python was already in use.
+#' Makes a Python environment with the model, torch and scanpy in it; about 1.5 GB with `torch = "cpu"`. celloquy finds
+#' an environment called `"r-celloquy"` by itself. Needed once; restart R afterwards if Python was already in use.
 #'
 #' Nothing needs to be installed by hand where a Python with celloquy is chosen already (`RETICULATE_PYTHON`,
-#' [reticulate::use_virtualenv()], [reticulate::use_condaenv()]). With no choice and no installation at all, reticulate
-#' fetches a temporary Python with celloquy when it is first used.
+#' [reticulate::use_virtualenv()], [reticulate::use_condaenv()]); such a choice wins over `"r-celloquy"`. With no choice
+#' and no installation at all, reticulate fetches a temporary Python with celloquy when it is first used: on Linux with
+#' CUDA, several GB.
 #'
 #' @param method `"virtualenv"`, `"conda"`, or `"auto"`: what is there.
 #' @param envname Name of the environment, or path of one.
@@ -28,7 +29,7 @@ InstallCelloquy <- function(method = c("auto", "virtualenv", "conda"), envname =
   method <- rlang::arg_match(method)
   torch_options <- torch_pip_options(torch)
   source <- source %||% python_source()
-  if (method != "conda" && !has_starter_python(python.version)) {
+  if (method != "conda" && !reticulate::virtualenv_exists(envname) && !has_starter_python(python.version)) {
     cli::cli_abort(c(
       "There is no Python {python.version} to make an environment with.",
       i = "Get one with {.code reticulate::install_python(\"3.12:latest\")}, or from {.url https://www.python.org}.",
@@ -41,11 +42,24 @@ InstallCelloquy <- function(method = c("auto", "virtualenv", "conda"), envname =
   # torch first: which of its builds is wanted is known only here.
   install("torch", pip_options = torch_options, ...)
   install(source, ...)
+  python <- python_choice()
+  taken <- !is.null(python$path) && basename(environment_root(python$path)) == basename(envname)
   cli::cli_inform(c(
     v = "The Python part of celloquy is installed in {.val {envname}}.",
-    i = if (reticulate::py_available()) "Restart R: this session already uses another Python."
+    i = if (!taken) how_to_take(envname, method, python),
+    i = if (python$started) "Restart R: Python is in use already."
   ))
   invisible(envname)
+}
+
+# What is left to do for R to take an environment, if anything.
+how_to_take <- function(envname, method, python) {
+  if (!is.null(python$failure) || is_forced(python$why)) {
+    paste0("R takes another Python: to use this one, ", how_to_unforce(python$why), ".")
+  } else if (basename(envname) != "r-celloquy") {
+    use <- if (method == "conda") "use_condaenv" else "use_virtualenv"
+    sprintf("To use it, begin a session with {.code reticulate::%s(\"%s\")}.", use, literal(envname))
+  }
 }
 
 # pip's options that lead to the right build of torch; others of its requirements still come from the usual index.

@@ -27,7 +27,7 @@
 #' @param config Size of the model that is trained without `model.object`: `"mini"`, `"small"` or `"base"`.
 #' @param epochs How often it sees every cell; by default as is usual for its size.
 #' @param model.dir Directory in which to keep it; an interrupted training leaves its best state so far there.
-#' @param seed.use Seed of its training. Embedding draws no random numbers.
+#' @param seed.use Seed of its training; `NULL` draws one from R's random numbers. Embedding draws none.
 #' @param reduction.name Name of the dimensional reduction.
 #' @param reduction.key Its key, from which the names of its dimensions are made.
 #' @param verbose Show messages and progress bars.
@@ -37,7 +37,7 @@
 #' * For Seurat, the object with a [DimReduc][SeuratObject::DimReduc-class] called `reduction.name`; how it was made is
 #'   in `Misc(object[[reduction.name]], "celloquy")`.
 #' * For an assay, that DimReduc.
-#' * For a SingleCellExperiment, the object with `reducedDim(object, "CELLOQUY")`.
+#' * For a SingleCellExperiment, the object with `reducedDim(object, reduction.name)`.
 #' * For a matrix, the embedding: a matrix of cells × dimensions with an attribute `"celloquy"` that tells how it was
 #'   made.
 #'
@@ -116,13 +116,14 @@ RunCelloquy.StdAssay <- RunCelloquy.Assay
 
 #' @rdname RunCelloquy
 #' @export
-RunCelloquy.SingleCellExperiment <- function(object, model.object = NULL, layer = "counts", tissue = NULL, ...) {
+RunCelloquy.SingleCellExperiment <- function(object, model.object = NULL, layer = "counts", tissue = NULL,
+                                             reduction.name = "CELLOQUY", ...) {
   rlang::check_installed("SingleCellExperiment")
   present <- SummarizedExperiment::assayNames(object)
   if (!layer %in% present) {
     abort_no_layer(layer, NULL, present, rlang::current_env())
   }
-  SingleCellExperiment::reducedDim(object, "CELLOQUY") <- embed_counts(
+  SingleCellExperiment::reducedDim(object, reduction.name) <- embed_counts(
     as_counts(SummarizedExperiment::assay(object, layer)),
     subject = paste0("Assay \"", layer, "\""),
     model.object = model.object, tissue = tissue, ...
@@ -162,7 +163,7 @@ embed_counts <- function(counts, subject, model.object = NULL, tissue = NULL, po
   rlang::check_dots_empty(call = call)
   batch.size <- whole_number(batch.size, call = call)
   epochs <- whole_number(epochs, call = call)
-  seed.use <- whole_number(seed.use, call = call)
+  seed.use <- whole_number(seed.use %||% sample.int(.Machine$integer.max, 1), call = call)
   obs <- if (!is.null(tissue)) list(tissue = check_tissue(tissue, counts, call))
   positions <- if (!is.null(positions)) check_positions(positions, counts, call)
   celloquy <- celloquy_python(call)

@@ -10,11 +10,10 @@
 "_PACKAGE"
 
 .onLoad <- function(libname, pkgname) {
-  # A wish, not an action: reticulate fetches these only for users who have neither chosen a Python nor run
-  # InstallCelloquy(), and only when Python is first used. Loading must work wherever it cannot be granted.
-  source <- python_source()
-  wish <- if (dir.exists(source)) paste0("celloquy @ file://", utils::URLencode(source)) else source
-  try(reticulate::py_require(wish, python_version = ">=3.11"), silent = TRUE)
+  # A wish, not an action: where reticulate already runs a Python of its own it would be granted at once.
+  if (!reticulate::py_available()) {
+    require_python_package()
+  }
   # Also for those who import celloquy themselves, before any function of ours is called.
   setHook("reticulate::celloquy::load", function(...) try(load_torch(), silent = TRUE))
 }

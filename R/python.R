@@ -4,16 +4,28 @@ oldest_python_package <- "0.1.0"
 
 # Return the Python module celloquy, or stop with the one thing to do about it.
 celloquy_python <- function(call = rlang::caller_env(), torch = TRUE) {
+  python <- python_choice()
+  if (is.null(python$path) && is.null(python$failure)) {
+    cli::cli_inform(c(
+      i = "No Python is chosen: reticulate fetches one, several GB on Linux.",
+      i = "{.run celloquy::InstallCelloquy()} makes a smaller one that stays."
+    ), .frequency = "once", .frequency_id = "celloquy_fetching")
+  }
+  require_python_package()
   module <- tryCatch(
-    reticulate::import("celloquy", convert = FALSE),
+    {
+      module <- reticulate::import("celloquy", convert = FALSE)
+      # A folder called celloquy in the working directory passes for a package, but has no version.
+      version <- reticulate::py_to_r(module$`__version__`)
+      module
+    },
     error = function(error) abort_no_python(error, call)
   )
-  version <- reticulate::py_to_r(module$`__version__`)
   if (numeric_version(version) < oldest_python_package) {
     cli::cli_abort(c(
       "The Python package celloquy is too old for this R package.",
       x = "Found version {version} in {.path {reticulate::py_exe()}}; at least {oldest_python_package} is needed.",
-      i = "Run {.run celloquy::InstallCelloquy()} and restart R."
+      as_hints(install_steps(python_choice()))
     ), class = "celloquy_python_error", call = call)
   }
   if (!torch) {
@@ -27,15 +39,21 @@ celloquy_python <- function(call = rlang::caller_env(), torch = TRUE) {
 }
 
 abort_no_python <- function(error, call) {
-  missing_package <- inherits(error, "python.builtin.ModuleNotFoundError")
-  started <- reticulate::py_available()
+  python <- python_choice()
+  lacks_package <- inherits(error, c("python.builtin.ModuleNotFoundError", "python.builtin.AttributeError"))
   cli::cli_abort(c(
-    if (missing_package) "This Python has no package celloquy." else "No Python was found that celloquy can use.",
-    x = if (started) "Python in use: {.path {reticulate::py_exe()}}." else first_line(conditionMessage(error)),
-    i = "Run {.run celloquy::InstallCelloquy()}{if (started) ' and restart R'}.",
+    if (lacks_package) "This Python has no package celloquy." else "No Python was found that celloquy can use.",
+    x = if (lacks_package) {
+      "Python in use: {.path {reticulate::py_exe()}}{if (nzchar(python$why)) paste0(' (', python$why, ')')}."
+    } else {
+      literal(first_line(conditionMessage(error)))
+    },
+    as_hints(install_steps(python)),
     i = "{.run celloquy::CelloquySitrep()} shows what was found and why."
   ), class = "celloquy_python_error", call = call)
 }
+
+as_hints <- function(lines) stats::setNames(lines, rep("i", length(lines)))
 
 # Run code that calls Python on the counts that the user knows as `subject`. Its errors become R errors, its warnings
 # R warnings; an interrupt passes as it is.
@@ -232,7 +250,7 @@ bullets <- function(template, lines) {
   stats::setNames(sprintf(template, seq_along(lines)), c("", rep("i", length(lines) - 1)))
 }
 
-first_line <- function(text) {
-  # What a message says may hold braces, which cli would read as code.
-  gsub("([{}])", "\\1\\1", strsplit(text, "\n", fixed = TRUE)[[1]][[1]])
-}
+first_line <- function(text) strsplit(text, "\n", fixed = TRUE)[[1]][[1]]
+
+# Text that cli takes as it is: what it would read as code are doubled braces to it.
+literal <- function(text) gsub("([{}])", "\\1\\1", text)

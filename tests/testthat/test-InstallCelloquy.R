@@ -25,3 +25,12 @@ test_that("without any Python the ways to get one are told", {
   local_mocked_bindings(virtualenv_starter = function(version) NULL, .package = "reticulate")
   expect_error(InstallCelloquy(), "install_python", class = "celloquy_python_error")
 })
+
+test_that("what is left to do for R to take the new environment is said", {
+  python <- list(path = "/other/bin/python", why = "RETICULATE_PYTHON", started = FALSE, failure = NULL)
+  expect_match(how_to_take("r-celloquy", "auto", python), "unset .*RETICULATE_PYTHON")
+  python$why <- "import(\"numpy\")"
+  expect_null(how_to_take("r-celloquy", "auto", python))
+  expect_match(how_to_take("/my/env", "auto", python), "use_virtualenv(\"/my/env\")", fixed = TRUE)
+  expect_match(how_to_take("mine", "conda", python), "use_condaenv(\"mine\")", fixed = TRUE)
+})

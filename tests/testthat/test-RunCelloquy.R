@@ -62,7 +62,10 @@ test_that("matrices of every kind and SingleCellExperiments give the same number
   skip_if_not_installed("SingleCellExperiment")
   sce <- SingleCellExperiment::SingleCellExperiment(list(counts = counts))
   sce <- RunCelloquy(sce, small_model(), verbose = FALSE)
+  sce <- RunCelloquy(sce, small_model(), reduction.name = "again", verbose = FALSE)
+  expect_identical(SingleCellExperiment::reducedDimNames(sce), c("CELLOQUY", "again"))
   expect_identical(SingleCellExperiment::reducedDim(sce, "CELLOQUY"), expected, ignore_attr = TRUE)
+  expect_identical(SingleCellExperiment::reducedDim(sce, "again"), expected, ignore_attr = TRUE)
 })
 
 test_that("tissue.by tells which cells are read together, whatever the type of the column", {
@@ -128,6 +131,8 @@ test_that("without a model one is trained, kept where asked, and repeats with it
   loaded <- RunCelloquy(object, file.path(model, "one"), verbose = FALSE)
   other <- RunCelloquy(object, epochs = 1, seed.use = 7, verbose = FALSE)
   embedding <- SeuratObject::Embeddings(first, "celloquy")
+  drawn <- withr::with_seed(5, RunCelloquy(object, epochs = 1, seed.use = NULL, verbose = FALSE))
+  expect_gt(max(abs(SeuratObject::Embeddings(drawn, "celloquy") - embedding)), 0)
   expect_identical(SeuratObject::Embeddings(again, "celloquy"), embedding)
   expect_identical(SeuratObject::Embeddings(loaded, "celloquy"), embedding)
   expect_gt(max(abs(SeuratObject::Embeddings(other, "celloquy") - embedding)), 0)

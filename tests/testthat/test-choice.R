@@ -28,6 +28,17 @@ test_that("what the user chose wins over r-celloquy, r-celloquy over what reticu
   expect_identical(found, "r-celloquy r-reticulate activated used named")
 })
 
+test_that("r-celloquy is taken also where another module is imported first", {
+  skip_without_python()
+  skip_on_os("windows")
+  found <- choose(c(
+    "Sys.unsetenv(c('RETICULATE_PYTHON', 'RETICULATE_PYTHON_ENV', 'VIRTUAL_ENV'))",
+    "invisible(reticulate::import('json'))",
+    "cat(basename(dirname(dirname(reticulate::py_exe()))))"
+  ), c("r-celloquy", "r-reticulate"))
+  expect_identical(found, "r-celloquy")
+})
+
 test_that("with nothing to choose, reticulate is asked to fetch what celloquy needs, and nothing is fetched yet", {
   found <- choose(c(
     "Sys.unsetenv(c('RETICULATE_PYTHON', 'RETICULATE_PYTHON_ENV', 'VIRTUAL_ENV'))",

@@ -65,9 +65,14 @@ test_that("a Python without celloquy is one error with the command to run", {
 
 test_that("loading and looking around need no Python", {
   result <- run_r(
-    c("sitrep <- CelloquySitrep()", "stopifnot(is.null(sitrep$python$path), length(sitrep$todo) == 1)"),
+    c(
+      # Set but empty it would be taken for a Python that is not there.
+      "Sys.unsetenv('RETICULATE_PYTHON')",
+      "sitrep <- CelloquySitrep()",
+      "stopifnot(is.null(sitrep$python$path), grepl('No Python is chosen', sitrep$todo[[1]]))"
+    ),
     env = c(
-      "RETICULATE_PYTHON=", "RETICULATE_USE_MANAGED_VENV=false", "PATH=/usr/bin:/bin", "VIRTUAL_ENV=",
+      "RETICULATE_PYTHON=", "RETICULATE_USE_MANAGED_VENV=", "PATH=/usr/bin:/bin", "VIRTUAL_ENV=",
       paste0("WORKON_HOME=", tempfile())
     )
   )

@@ -11,7 +11,7 @@ venv := .venv/bin
 # Several test processes share the machine: each takes its share of the cores instead of all of them.
 threads := $(shell cores=$$(getconf _NPROCESSORS_ONLN); share=$$((cores / $(WORKERS))); echo $$((share > 1 ? share : 1)))
 
-.PHONY: help demo bench bench-convert test test-python test-r lint format document check-r clean venv
+.PHONY: help demo bench bench-convert test test-python test-r lint format document check-r site clean venv
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | \
@@ -53,6 +53,10 @@ check-r: venv ## Build the R package and run R CMD check on it
 	scripts/r env -C build/r R CMD build ../..
 	scripts/r env -C build/r _R_CHECK_FORCE_SUGGESTS_=false sh -c 'R CMD check --no-manual celloquy_*.tar.gz'
 	@! grep -E '^\* checking .* (ERROR|WARNING)$$' build/r/celloquy.Rcheck/00check.log
+
+site: venv ## Build the R package's website in build/site, without the network
+	rm -rf build/site
+	scripts/r Rscript --vanilla -e 'options(pkgdown.internet = FALSE); pkgdown::build_site(devel = TRUE, preview = FALSE)'
 
 clean: ## Remove what can be made again, except .venv and the R system
 	rm -rf build dist demo .pytest_cache .mypy_cache .ruff_cache .hypothesis celloquy.Rcheck celloquy_*.tar.gz

@@ -11,7 +11,11 @@ venv := .venv/bin
 # Several test processes share the machine: each takes its share of the cores instead of all of them.
 threads := $(shell cores=$$(getconf _NPROCESSORS_ONLN); share=$$((cores / $(WORKERS))); echo $$((share > 1 ? share : 1)))
 
-.PHONY: help demo bench bench-convert test test-python test-r lint format document check-r site clean venv
+# On one thread: several that wait for each other slow the small models of examples and vignettes down.
+in-build := scripts/r env -C build/r OMP_NUM_THREADS=1 _R_CHECK_FORCE_SUGGESTS_=false
+check = $(in-build) $(1) sh -c 'R CMD check --no-manual $(2) celloquy_*.tar.gz'
+
+.PHONY: help demo bench bench-convert test test-python test-r lint format document check-r check-r-bare site clean venv
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | \
@@ -50,13 +54,19 @@ document: venv ## Write man/ and NAMESPACE from the comments in R/
 
 check-r: venv ## Build the R package and run R CMD check on it
 	rm -rf build/r && mkdir -p build/r
-	scripts/r env -C build/r R CMD build ../..
-	scripts/r env -C build/r _R_CHECK_FORCE_SUGGESTS_=false sh -c 'R CMD check --no-manual celloquy_*.tar.gz'
-	@! grep -E '^\* checking .* (ERROR|WARNING)$$' build/r/celloquy.Rcheck/00check.log
+	$(in-build) R CMD build ../..
+	$(call check)
+	@! grep -E '^\* checking .* (ERROR|WARNING|NOTE)$$' build/r/celloquy.Rcheck/00check.log
+
+check-r-bare: check-r ## Check it again, without tests: with no suggested package, then with no Python
+	mkdir -p build/r/no-suggests build/r/no-python
+	$(call check,_R_CHECK_DEPENDS_ONLY_=true,--no-tests -o no-suggests)
+	$(call check,RETICULATE_PYTHON=/none/python,--no-tests -o no-python)
+	@! grep -E '^\* checking .* (ERROR|WARNING|NOTE)$$' build/r/no-*/celloquy.Rcheck/00check.log
 
 site: venv ## Build the R package's website in build/site, without the network
 	rm -rf build/site
-	scripts/r Rscript --vanilla -e 'options(pkgdown.internet = FALSE); pkgdown::build_site(devel = TRUE, preview = FALSE)'
+	scripts/r env OMP_NUM_THREADS=1 Rscript --vanilla -e 'options(pkgdown.internet = FALSE); pkgdown::build_site(preview = FALSE)'
 
 clean: ## Remove what can be made again, except .venv and the R system
 	rm -rf build dist demo .pytest_cache .mypy_cache .ruff_cache .hypothesis celloquy.Rcheck celloquy_*.tar.gz

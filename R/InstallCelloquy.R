@@ -29,12 +29,11 @@ InstallCelloquy <- function(method = c("auto", "virtualenv", "conda"), envname =
   method <- rlang::arg_match(method)
   torch_options <- torch_pip_options(torch)
   source <- source %||% python_source()
-  if (method != "conda" && !reticulate::virtualenv_exists(envname) && !has_starter_python(python.version)) {
-    cli::cli_abort(c(
-      "There is no Python {python.version} to make an environment with.",
-      i = "Get one with {.code reticulate::install_python(\"3.12:latest\")}, or from {.url https://www.python.org}.",
-      i = "Or use {.code InstallCelloquy(method = \"conda\")}, after {.fn reticulate::install_miniconda}."
-    ), class = "celloquy_python_error")
+  if (method == "auto") {
+    method <- if (!reticulate::virtualenv_exists(envname) && has_condaenv(envname)) "conda" else "virtualenv"
+  }
+  if (method == "virtualenv" && !reticulate::virtualenv_exists(envname)) {
+    reticulate::virtualenv_create(envname, python = starter_python(python.version))
   }
   install <- function(packages, ...) {
     reticulate::py_install(packages, envname, method = method, python_version = python.version, pip = TRUE, ...)
@@ -87,6 +86,27 @@ python_source <- function() {
   }
 }
 
-has_starter_python <- function(version) {
-  !is.null(reticulate::virtualenv_starter(version))
+has_condaenv <- function(envname) {
+  tryCatch(reticulate::condaenv_exists(envname), error = function(error) FALSE)
+}
+
+# The newest Python that can make environments: that of Debian can't without its package python3-venv, and reticulate
+# would take it all the same.
+starter_python <- function(version, call = rlang::caller_env()) {
+  found <- reticulate::virtualenv_starter(version, all = TRUE)$path
+  starter <- Find(makes_environments, found)
+  if (is.null(starter)) {
+    cli::cli_abort(c(
+      "There is no Python {version} to make an environment with.",
+      x = if (length(found)) "Without the modules venv and ensurepip: {.path {found}}.",
+      i = if (length(found)) "On Debian and Ubuntu they come with {.code apt install python3-venv}.",
+      i = "Get one with {.code reticulate::install_python(\"3.12:latest\")}, or from {.url https://www.python.org}.",
+      i = "Or use {.code InstallCelloquy(method = \"conda\")}, after {.fn reticulate::install_miniconda}."
+    ), class = "celloquy_python_error", call = call)
+  }
+  starter
+}
+
+makes_environments <- function(python) {
+  suppressWarnings(system2(python, c("-c", shQuote("import venv, ensurepip")), stdout = FALSE, stderr = FALSE)) == 0
 }

@@ -61,9 +61,10 @@ def everything(seed: int) -> AnnData:
         adata.obsp["dense"] = random.random((n, n))
         adata.varp["pairs"] = sp.random(g, g, 0.2, format="csr", random_state=seed)
     values = {
-        "colors": np.array(["#fff", "#000"]), "text": "text", "empty": np.array([]), "int": 3, "float": 2.5, "bool": True,
-        "big": 2**40, "int64": np.array([2**60, 1]), "int16": np.arange(6, dtype=np.int16).reshape(2, 3),
-        "nested": {"params": {"n": 15, "x": np.float32(0.5)}, "empty": {}}, "frame": pd.DataFrame({"a": [1, 2]}, ["x", "y"]),
+        "colors": np.array(["#fff", "#000"]), "text": "text", "empty": np.array([]), "int": 3, "float": 2.5,
+        "bool": True, "big": 2**40, "int64": np.array([2**60, 1]), "int16": np.arange(6, dtype=np.int16).reshape(2, 3),
+        "nested": {"params": {"n": 15, "x": np.float32(0.5)}, "empty": {}},
+        "frame": pd.DataFrame({"a": [1, 2]}, ["x", "y"]),
         "records": np.rec.fromarrays([[1.5, 2.5], np.array(["a", "b"], object)], names=["x", "y"]).view(np.ndarray),
         "sparse": sp.random(3, 4, 0.5, format="csr", random_state=0),
     }  # fmt: skip

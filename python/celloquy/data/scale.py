@@ -6,6 +6,7 @@ an interval as wide as its rounding; the unit is the largest number of which eac
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -46,7 +47,7 @@ class Transform:
 
 
 TRANSFORMS = (
-    Transform("natural log", np.e),
+    Transform("natural log", math.e),
     Transform("log2", 2.0),
     Transform("log10", 10.0),
     Transform("no log", None),

@@ -148,6 +148,7 @@ def is_zarr(path: Path) -> bool:
 
 @contextmanager
 def opened_store(path: Path, mode: Literal["r", "r+"]) -> Iterator[Any]:
+    """Open the group of HDF5 or of zarr that a path holds."""
     if is_zarr(path):
         import zarr
 
@@ -183,7 +184,7 @@ def _lazily(element: Any) -> Any:
 
 
 def anndata_io(name: str) -> Callable[..., Any]:
-    """A function that left anndata's experimental module in 0.11."""
+    """Return a function that left anndata's experimental module in 0.11."""
     try:
         import anndata.io as module
     except ImportError:

@@ -41,7 +41,7 @@ def column_from_r(column: Column) -> Any:
         levels = [str(level) for level in column["levels"]]
         return pd.Categorical.from_codes(
             values.copy(), categories=pd.Index(levels, dtype=object), ordered=column["ordered"]
-        )  # type: ignore[call-overload]
+        )
     if kind == "character":
         text = np.array(values, dtype=object)
         if not missing.any():
@@ -184,7 +184,7 @@ def _name_of(dtype: Any) -> str:
 
 def with_dtype(values: Any, name: str) -> Any:
     """Return values that came back from R in the type they had before, where that changes none of them."""
-    series = pd.Series(values)
+    series: Any = pd.Series(values)
     try:
         if name.startswith("category of "):
             inner = name.removeprefix("category of ")
@@ -213,7 +213,7 @@ def with_dtype(values: Any, name: str) -> Any:
     return cast.array if isinstance(cast.dtype, pd.api.extensions.ExtensionDtype) else cast.to_numpy()
 
 
-def _naive(series: pd.Series) -> pd.Series:
+def _naive(series: pd.Series) -> Any:
     return series.dt.tz_localize(None) if isinstance(series.dtype, pd.DatetimeTZDtype) else series
 
 

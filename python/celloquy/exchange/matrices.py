@@ -24,8 +24,8 @@ def assemble_rows(pieces: Sequence[dict[str, Any]], cells: int, genes: int) -> s
     Parameters
     ----------
     pieces
-        ``matrix``: genes × cells of the piece, the arrays ``i``, ``p``, ``x`` of R's dgCMatrix, made for this call alone,
-        as Python takes them over; ``cells``, ``genes``: which of all they are, increasing; None: all.
+        ``matrix``: genes × cells of the piece, the arrays ``i``, ``p``, ``x`` of R's dgCMatrix, made for this call
+        alone, as Python takes them over; ``cells``, ``genes``: which of all they are, increasing; None: all.
         No cell is in two pieces.
     cells, genes
         How many there are in all. What no piece covers is zero.
@@ -65,7 +65,7 @@ def _adopted(array: np.ndarray) -> np.ndarray:
     memory = (ctypes.c_char * array.nbytes).from_address(array.ctypes.data)
     # R frees it with the last that refers to it.
     memory.owner = array  # type: ignore[attr-defined]
-    return np.frombuffer(memory, array.dtype)
+    return np.frombuffer(memory, array.dtype)  # type: ignore[call-overload]  # ctypes are buffers
 
 
 def dense_rows(matrix: np.ndarray, cells: Sequence[int] | None = None, n_cells: int | None = None) -> np.ndarray:
@@ -103,7 +103,7 @@ def matrix_to_r(
     if columns is not None:
         matrix = matrix[:, np.asarray(columns, int)]
     check_size(matrix)
-    if not sp.issparse(matrix):
+    if not is_sparse(matrix):
         dense = np.asarray(matrix)
         return {"dense": numbers_to_r(dense.T if transposed else dense), "dtype": str(dense.dtype)}
     dtype = str(matrix.dtype)
@@ -123,9 +123,14 @@ def matrix_to_r(
     }
 
 
+def is_sparse(matrix: Any) -> bool:
+    """Whether a matrix, or an array, of scipy's is sparse."""
+    return bool(sp.issparse(matrix))
+
+
 def check_size(matrix: Any) -> None:
     """Refuse what R can't hold."""
-    sparse = sp.issparse(matrix)
+    sparse = is_sparse(matrix)
     values = int(matrix.nnz) if sparse else int(np.prod(matrix.shape, dtype=object))
     if values > LARGEST_IN_R:
         raise ArgumentError(

@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import scipy.sparse as sp
 
 from celloquy.exchange.columns import column_to_r
-from celloquy.exchange.matrices import assemble_rows, dense_rows
+from celloquy.exchange.matrices import assemble_rows, dense_rows, is_sparse
 from celloquy.exchange.values import frame_from_r, text_array, value_from_r
 
 if TYPE_CHECKING:
@@ -59,7 +58,7 @@ def _layer(layer: Mapping[str, Any], cells: int, genes: int) -> Any:
     else:
         matrix = dense_rows(layer["dense"])
     matrix = _cast(matrix, layer.get("dtype"))
-    return matrix.asformat(layer["format"]) if layer.get("format") and sp.issparse(matrix) else matrix
+    return matrix.asformat(layer["format"]) if layer.get("format") and is_sparse(matrix) else matrix
 
 
 def _rows(rows: Mapping[str, Any], length: int) -> Any:
@@ -81,12 +80,12 @@ def _cast(values: Any, dtype: str | None) -> Any:
     """Return values in the type that they had in Python before, where that changes none of them."""
     if not dtype or str(values.dtype) == dtype:
         return values
-    data = values.data if sp.issparse(values) else values
+    data = values.data if is_sparse(values) else values
     with np.errstate(all="ignore"):
         cast = data.astype(dtype)
     if not np.array_equal(cast, data, equal_nan=data.dtype.kind == "f" and cast.dtype.kind == "f"):
         return values
-    if sp.issparse(values):
+    if is_sparse(values):
         values.data = cast
         return values
     return cast
@@ -98,7 +97,7 @@ def _owned(value: Any) -> Any:
         return {str(key): _owned(item) for key, item in value.items()}
     if isinstance(value, np.ndarray):
         return value.copy()
-    return value.copy() if sp.issparse(value) else value
+    return value.copy() if is_sparse(value) else value
 
 
 def itself(value: Any) -> Any:
@@ -128,7 +127,7 @@ def overview(adata: AnnData) -> dict[str, Any]:
 
 
 def _kind_of(value: Any) -> dict[str, Any]:
-    kind = "sparse" if sp.issparse(value) or hasattr(value, "to_memory") else "dense"
+    kind = "sparse" if is_sparse(value) or hasattr(value, "to_memory") else "dense"
     if hasattr(value, "columns") or not hasattr(value, "dtype") or value.dtype.kind not in "biuf":
         kind = "other"
     shape = np.array(value.shape, dtype=np.float64)
@@ -140,7 +139,7 @@ def holds_counts(matrix: Any) -> bool:
     """Whether all values are whole and none is negative."""
     if hasattr(matrix, "to_memory"):
         matrix = matrix.to_memory()
-    values = matrix.data if sp.issparse(matrix) else np.asarray(matrix).ravel()
+    values = matrix.data if is_sparse(matrix) else np.asarray(matrix).ravel()
     runs = range(0, len(values), 2**22)
     return all(np.all((run >= 0) & (run == np.rint(run))) for run in (values[start : start + 2**22] for start in runs))
 

@@ -1,7 +1,7 @@
 """What ``uns``, and odd members of ``obsm`` or ``varm``, hold: nested values between Python and R.
 
-A value crosses as a dict with ``python`` (what it is) and what the kind needs. R shows its users a plain list, vector or
-data frame and keeps ``python`` as an attribute, so that the way back restores type and shape.
+A value crosses as a dict with ``python`` (what it is) and what the kind needs. R shows its users a plain list, vector
+or data frame and keeps ``python`` as an attribute, so that the way back restores type and shape.
 """
 
 from __future__ import annotations
@@ -11,10 +11,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import scipy.sparse as sp
 
 from celloquy.exchange.columns import column_from_r, column_to_r, integers_to_r, with_dtype
-from celloquy.exchange.matrices import matrix_to_r, numbers_to_r
+from celloquy.exchange.matrices import is_sparse, matrix_to_r, numbers_to_r
 
 Value = dict[str, Any]
 Drop = Callable[[str, str], None]
@@ -44,7 +43,7 @@ def _to_r(value: Any, path: str, drop: Drop) -> Value | None:
     if isinstance(value, pd.Series | pd.Index | pd.Categorical | pd.api.extensions.ExtensionArray):
         column = column_to_r(pd.Series(value))
         return {"python": "array", "column": column} if column else None
-    if sp.issparse(value):
+    if is_sparse(value):
         return {"python": "sparse", **matrix_to_r(value, transposed=False)}
     if isinstance(value, np.ndarray) and value.dtype.names:
         fields = {name: value[name] for name in value.dtype.names}

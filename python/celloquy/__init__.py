@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from celloquy.seurat import read_seurat, write_seurat
     from celloquy.tasks import embed
     from celloquy.training import pretrain
+    from celloquy.training.fitting import Fitting
 
 __version__ = "0.1.0"
 
@@ -24,6 +25,7 @@ _HOME = {
     "CellBatch": "celloquy.data",
     "CellModel": "celloquy.models",
     "CellModelConfig": "celloquy.models",
+    "Fitting": "celloquy.training.fitting",
     "GeneVocabulary": "celloquy.genes",
     "embed": "celloquy.tasks",
     "identify_genes": "celloquy.genes",
@@ -40,6 +42,7 @@ __all__ = [
     "CellBatch",
     "CellModel",
     "CellModelConfig",
+    "Fitting",
     "GeneVocabulary",
     "embed",
     "identify_genes",

@@ -67,5 +67,9 @@ class DiskError(CelloquyError, OSError):
         )
 
 
+class OtherSpeciesWarning(UserWarning):
+    """Genes of another species were mapped through orthologs, as was asked for."""
+
+
 class GeneCoverageWarning(UserWarning):
     """Less than half of the counts belong to genes that the vocabulary knows."""

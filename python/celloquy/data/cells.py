@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import pandas as pd
 import torch
 from scipy import sparse
 
 from celloquy.data.batch import CellBatch
+from celloquy.data.columns import codes
 from celloquy.data.counts import choose_counts
 from celloquy.errors import ArgumentError
-from celloquy.genes import AlignmentReport, GeneVocabulary
+from celloquy.genes import AlignmentReport, GeneVocabulary, in_species
 
 if TYPE_CHECKING:
     from anndata import AnnData
+
+BLOCK = 8192
+"""Cells that are read at a time where all are."""
 
 
 class Cells:
@@ -38,6 +42,8 @@ class Cells:
         Column of ``obs`` with the experimental batch; without it no cell has one.
     batches
         Names of the batches that the model knows, in the order of its codes; by default those of the column, sorted.
+    species
+        ``"auto"`` maps genes of the other species to the vocabulary's through one-to-one orthologs, with a warning.
 
     Raises
     ------
@@ -55,14 +61,18 @@ class Cells:
         spatial_key: str | None = None,
         batch_key: str | None = None,
         batches: Sequence[str] | None = None,
+        species: Literal["auto"] | None = None,
     ) -> None:
         self._counts = choose_counts(adata, layer=layer)
-        self.tissue, self.tissues = _codes(adata, tissue_key, "tissue_key", None)
-        self.batch, self.batches = _codes(adata, batch_key, "batch_key", batches)
+        self.tissue, self.tissues = codes(adata, tissue_key, "tissue_key")
+        self.batch, self.batches = codes(adata, batch_key, "batch_key", batches)
         if batch_key is None:
             self.batch[:] = -1
         self.position = _positions(adata, spatial_key, self.tissue)
-        alignment = vocabulary.align(self._counts.var_names, counts_per_gene=self._counts.genes_total())
+        names: Sequence[str] = self._counts.var_names.tolist()
+        if species == "auto":
+            names = in_species(names, "mouse" if set(vocabulary.species) == {"mouse"} else "human")
+        alignment = vocabulary.align(names, counts_per_gene=self._counts.genes_total())
         self.report: AlignmentReport = alignment.report
         self._columns = alignment.columns.astype(np.int32)
         self._genes = len(vocabulary)
@@ -79,6 +89,13 @@ class Cells:
     def source(self) -> str:
         """Where the counts were found, e.g. ``"layers['counts']"``."""
         return self._counts.source
+
+    def read_all(self) -> CellBatch:
+        """Return all cells, sparse, in memory."""
+        blocks = [self.read(start, min(start + BLOCK, len(self))) for start in range(0, len(self), BLOCK)]
+        whole = CellBatch.concatenate(blocks)
+        # The blocks have one panel.
+        return replace(whole, panel=torch.zeros_like(whole.panel), measured=self._measured)
 
     def read(self, start: int, stop: int) -> CellBatch:
         """Return a run of cells; counts of unknown genes are left out, columns of the same gene are summed."""
@@ -104,36 +121,6 @@ class Cells:
             panel=torch.zeros(stop - start, dtype=torch.int64),
             measured=self._measured,
         )
-
-
-def _column(adata: AnnData, key: str, argument: str) -> pd.Series:
-    if key not in adata.obs:
-        raise ArgumentError(
-            f"There is no column {key!r} in adata.obs.",
-            found=", ".join(map(str, adata.obs.columns)) or "no columns",
-            expected=f"the column that `{argument}` names",
-            remedy=f"pass one of these as `{argument}`, or leave it out.",
-        )
-    column = adata.obs[key]
-    if missing := int(column.isna().sum()):
-        raise ArgumentError(
-            f"Column {key!r} of adata.obs has missing values.",
-            found=f"{missing:,} of {len(column):,} cells",
-            expected="a value for every cell",
-            remedy=f"fill the column, drop these cells, or leave `{argument}` out.",
-        )
-    return column
-
-
-def _codes(
-    adata: AnnData, key: str | None, argument: str, levels: Sequence[str] | None
-) -> tuple[np.ndarray, list[str]]:
-    """Codes ``(cells,)`` int64 of a column's values and their names; -1 for a value that is not among the levels."""
-    if key is None:
-        return np.zeros(adata.n_obs, dtype=np.int64), []
-    names = _column(adata, key, argument).astype(str)
-    known = sorted(names.unique()) if levels is None else list(levels)
-    return pd.Categorical(names, categories=known).codes.astype(np.int64), known
 
 
 def _positions(adata: AnnData, key: str | None, tissue: np.ndarray) -> np.ndarray:

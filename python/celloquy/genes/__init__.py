@@ -2,7 +2,7 @@
 
 from celloquy.genes.alignment import Alignment, AlignmentReport
 from celloquy.genes.identify import IdentifiedGenes, identify_genes
-from celloquy.genes.orthology import Orthologs, orthologs
+from celloquy.genes.orthology import Orthologs, in_species, orthologs
 from celloquy.genes.vocabulary import GeneVocabulary
 
 __all__ = [
@@ -12,5 +12,6 @@ __all__ = [
     "IdentifiedGenes",
     "Orthologs",
     "identify_genes",
+    "in_species",
     "orthologs",
 ]

@@ -256,8 +256,8 @@ def _check_species_agree(vocabulary: GeneVocabulary, report: AlignmentReport) ->
         f"These are {report.species} genes, and the vocabulary is of {other}.",
         found=f"{report.names:,} names, {report.species} by their spelling or ids",
         expected=f"{other} genes; nothing is carried over to another species unasked",
-        remedy=f'map them first with `cq.orthologs(adata.var_names, to="{sorted(expected)[0]}")`, or use a model of '
-        f"{report.species}.",
+        remedy='pass species="auto" to have one-to-one orthologs taken, or map the genes yourself with '
+        f'`cq.orthologs(adata.var_names, to="{sorted(expected)[0]}")`.',
     )
 
 

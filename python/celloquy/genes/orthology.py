@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Final, Literal, get_args
 
-from celloquy.errors import ArgumentError, GenesError
+from celloquy.errors import ArgumentError, GenesError, OtherSpeciesWarning
 from celloquy.genes.identify import IdentifiedGenes, check_species, identify_genes
+from celloquy.genes.species import detect_species
 from celloquy.genes.tables import Species, gene_table, ortholog_pairs
 
 if TYPE_CHECKING:
@@ -152,6 +154,31 @@ def orthologs(
             remedy=f'pass `to="{source}"`, or {source} genes.',
         )
     return _collect(identified, source, target, relation)
+
+
+def in_species(names: Iterable[str], species: Species) -> list[str]:
+    """Return names as they are if they are of a species, else the Ensembl ids of their one-to-one orthologs there.
+
+    A name without such an ortholog is marked with its species, so that nothing of the same spelling takes its counts.
+
+    Warns
+    -----
+    OtherSpeciesWarning
+        If the names are of the other species: how many were mapped.
+    """
+    given = list(map(str, names))
+    found = detect_species(given)
+    if found.species not in ("human", "mouse") or found.species == species or not found.certain:
+        return given
+    mapped = orthologs(given, to=species)
+    ortholog_of = {pair.name: pair.ortholog_id for pair in mapped.pairs}
+    warnings.warn(
+        f"Genes of {found.species} were mapped to {species} through one-to-one orthologs: {len(ortholog_of):,} of "
+        f"{len(given):,}; the others are left out.",
+        OtherSpeciesWarning,
+        stacklevel=4,
+    )
+    return [ortholog_of.get(name, f"{name} ({found.species})") for name in given]
 
 
 def _collect(identified: IdentifiedGenes, source: Species, target: Species, relation: Relation) -> Orthologs:

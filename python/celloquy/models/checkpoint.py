@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections.abc import Callable
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TypeVar
@@ -27,6 +29,24 @@ WEIGHTS, CONFIG, GENES, CARD = "model.safetensors", "config.json", "genes.tsv", 
 
 def save_model(model: CellModel, directory: str | PathLike[str]) -> None:
     """See :meth:`celloquy.CellModel.save`."""
+    replace_directory(directory, partial(write_model, model))
+
+
+def replace_directory(directory: str | PathLike[str], write: Callable[[Path], None]) -> None:
+    """Write the directory of a saved model under a temporary name and rename it, so it is whole or not there at all.
+
+    Parameters
+    ----------
+    directory
+        New, empty, or that of a saved model, which is replaced.
+    write
+        Writes the files into a directory that exists.
+
+    Raises
+    ------
+    CheckpointError
+        If something else is there.
+    """
     target = Path(directory)
     if target.exists() and not (target.is_dir() and ((target / CONFIG).exists() or not any(target.iterdir()))):
         raise CheckpointError(
@@ -39,7 +59,7 @@ def save_model(model: CellModel, directory: str | PathLike[str]) -> None:
     with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as scratch:
         fresh = Path(scratch) / "model"
         fresh.mkdir()
-        write_model(model, fresh)
+        write(fresh)
         # What stands beside the model, such as the log of its training, stays.
         if target.exists():
             for other in target.iterdir():

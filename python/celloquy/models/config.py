@@ -115,6 +115,26 @@ class CellModelConfig:
             )
         return cls(**presets[name])
 
+    @classmethod
+    def of(cls, config: Self | str) -> Self:
+        """Return a configuration, or that of a preset's name.
+
+        Raises
+        ------
+        ArgumentError
+            If it is neither.
+        """
+        if isinstance(config, str):
+            return cls.preset(config)
+        if not isinstance(config, cls):
+            raise ArgumentError(
+                "`config` can't be used.",
+                found=f"an object of type {type(config).__name__}",
+                expected="'mini', 'small', 'base' or a CellModelConfig",
+                remedy="pass one of these.",
+            )
+        return config
+
     def with_(self, **changes: Any) -> Self:
         """Return the configuration with some fields changed."""
         return replace(self, **changes)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import time
 from contextlib import ExitStack
-from datetime import UTC, datetime
 from os import PathLike
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -18,12 +17,12 @@ from celloquy.data import Cells
 from celloquy.data.store import add_to_store, copy_store, open_store, write_store
 from celloquy.data.work import fingerprint_of, work_for
 from celloquy.errors import ArgumentError
-from celloquy.genes import AlignmentReport
 from celloquy.models import CellModel
 from celloquy.models.compute import Precision, choose_device, choose_precision
 from celloquy.tasks.encoding import Encoding, vectors_fit
 from celloquy.tasks.memory import memory_budget
 from celloquy.tasks.scratch import reserve
+from celloquy.tasks.task import provenance
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -161,30 +160,22 @@ def embed(
             encoding.run(progress=progress)
         finally:
             model.train(was_training)
-        provenance = {
-            "version": celloquy.__version__,
-            "task": "embed",
-            "model": identity["model"],
-            "counts": cells.source,
-            "genes": _genes(cells.report),
-            "empty_cells": opened.obs_names[encoding.empty.open()[:, 0] > 0].to_numpy(dtype=str),
-            "parameters": {
-                "tissue_key": tissue_key or "",
-                "spatial_key": spatial_key or "",
-                "precision": exact,
-                "device": str(hardware),
-            },
-            "date": datetime.now(UTC).isoformat(timespec="seconds"),
-            "seconds": round(time.perf_counter() - began, 3),
+        parameters = {
+            "tissue_key": tissue_key or "",
+            "spatial_key": spatial_key or "",
+            "precision": exact,
+            "device": str(hardware),
         }
+        made = provenance("embed", str(identity["model"]), cells.source, cells.report, parameters, began)
+        made["empty_cells"] = opened.obs_names[encoding.empty.open()[:, 0] > 0].to_numpy(dtype=str)
         provenance_key = keys.PROVENANCE if key_added == keys.EMBEDDING else key_added
         if work is None:
             result = opened.copy() if copy else opened
             embedding = encoding.latent.open()
             result.obsm[key_added] = np.array(embedding) if folder else embedding
-            result.uns[provenance_key] = provenance
+            result.uns[provenance_key] = made
             return result if copy else None
-        obsm, uns = {key_added: encoding.latent}, {provenance_key: provenance}
+        obsm, uns = {key_added: encoding.latent}, {provenance_key: made}
         room.unlink()
         if added_to is not None:
             copy_store(added_to, work.result)
@@ -199,20 +190,3 @@ def _size_of_result(model: CellModel, adata: AnnData, copied: Path | None) -> in
     files = [] if copied is None else [copied, *copied.rglob("*")] if copied.is_dir() else [copied]
     annotation = int(adata.obs.memory_usage(deep=True).sum())
     return 4 * adata.n_obs * model.config.latent_width + 2 * annotation + sum(f.stat().st_size for f in files) + 2**20
-
-
-def _genes(report: AlignmentReport) -> dict[str, Any]:
-    """Return an alignment report in the types that an h5ad file holds."""
-    return {
-        "names": report.names,
-        "matched": report.matched,
-        "share": report.share,
-        "weighed_by": report.weighed_by,
-        "species": report.species,
-        "rules": dict(report.rules),
-        "summed": np.array([" + ".join(duplicate.names) for duplicate in report.duplicates], dtype=str),
-        "yielded": np.array(report.yielded, dtype=str),
-        "ambiguous": np.array(list(report.ambiguous), dtype=str),
-        "unknown": np.array(report.unknown, dtype=str),
-        "elsewhere": np.array(report.elsewhere, dtype=str),
-    }

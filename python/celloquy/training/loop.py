@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
@@ -76,6 +76,8 @@ class Training:
     """The longest gradient, in units of the average length so far."""
     patience: int | None = None
     """Epochs without a better validation after which training ends; never, if not given."""
+    slower: Mapping[str, float] = field(default_factory=dict)
+    """Start of a parameter's name → factor of its learning rate; 0 leaves it as it is."""
 
 
 def train(
@@ -200,7 +202,7 @@ class _Loop:
             )
         self.length = 0.95 * self.length + 0.05 * min(length, limit) if self.length else length
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group["factor"]
         self.optimizer.step()
         self.optimizer.zero_grad()
 
@@ -232,13 +234,18 @@ def _sum(value: Tensor, fabric: Fabric) -> float:
 
 
 def _groups(objective: nn.Module, training: Training) -> list[dict[str, Any]]:
-    """Parameters with and without weight decay."""
-    decayed: list[Tensor] = []
-    free: list[Tensor] = []
-    for module in objective.modules():
+    """Parameters with and without weight decay, by the factor of their learning rate."""
+    groups: dict[tuple[float, float], list[Tensor]] = {}
+    for prefix, module in objective.named_modules():
         for name, parameter in module.named_parameters(recurse=False):
-            (decayed if isinstance(module, nn.Linear) and name == "weight" else free).append(parameter)
+            full = f"{prefix}.{name}"
+            factor = next((factor for start, factor in training.slower.items() if full.startswith(start)), 1.0)
+            decay = training.weight_decay if isinstance(module, nn.Linear) and name == "weight" else 0.0
+            # What is frozen has no gradient, so that the length of the gradient is that of what learns.
+            parameter.requires_grad_(factor > 0)
+            groups.setdefault((decay, factor), []).append(parameter)
     return [
-        {"params": decayed, "weight_decay": training.weight_decay},
-        {"params": free, "weight_decay": 0.0},
+        {"params": parameters, "weight_decay": decay, "factor": factor}
+        for (decay, factor), parameters in groups.items()
+        if factor
     ]

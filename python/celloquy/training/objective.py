@@ -17,6 +17,7 @@ from celloquy.nn.losses import count_loss
 from celloquy.nn.masking import BiLevelMask
 from celloquy.training.loop import Objective
 from celloquy.training.sentences import Sentence, draw_sentences, gather
+from celloquy.training.split import hold_out
 
 if TYPE_CHECKING:
     from celloquy.data import CellBatch
@@ -80,7 +81,7 @@ class MaskedCells:
     batch_size
         The most cells of a sentence, and of a batch.
     held_out
-        Share of the cells that are kept for validation.
+        Share of the cells that are kept for validation, the same of every batch.
     seed
         The same seed gives the same split, the same sentences and the same masks.
     """
@@ -88,9 +89,7 @@ class MaskedCells:
     def __init__(self, cells: CellBatch, model: CellModel, *, batch_size: int, held_out: float, seed: int) -> None:
         self._cells, self._config, self._longest, self._seed = cells, model.config, batch_size, seed
         self._tissue = cells.tissue.numpy()
-        shuffled = np.random.default_rng([seed, SPLIT]).permutation(len(cells))
-        self._kept = shuffled[: round(held_out * len(cells))]
-        self._used = shuffled[len(self._kept) :]
+        self._used, self._kept = hold_out(cells.batch.numpy(), held_out, np.random.default_rng([seed, SPLIT]))
 
     def __len__(self) -> int:
         """Number of cells that are trained on."""

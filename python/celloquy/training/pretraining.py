@@ -6,23 +6,21 @@ import json
 import math
 import time
 from collections.abc import Sequence
-from numbers import Integral, Real
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 import pandas as pd
-import torch
-from lightning_fabric import Fabric
 
 import celloquy
 from celloquy.errors import ArgumentError
 from celloquy.models import CellModel, CellModelConfig
-from celloquy.models.compute import Precision, choose_device, choose_precision
-from celloquy.training.loop import Record, Training, train
+from celloquy.models.compute import Precision
+from celloquy.training.fitting import Fitting
+from celloquy.training.loop import Record, Training
 from celloquy.training.objective import MaskedCells, MaskedCounts
 from celloquy.training.sources import Corpus, as_sources, find_vocabulary, read_corpus
-from celloquy.training.start import start_at_the_average, start_at_the_components, start_with_little_noise
+from celloquy.training.start import start_model
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -120,52 +118,27 @@ def pretrain(
     >>> cq.embed(adata, model=model)
     """
     began = time.perf_counter()
-    _check_counts(epochs=epochs, batch_size=batch_size, patience=patience, seed=seed)
-    _check_shares(learning_rate=learning_rate, weight_decay=weight_decay, validation=validation)
-    shape = CellModelConfig.preset(config) if isinstance(config, str) else config
-    if not isinstance(shape, CellModelConfig):
-        raise ArgumentError(
-            "`config` can't be used.",
-            found=f"an object of type {type(config).__name__}",
-            expected="'mini', 'small', 'base' or a CellModelConfig",
-            remedy="pass one of these.",
-        )
-    target = choose_device(device)
-    exact = choose_precision(precision, target, shape.width)
+    fitting = Fitting(
+        epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, weight_decay=weight_decay,
+        validation=validation, patience=patience, precision=precision, device=device, seed=seed, progress=progress,
+    )  # fmt: skip
+    shape = CellModelConfig.of(config)
+    _, exact = fitting.hardware(shape.width)
     folder = None if out is None else _folder(out)
     sources = as_sources(adatas)
     genes = find_vocabulary(sources, layer) if vocabulary is None else vocabulary
     corpus = read_corpus(
         sources, genes, layer=layer, tissue_key=tissue_key, spatial_key=spatial_key, batch_key=batch_key
     )
-    size = batch_size or _batch_size(len(corpus.cells))
-    training = Training(
-        epochs=epochs or _epochs(len(corpus.cells), size),
-        learning_rate=learning_rate or 5e-4 * math.sqrt(128 / shape.width),
-        weight_decay=weight_decay,
-        patience=patience,
-    )
-    covariates = (("batch", len(corpus.batches)),) if corpus.batches else ()
-    with torch.random.fork_rng(devices=[target] if target.type == "cuda" else []):
-        torch.manual_seed(seed)
-        model = CellModel(shape.with_(covariates=covariates), genes)
-        start_at_the_average(model, corpus.cells)
-        start_at_the_components(model, corpus.cells, seed)
-        start_with_little_noise(model)
+    size = fitting.cells_a_step(len(corpus.cells))
+    training = fitting.training(len(corpus.cells), shape.width)
+    with fitting.drawing():
+        model = start_model(shape, genes, corpus.cells, batches=len(corpus.batches), seed=seed)
         examples = MaskedCells(corpus.cells, model, batch_size=size, held_out=validation, seed=seed)
         keeper = _Keeper(model, folder, _provenance(corpus, training, size, exact, seed))
-        fabric = Fabric(accelerator=target.type, devices=[target.index or 0] if target.type == "cuda" else 1)
         try:
-            train(
-                MaskedCounts(model, exact),
-                examples,
-                training,
-                fabric=fabric,
-                progress=progress,
-                on_epoch=keeper.on_epoch,
-            )
+            fitting.run(MaskedCounts(model, exact), examples, training, keeper.on_epoch)
         finally:
-            model.cpu().eval()
             keeper.finish(time.perf_counter() - began)
     return model
 
@@ -224,14 +197,6 @@ def _provenance(corpus: Corpus, training: Training, batch_size: int, precision: 
     return described | ({"batches": json.dumps(corpus.batches)} if corpus.batches else {})
 
 
-def _batch_size(cells: int) -> int:
-    return min(2000, max(64, math.ceil(cells / 4)))
-
-
-def _epochs(cells: int, batch_size: int) -> int:
-    return min(200, max(10, round(480 / math.ceil(cells / batch_size))))
-
-
 def _folder(out: str | PathLike[str]) -> Path:
     folder = Path(out)
     if folder.exists() and not (folder.is_dir() and ((folder / "config.json").exists() or not any(folder.iterdir()))):
@@ -242,31 +207,3 @@ def _folder(out: str | PathLike[str]) -> Path:
             remedy="choose another directory as `out`.",
         )
     return folder
-
-
-def _check_counts(**numbers: object) -> None:
-    for name, number in numbers.items():
-        least = 0 if name == "seed" else 1
-        if number is None and name != "seed":
-            continue
-        if not isinstance(number, Integral) or int(number) < least:
-            _refuse(name, number, f"a whole number of at least {least}")
-
-
-def _check_shares(**numbers: object) -> None:
-    for name, number in numbers.items():
-        if number is None and name == "learning_rate":
-            continue
-        most = 0.9 if name == "validation" else 1.0
-        least = 1e-12 if name == "learning_rate" else 0.0
-        if not isinstance(number, Real) or not least <= float(number) <= most:
-            _refuse(name, number, f"a number {'above' if least else 'from'} 0 and up to {most:g}")
-
-
-def _refuse(name: str, found: object, expected: str) -> NoReturn:
-    raise ArgumentError(
-        f"`{name}` can't be used.",
-        found=repr(found),
-        expected=expected,
-        remedy=f"change `{name}`, or leave it out.",
-    )

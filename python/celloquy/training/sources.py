@@ -7,24 +7,20 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import torch
 
 from celloquy.data import CellBatch, Cells, choose_counts
 from celloquy.data.store import open_store
 from celloquy.errors import ArgumentError, GenesError
-from celloquy.genes import GeneVocabulary, identify_genes
+from celloquy.genes import GeneVocabulary, identify_genes, in_species
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
 LEAST_COUNTS = 3
 """Counts over all cells below which a gene is left out of a vocabulary: nothing can be learned of it."""
-
-BLOCK = 8192
-"""Cells that are read at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +74,10 @@ def as_sources(adatas: Any) -> list[Source]:
     return sources
 
 
-def find_vocabulary(sources: list[Source], layer: str | None) -> GeneVocabulary:
+def find_vocabulary(sources: list[Source], layer: str | None, species: Literal["auto"] | None = None) -> GeneVocabulary:
     """Return the union of the known genes that are expressed in the inputs.
+
+    With ``species="auto"`` those of another species than the first input's are mapped to it.
 
     Raises
     ------
@@ -87,12 +85,16 @@ def find_vocabulary(sources: list[Source], layer: str | None) -> GeneVocabulary:
         If no gene is known, or the inputs are of different species.
     """
     union: GeneVocabulary | None = None
-    species: dict[str, str] = {}
+    of: dict[str, str] = {}
     for source in sources:
         with source.open() as adata:
             counts = choose_counts(adata, layer=layer)
             expressed = np.asarray(counts.genes_total()) >= LEAST_COUNTS
-            identified = identify_genes(np.asarray(counts.var_names)[expressed])
+        names: list[str] = np.asarray(counts.var_names)[expressed].tolist()
+        first = next(iter(of.values()), None)
+        if species == "auto" and first in ("human", "mouse"):
+            names = in_species(names, "human" if first == "human" else "mouse")
+        identified = identify_genes(names)
         genes = GeneVocabulary.from_ids(dict.fromkeys(gene for gene in identified.ids if gene))
         if not len(genes):
             raise GenesError(
@@ -101,15 +103,15 @@ def find_vocabulary(sources: list[Source], layer: str | None) -> GeneVocabulary:
                 expected="Ensembl ids or gene symbols of human or mouse",
                 remedy="name the genes in `var_names`; see cq.identify_genes(adata.var_names).",
             )
-        species[source.name] = identified.species
+        of[source.name] = identified.species
         union = genes if union is None else union.union(genes)
     assert union is not None
-    if len(set(species.values()) - {"unknown"}) > 1:
+    if len(set(of.values()) - {"unknown"}) > 1:
         raise GenesError(
             "The inputs are of different species.",
-            found=", ".join(f"{name}: {kind}" for name, kind in species.items()),
+            found=", ".join(f"{name}: {kind}" for name, kind in of.items()),
             expected="inputs of one species",
-            remedy="map the genes of the others first: adata.var_names = cq.orthologs(adata.var_names, to=…).",
+            remedy='pass species="auto" to have one-to-one orthologs taken, or map the genes with cq.orthologs(…).',
         )
     return union
 
@@ -134,6 +136,7 @@ def read_corpus(
     tissue_key: str | None,
     spatial_key: str | None,
     batch_key: str | None,
+    species: Literal["auto"] | None = None,
 ) -> Corpus:
     """Read the cells of all inputs into memory, sparse.
 
@@ -152,25 +155,16 @@ def read_corpus(
                 tissue_key=tissue_key,
                 spatial_key=spatial_key,
                 batch_key=batch_key,
+                species=species,
             )
-            blocks = [cells.read(start, min(start + BLOCK, len(cells))) for start in range(0, len(cells), BLOCK)]
-        part = CellBatch.concatenate(blocks)
+            part = cells.read_all()
         batch = part.batch
         if len(sources) > 1:
             batch = batch.clamp(min=0) + len(names)
             names += [f"{source.name}: {name}" for name in cells.batches] or [source.name]
         else:
             names = list(cells.batches)
-        parts.append(
-            replace(
-                part,
-                tissue=part.tissue + tissues,
-                batch=batch,
-                # The blocks of an input have one panel.
-                panel=torch.zeros_like(part.panel),
-                measured=part.measured[:1],
-            )
-        )
+        parts.append(replace(part, tissue=part.tissue + tissues, batch=batch))
         tissues += int(part.tissue.max()) + 1
         found.append(f"{source.name}: {cells.source}")
     return Corpus(CellBatch.concatenate(parts), names, found)

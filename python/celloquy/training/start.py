@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from celloquy.models import CellModel
+from celloquy.models import CellModel, CellModelConfig
 from celloquy.nn.latent import GaussianLatent, MixtureLatent
 
 if TYPE_CHECKING:
     from celloquy.data import CellBatch
+    from celloquy.genes import GeneVocabulary
 
 LEAST_MEAN = 1e-4
 """Mean count that a gene starts from at least; well within the decoder's bounds."""
@@ -25,6 +26,36 @@ CELLS_FOR_COMPONENTS = 5000
 
 FIRST_VARIANCE = 0.1
 """Variance of the latent around a cell's mean that training starts from."""
+
+
+def start_model(
+    config: CellModelConfig, vocabulary: GeneVocabulary, cells: CellBatch, *, batches: int = 0, seed: int = 0
+) -> CellModel:
+    """Return a new model, ready to be trained on some cells, whose decoder is told of so many batches.
+
+    Draws from torch's generator.
+    """
+    model = CellModel(config.with_(covariates=_covariates(batches)), vocabulary)
+    start_at_the_average(model, cells)
+    start_at_the_components(model, cells, seed)
+    start_with_little_noise(model)
+    return model
+
+
+def adapt_model(model: CellModel, *, batches: int = 0) -> CellModel:
+    """Return a copy of a trained model whose decoder is told of so many batches, which it has yet to learn.
+
+    Draws from torch's generator.
+    """
+    adapted = CellModel(model.config.with_(covariates=_covariates(batches)), model.vocabulary)
+    kept = {name: weight for name, weight in model.state_dict().items() if ".covariates." not in name}
+    adapted.load_state_dict(adapted.state_dict() | kept)
+    adapted.provenance = dict(model.provenance)
+    return adapted
+
+
+def _covariates(batches: int) -> tuple[tuple[str, int], ...]:
+    return (("batch", batches),) if batches else ()
 
 
 @torch.no_grad()

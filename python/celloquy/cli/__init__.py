@@ -1,0 +1,11 @@
+"""The ``celloquy`` command: the verbs of the package on files, with the same names and defaults, one file each."""
+
+# The order of the imports is that of the verbs in the help.
+# ruff: noqa: I001
+from celloquy.cli.app import app
+from celloquy.cli import embed as embed
+from celloquy.cli import pretrain as pretrain
+from celloquy.cli import genes as genes
+from celloquy.cli import info as info
+
+__all__ = ["app"]

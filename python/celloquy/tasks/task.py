@@ -128,15 +128,15 @@ class Task(ABC):
             "model.embedder.gene": EMBEDDER_RATE
         }  # fmt: skip
 
-    def _fit_counts(self, model: CellModel, cells: CellBatch) -> None:
-        """Train a model to fill in masked counts; sets ``model_`` and ``history_``."""
+    def _fit_counts(self, model: CellModel, cells: CellBatch, *, mixing: float = 0.0) -> None:
+        """Train a model to fill in masked counts, see :class:`MaskedCounts`; sets ``model_`` and ``history_``."""
         fitting = self.fitting
         _, precision = fitting.hardware(model.config.width)
         examples = MaskedCells(
             cells, model, batch_size=fitting.cells_a_step(len(cells)), held_out=fitting.validation, seed=fitting.seed
         )
         training = fitting.training(len(cells), model.config.width, self._slower())
-        self._fitted(model, fitting.run(MaskedCounts(model, precision), examples, training))
+        self._fitted(model, fitting.run(MaskedCounts(model, precision, mixing=mixing), examples, training))
 
     def _fitted(self, model: CellModel, records: list[Record]) -> None:
         model.requires_grad_(True)

@@ -15,6 +15,7 @@ from celloquy.models import CellModel
 from celloquy.models.compute import autocast
 from celloquy.nn.losses import count_loss
 from celloquy.nn.masking import BiLevelMask
+from celloquy.nn.mixing import discrepancy
 from celloquy.training.loop import Objective
 from celloquy.training.sentences import Sentence, draw_sentences, gather
 from celloquy.training.split import hold_out
@@ -42,11 +43,16 @@ class MaskedCounts(Objective):
         The model to train.
     precision
         In which its matrix products run.
+    mixing
+        Weight, in nats a cell, of how differently the batches lie in the latent; see
+        :func:`celloquy.nn.mixing.discrepancy`.
     """
 
-    def __init__(self, model: CellModel, precision: Literal["float32", "bfloat16"] = "float32") -> None:
+    def __init__(
+        self, model: CellModel, precision: Literal["float32", "bfloat16"] = "float32", *, mixing: float = 0.0
+    ) -> None:
         super().__init__()
-        self.model, self.precision = model, precision
+        self.model, self.precision, self.mixing = model, precision, mixing
 
     def forward(self, batch: CellBatch, mask: BiLevelMask) -> dict[str, Tensor]:
         """Return ``loss``, and its parts ``reconstruction`` and ``divergence``, in nats a cell.
@@ -65,8 +71,12 @@ class MaskedCounts(Objective):
             reconstruction = count_loss(hidden, model.decoder, batch, mask)
         divergence = latent.kl.float()
         weight = model.config.kl_weight * min(1.0, self.progress / WARMUP)
+        figures = {"reconstruction": reconstruction, "divergence": divergence}
         loss = reconstruction + weight * divergence
-        return {"loss": loss, "reconstruction": reconstruction, "divergence": divergence}
+        if self.mixing:
+            figures["discrepancy"] = discrepancy(latent.mean, batch.batch)
+            loss = loss + self.mixing * figures["discrepancy"]
+        return {"loss": loss, **figures}
 
 
 class MaskedCells:

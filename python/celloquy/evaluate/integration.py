@@ -1,0 +1,125 @@
+"""How well an embedding mixes batches and keeps cell types apart.
+
+The scores of Luecken et al. 2022 (Nature Methods), by scikit-learn: all from 0 to 1, more is better.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from celloquy.errors import ArgumentError
+
+NEIGHBOURS = 90
+"""Neighbours over which mixing is looked at: three times the perplexity of LISI, as Korsunsky et al. 2019 have it."""
+
+RESOLUTIONS = tuple(step / 10 for step in range(1, 21))
+"""Of Leiden, of which the one that agrees best with the labels is scored, as is usual."""
+
+
+def integration(
+    embedding: np.ndarray, batch: Sequence[str], label: Sequence[str], *, seed: int = 0
+) -> dict[str, float]:
+    """Score an embedding of cells of several batches and known types.
+
+    Parameters
+    ----------
+    embedding
+        ``(cells, width)``.
+    batch, label
+        ``(cells,)``, at least two of each.
+    seed
+        Of the clustering.
+
+    Returns
+    -------
+    ``iLISI``, ``batch ASW`` and ``kBET`` (the share of neighbourhoods whose batches are as expected), their mean
+    ``batch``; ``NMI``, ``ARI``, ``label ASW`` and ``cLISI``, their mean ``biology``; and ``total``, the mean of the two.
+
+    Raises
+    ------
+    ArgumentError
+        If the lengths differ, or there is one batch or one label.
+    """
+    from sklearn.neighbors import NearestNeighbors
+
+    x = np.asarray(embedding, dtype=np.float64)
+    batches, labels = (np.unique(np.asarray(names, dtype=str), return_inverse=True) for names in (batch, label))
+    if not len(x) == len(batches[1]) == len(labels[1]) or min(len(batches[0]), len(labels[0])) < 2:
+        raise ArgumentError(
+            "The embedding can't be scored.",
+            found=f"{len(x)} cells, {len(batches[0])} batches, {len(labels[0])} labels",
+            expected="a batch and a label for every cell, at least two of each",
+            remedy="pass the embedding and columns of one object.",
+        )
+    count = min(NEIGHBOURS, len(x) - 1)
+    near = NearestNeighbors(n_neighbors=count).fit(x).kneighbors(return_distance=False)
+    b, c = batches[1], labels[1]
+    mixed = {
+        "iLISI": (_lisi(b[near]) - 1) / (len(batches[0]) - 1),
+        "batch ASW": _batch_width(x, b, c),
+        "kBET": _accepted(b[near], np.bincount(b) / len(b)),
+    }
+    nmi, ari = _clusters(x, c, seed)
+    kept = {
+        "NMI": nmi,
+        "ARI": ari,
+        "label ASW": (_width(x, c) + 1) / 2,
+        "cLISI": (len(labels[0]) - _lisi(c[near])) / (len(labels[0]) - 1),
+    }
+    mixing, biology = float(np.mean(list(mixed.values()))), float(np.mean(list(kept.values())))
+    return {**mixed, "batch": mixing, **kept, "biology": biology, "total": (mixing + biology) / 2}
+
+
+def _lisi(codes: np.ndarray) -> float:
+    """Median over the cells of how many codes ``(cells, neighbours)`` the neighbours effectively are of."""
+    shares = np.stack([(codes == code).mean(1) for code in np.unique(codes)])
+    return float(np.median(1 / (shares**2).sum(0)))
+
+
+def _accepted(codes: np.ndarray, expected: np.ndarray) -> float:
+    """Share of neighbourhoods whose batches a chi-squared test at .05 does not tell from the whole's."""
+    from scipy.stats import chi2
+
+    size = codes.shape[1]
+    found = np.stack([(codes == batch).sum(1) for batch in range(len(expected))], 1)
+    statistic = ((found - size * expected) ** 2 / (size * expected)).sum(1)
+    return float((statistic < chi2.ppf(0.95, len(expected) - 1)).mean())
+
+
+def _width(x: np.ndarray, codes: np.ndarray) -> float:
+    from sklearn.metrics import silhouette_score
+
+    return float(silhouette_score(x, codes))
+
+
+def _batch_width(x: np.ndarray, batch: np.ndarray, label: np.ndarray) -> float:
+    """Mean over the labels of one less the batches' absolute silhouette."""
+    from sklearn.metrics import silhouette_samples
+
+    found = []
+    for code in np.unique(label):
+        cells = label == code
+        batches = len(np.unique(batch[cells]))
+        if 1 < batches < cells.sum():
+            found.append(1 - np.abs(silhouette_samples(x[cells], batch[cells])).mean())
+    return float(np.mean(found)) if found else 0.0
+
+
+def _clusters(x: np.ndarray, label: np.ndarray, seed: int) -> tuple[float, float]:
+    """NMI and ARI of the Leiden clusters at the resolution with the highest NMI."""
+    import scanpy as sc
+    from anndata import AnnData
+    from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
+
+    adata = AnnData(obsm={"X": x})
+    sc.pp.neighbors(adata, use_rep="X", n_neighbors=min(15, len(x) - 1), random_state=seed)
+    scores = []
+    for resolution in RESOLUTIONS:
+        sc.tl.leiden(
+            adata, resolution, flavor="igraph", n_iterations=2, directed=False, random_state=seed, key_added="cluster"
+        )
+        found = adata.obs["cluster"]
+        scores.append((float(normalized_mutual_info_score(label, found)), float(adjusted_rand_score(label, found))))
+    return max(scores)

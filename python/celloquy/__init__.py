@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from celloquy.models import CellModel, CellModelConfig
     from celloquy.seurat import read_seurat, write_seurat
     from celloquy.tasks import embed
+    from celloquy.tasks.annotation import Annotator, annotate
+    from celloquy.tasks.integration import Integrator, integrate
     from celloquy.training import pretrain
     from celloquy.training.fitting import Fitting
 
@@ -21,6 +23,10 @@ __version__ = "0.1.0"
 
 # Where each public name lives. torch, scanpy and matplotlib take seconds to import, so a module loads when first used.
 _HOME = {
+    "Annotator": "celloquy.tasks.annotation",
+    "Integrator": "celloquy.tasks.integration",
+    "annotate": "celloquy.tasks.annotation",
+    "integrate": "celloquy.tasks.integration",
     "AlignmentReport": "celloquy.genes",
     "CellBatch": "celloquy.data",
     "CellModel": "celloquy.models",
@@ -35,17 +41,21 @@ _HOME = {
     "recover_counts": "celloquy.data",
     "write_seurat": "celloquy.seurat",
 }
-_MODULES = ("data", "errors", "genes", "keys", "models", "nn", "plots", "seurat", "tasks", "training")
+_MODULES = ("data", "errors", "evaluate", "genes", "keys", "models", "nn", "plots", "seurat", "tasks", "training")
 
 __all__ = [
     "AlignmentReport",
+    "Annotator",
     "CellBatch",
     "CellModel",
     "CellModelConfig",
     "Fitting",
     "GeneVocabulary",
+    "Integrator",
+    "annotate",
     "embed",
     "identify_genes",
+    "integrate",
     "orthologs",
     "pretrain",
     "read_seurat",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import torch
 from scipy import sparse
+from torch import Tensor
 
 from celloquy.data.batch import CellBatch
 from celloquy.data.columns import codes
@@ -44,6 +45,8 @@ class Cells:
         Names of the batches that the model knows, in the order of its codes; by default those of the column, sorted.
     species
         ``"auto"`` maps genes of the other species to the vocabulary's through one-to-one orthologs, with a warning.
+    selected
+        Whether the vocabulary was chosen from many genes, so that few of the counts may be of it.
 
     Raises
     ------
@@ -62,6 +65,7 @@ class Cells:
         batch_key: str | None = None,
         batches: Sequence[str] | None = None,
         species: Literal["auto"] | None = None,
+        selected: bool = False,
     ) -> None:
         self._counts = choose_counts(adata, layer=layer)
         self.tissue, self.tissues = codes(adata, tissue_key, "tissue_key")
@@ -72,7 +76,7 @@ class Cells:
         names: Sequence[str] = self._counts.var_names.tolist()
         if species == "auto":
             names = in_species(names, "mouse" if set(vocabulary.species) == {"mouse"} else "human")
-        alignment = vocabulary.align(names, counts_per_gene=self._counts.genes_total())
+        alignment = vocabulary.align(names, counts_per_gene=self._counts.genes_total(), selected=selected)
         self.report: AlignmentReport = alignment.report
         self._columns = alignment.columns.astype(np.int32)
         self._genes = len(vocabulary)
@@ -84,6 +88,11 @@ class Cells:
     def __len__(self) -> int:
         """Number of cells."""
         return self._counts.n_cells
+
+    @property
+    def measured(self) -> Tensor:
+        """``(genes,)`` bool: genes of the vocabulary that have a column."""
+        return self._measured[0]
 
     @property
     def source(self) -> str:

@@ -35,7 +35,7 @@ def integration(
     Returns
     -------
     ``iLISI``, ``batch ASW`` and ``kBET`` (the share of neighbourhoods whose batches are as expected), their mean
-    ``batch``; ``NMI``, ``ARI``, ``label ASW`` and ``cLISI``, their mean ``biology``; and ``total``, the mean of the two.
+    ``batch``; ``NMI``, ``ARI``, ``label ASW`` and ``cLISI``, their mean ``biology``; ``total``, the mean of the two.
 
     Raises
     ------

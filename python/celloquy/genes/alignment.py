@@ -125,7 +125,12 @@ class Alignment:
 
 
 def align(
-    vocabulary: GeneVocabulary, var_names: Iterable[str], counts_per_gene: ArrayLike | None, species: str | None
+    vocabulary: GeneVocabulary,
+    var_names: Iterable[str],
+    counts_per_gene: ArrayLike | None,
+    species: str | None,
+    *,
+    selected: bool = False,
 ) -> Alignment:
     """Match names to a vocabulary; see :meth:`celloquy.GeneVocabulary.align`."""
     names = as_names(var_names)
@@ -170,7 +175,10 @@ def align(
         elsewhere=tuple(name for name, match in left if match.ensembl_id),
     )
     _check_species_agree(vocabulary, report)
-    _check_coverage(vocabulary, names, report)
+    if selected:
+        _check_presence(vocabulary, names, report)
+    else:
+        _check_coverage(vocabulary, names, report)
     return Alignment(columns, report)
 
 
@@ -280,6 +288,22 @@ def _check_coverage(vocabulary: GeneVocabulary, names: tuple[str, ...], report: 
             GeneCoverageWarning,
             stacklevel=4,
         )
+
+
+def _check_presence(vocabulary: GeneVocabulary, names: tuple[str, ...], report: AlignmentReport) -> None:
+    """Of genes that were chosen from many, most must be there, however few of the counts are theirs."""
+    share = report.genes / max(1, len(vocabulary))
+    said = f"Only {report.genes:,} of the {len(vocabulary):,} genes that the model reads are among the names"
+    if share < _REFUSED_BELOW:
+        raise GenesError(
+            f"{said}.",
+            found=f"{len(names):,} names such as {_examples(names)}",
+            expected=f"Ensembl ids or symbols of genes such as {_examples(vocabulary.ids)}",
+            remedy="put Ensembl ids or gene symbols into `adata.var_names`; `cq.identify_genes(adata.var_names)` shows "
+            "what each name became.",
+        )
+    if share < _WARNED_BELOW:
+        warnings.warn(f"{said}.\n{report!r}", GeneCoverageWarning, stacklevel=5)
 
 
 def _examples(items: Iterable[str]) -> str:

@@ -119,6 +119,7 @@ class GeneVocabulary:
         *,
         counts_per_gene: ArrayLike | None = None,
         species: Species | None = None,
+        selected: bool = False,
     ) -> Alignment:
         """Find the place in the vocabulary of every column of a count matrix.
 
@@ -133,6 +134,9 @@ class GeneVocabulary:
             ``(names,)``, sum of the counts of each column, by which coverage is weighed.
         species
             Of the names; told from them by default.
+        selected
+            Whether the vocabulary was chosen from many genes: then the share of its genes that are there counts, not
+            the share of the counts.
 
         Returns
         -------
@@ -150,7 +154,7 @@ class GeneVocabulary:
         GeneCoverageWarning
             If less than half of the counts are covered.
         """
-        return align(self, var_names, counts_per_gene, species)
+        return align(self, var_names, counts_per_gene, species, selected=selected)
 
     def save(self, path: str | Path) -> None:
         """Write the genes as a table with the columns ``ensembl_id``, ``symbol`` and ``species``."""

@@ -8,13 +8,18 @@ import torch
 from torch import Tensor, nn
 
 from celloquy.nn.expression import WeightedGeneSum
+from celloquy.nn.novelty import Novelty
 
 if TYPE_CHECKING:
     from celloquy.data import CellBatch
 
 
+DEPTH = 10_000.0
+"""Counts that a cell is scaled to."""
+
+
 class LogNormaliser(nn.Module):
-    """Counts to log1p of counts at a common depth, and where the genes lie on that scale.
+    """Counts to log1p of counts at a common depth, and the genes' means on that scale.
 
     Only genes that a cell's source measured count for its depth, and those of the training cells are scaled alike; so a
     panel of fewer genes gives the values that the whole transcriptome would have given.
@@ -29,13 +34,10 @@ class LogNormaliser(nn.Module):
         super().__init__()
         self.register_buffer("share", torch.zeros(genes))
         self.register_buffer("mean", torch.zeros(genes))
-        self.register_buffer("deviation", torch.ones(genes))
         self.share: Tensor
         """``(genes,)``, counts of each gene in the average training cell at a depth of :data:`DEPTH`."""
         self.mean: Tensor
         """``(genes,)``, mean of the values over the training cells."""
-        self.deviation: Tensor
-        """``(genes,)``, their standard deviation."""
 
     def forward(self, batch: CellBatch) -> Tensor:
         """Return the values ``(z,)`` at the non-zero counts."""
@@ -48,25 +50,18 @@ class LogNormaliser(nn.Module):
         """Take the scale from the training cells."""
         depth = cells.library_size().clamp(min=1).double()
         relative = cells.values.double() / depth[cells.cell_of_count]
-        genes, cellnumber = cells.indices.long(), max(1, len(cells))
+        genes, number = cells.indices.long(), max(1, len(cells))
         total = torch.zeros(cells.genes, dtype=torch.float64)
-        self.share.copy_(total.index_add(0, genes, relative) * (DEPTH / cellnumber))
-        values = self(cells).double()
-        mean = total.index_add(0, genes, values) / cellnumber
-        square = total.index_add(0, genes, values**2) / cellnumber
-        self.mean.copy_(mean)
-        self.deviation.copy_((square - mean**2).clamp(min=0).sqrt())
-
-
-DEPTH = 10_000.0
-"""Counts a cell is scaled to."""
+        self.share.copy_(total.index_add(0, genes, relative) * (DEPTH / number))
+        self.mean.copy_(total.index_add(0, genes, self(cells).double()) / number)
 
 
 class LabelClassifier(nn.Module):
-    """Logits of labels from two readings of a cell, added.
+    """Logits of labels from two readings of a cell.
 
     The linear reading is a multinomial regression on log-normalised expression, exact about single genes where labelled
-    cells are few. The embedding's adds what genes say together, and what the cells around say.
+    cells are few. The embedding's adds what genes say together, and what the cells around say. Each is weighed, which
+    makes their sum a calibrated one.
 
     Shapes: ``n`` cells, ``c`` classes.
 
@@ -85,22 +80,32 @@ class LabelClassifier(nn.Module):
     def __init__(self, genes: int, width: int, classes: int, *, dropout: float = 0.0) -> None:
         super().__init__()
         self.normalise = LogNormaliser(genes)
-        self.gene = nn.Parameter(torch.zeros(genes, classes))
-        self.bias = nn.Parameter(torch.zeros(classes))
+        self.novelty = Novelty(classes)
+        self.register_buffer("gene", torch.zeros(genes, classes))
+        self.register_buffer("bias", torch.zeros(classes))
+        self.register_buffer("weight", torch.ones(2))
+        self.gene: Tensor
+        """``(genes, classes)``, the linear reading, 0 for genes that it does not use."""
+        self.bias: Tensor
+        self.weight: Tensor
+        """Weights of the linear and of the embedding's reading: the inverse of their temperatures."""
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(width, classes)
-        nn.init.zeros_(self.head.weight)
-        nn.init.zeros_(self.head.bias)
 
-    def forward(self, batch: CellBatch, embedding: Tensor) -> Tensor:
-        """Return the logits ``(n, c)`` of cells with their embedding ``(n, width)``."""
-        logits: Tensor = self.linear(batch) + self.head(self.dropout(embedding))
+    def forward(self, batch: CellBatch, embedding: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the logits ``(n, c)`` and the novelty ``(n,)`` of cells with their embedding ``(n, width)``."""
+        linear = self.linear(batch)
+        return self.weight[0] * linear + self.weight[1] * self.embedded(embedding), self.novelty(linear)
+
+    def embedded(self, embedding: Tensor) -> Tensor:
+        """Return what the embedding says, ``(n, c)``."""
+        logits: Tensor = self.head(self.dropout(embedding))
         return logits
 
     def linear(self, batch: CellBatch) -> Tensor:
         """Return what the expression alone says, ``(n, c)``."""
         values = self.normalise(batch)
         summed: Tensor = WeightedGeneSum.apply(self.gene, batch.indices, batch.indptr, values)  # type: ignore[no-untyped-call]
-        # A gene that was not measured is at its mean, so it says nothing.
+        # A gene that was not measured is taken to be at its mean, so it says nothing.
         usual = (batch.measured.float() * self.normalise.mean) @ self.gene
         return summed - usual[batch.panel] + self.bias

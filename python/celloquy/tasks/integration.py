@@ -16,6 +16,7 @@ from celloquy.models import CellModel, CellModelConfig
 from celloquy.models.compute import Precision
 from celloquy.tasks.task import Task, deliver
 from celloquy.training.fitting import Fitting
+from celloquy.training.selection import some_genes, variable_genes
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -26,8 +27,8 @@ class Integrator(Task):
     """Embeds cells free of their batch.
 
     The decoder is told the batch, so the embedding need not carry it, and batches that lie differently in the embedding
-    are drawn together. The embedding itself is computed from the counts alone: cells of new batches are embedded without
-    fitting anything anew. A tissue is no batch: cells of several batches may be read together, and by default are.
+    are drawn together. The embedding is computed from the counts alone, so new batches need no new fit. A tissue is no
+    batch: cells of several batches may be read together, and by default are.
 
     Parameters are those of :class:`celloquy.tasks.Task`, and the following.
 
@@ -46,6 +47,8 @@ class Integrator(Task):
     """Column of ``obs`` with the batch to be rid of."""
     mixing: float = 100.0
     """How strongly batches are drawn together, in nats a cell; 0 leaves it to the decoder."""
+    genes: int | None = 2000
+    """Most variable genes that a model trained from scratch is given; None gives it all."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -81,6 +84,11 @@ class Integrator(Task):
                 remedy="pass the column of the batches as `batch_key`; to embed cells of one batch use cq.embed().",
             )
         counts = cells.read_all()
+        if self.model is None and self.genes is not None:
+            vocabulary = some_genes(vocabulary, variable_genes(counts, self.genes))
+            self.selected_ = True
+            cells = self._cells(adata, vocabulary)
+            counts = cells.read_all()
         with self.fitting.drawing():
             model = self._start(vocabulary, counts, len(cells.batches))
             self._fit_counts(model, counts, mixing=self.mixing)
@@ -108,7 +116,7 @@ class Integrator(Task):
         model = self._trained
         return Cells(
             adata, model.vocabulary, layer=self.layer, tissue_key=self.tissue_key, spatial_key=self.spatial_key,
-            species=self.species,
+            species=self.species, selected=self.selected_,
         )  # fmt: skip
 
     def _state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:

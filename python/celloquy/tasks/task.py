@@ -97,6 +97,7 @@ class Task(ABC):
                 remedy="pass `model`, or leave `frozen` out.",
             )
         self.model_: CellModel | None = None
+        self.selected_ = False
         self.history_ = pd.DataFrame()
 
     def _vocabulary(self, *adatas: AnnData) -> GeneVocabulary:
@@ -107,10 +108,13 @@ class Task(ABC):
         return find_vocabulary(sources, self.layer, self.species)
 
     def _cells(self, adata: AnnData, vocabulary: GeneVocabulary, *, batches: Sequence[str] | None = None) -> Cells:
-        """The cells of an object over a vocabulary, read as the parameters say; a batch that is not known is -1."""
+        """The cells of an object over a vocabulary, read as the parameters say; a batch that is not known is -1.
+
+        Where the task has chosen some genes of many, ``selected_`` says so.
+        """
         return Cells(
             adata, vocabulary, layer=self.layer, tissue_key=self.tissue_key, spatial_key=self.spatial_key,
-            batch_key=self.batch_key, batches=batches, species=self.species,
+            batch_key=self.batch_key, batches=batches, species=self.species, selected=self.selected_,
         )  # fmt: skip
 
     def _start(self, vocabulary: GeneVocabulary, cells: CellBatch, batches: int = 0) -> CellModel:
@@ -203,6 +207,7 @@ class Task(ABC):
             "version": celloquy.__version__,
             "parameters": self._parameters(),
             "fitting": asdict(self.fitting),
+            "selected": self.selected_,
             "fitted": values,
             "history": self.history_.to_dict("list"),
         }
@@ -231,7 +236,8 @@ class Task(ABC):
             kind = str(described["task"])
             if kind == cls.name:
                 task = cls(**described["parameters"], config=model.config, fitting=Fitting(**described["fitting"]))
-                task.model_, task.history_ = model, pd.DataFrame(described["history"])
+                task.model_, task.selected_ = model, bool(described["selected"])
+                task.history_ = pd.DataFrame(described["history"])
                 task._restore(described["fitted"], tensors)
                 return task
         except (OSError, SafetensorError, ValueError, TypeError, KeyError) as error:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from celloquy.models import CellModel
@@ -16,7 +17,7 @@ from celloquy.models.compute import autocast
 from celloquy.nn.losses import count_loss
 from celloquy.nn.masking import BiLevelMask
 from celloquy.nn.mixing import discrepancy
-from celloquy.training.loop import Objective
+from celloquy.training.loop import Input, Objective
 from celloquy.training.sentences import Sentence, draw_sentences, gather
 from celloquy.training.split import hold_out
 
@@ -94,12 +95,23 @@ class MaskedCells:
         Share of the cells that are kept for validation, the same of every batch.
     seed
         The same seed gives the same split, the same sentences and the same masks.
+    labels
+        ``(cells,)`` int64, which then come with every batch; of every label, too, the same share is kept.
     """
 
-    def __init__(self, cells: CellBatch, model: CellModel, *, batch_size: int, held_out: float, seed: int) -> None:
+    def __init__(
+        self,
+        cells: CellBatch,
+        model: CellModel,
+        *,
+        batch_size: int,
+        held_out: float,
+        seed: int,
+        labels: Tensor | None = None,
+    ) -> None:
         self._cells, self._config, self._longest, self._seed = cells, model.config, batch_size, seed
-        self._tissue = cells.tissue.numpy()
-        self._used, self._kept = hold_out(cells.batch.numpy(), held_out, np.random.default_rng([seed, SPLIT]))
+        self._tissue, self._labels = cells.tissue.numpy(), labels
+        self._used, self._kept = (part.numpy() for part in split_cells(cells, held_out, seed, labels))
 
     def __len__(self) -> int:
         """Number of cells that are trained on."""
@@ -110,17 +122,17 @@ class MaskedCells:
         """Number of cells that are kept for validation."""
         return len(self._kept)
 
-    def epoch(self, number: int, rank: int = 0, processes: int = 1) -> Iterator[tuple[CellBatch, BiLevelMask]]:
+    def epoch(self, number: int, rank: int = 0, processes: int = 1) -> Iterator[tuple[Input, ...]]:
         """Yield the batches of an epoch, or a process's share of them."""
         yield from self._batches(self._used, (SENTENCES, number), rank, processes)
 
-    def validation(self, rank: int = 0, processes: int = 1) -> Iterator[tuple[CellBatch, BiLevelMask]]:
+    def validation(self, rank: int = 0, processes: int = 1) -> Iterator[tuple[Input, ...]]:
         """Yield the batches for validation, the same with the same masks every time."""
         yield from self._batches(self._kept, (HELD_OUT,), rank, processes)
 
     def _batches(
         self, cells: np.ndarray, draw: tuple[int, ...], rank: int, processes: int
-    ) -> Iterator[tuple[CellBatch, BiLevelMask]]:
+    ) -> Iterator[tuple[Input, ...]]:
         random = np.random.default_rng([self._seed, *draw])
         batches: list[list[Sentence]] = draw_sentences(self._tissue, cells, longest=self._longest, random=random)
         for number, sentences in list(enumerate(batches))[rank::processes]:
@@ -131,4 +143,27 @@ class MaskedCells:
                 beta=self._config.mask_beta,
                 cap=self._config.mask_cap,
             )
-            yield gather(self._cells, sentences), mask
+            batch = gather(self._cells, sentences)
+            if self._labels is None:
+                yield batch, mask
+            else:
+                yield batch, mask, self._labels[torch.from_numpy(np.concatenate(sentences))]
+
+
+def split_cells(cells: CellBatch, share: float, seed: int, labels: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Return the cells to train on and those to hold out, the same share of every batch and, if given, every label.
+
+    Parameters
+    ----------
+    cells
+        Of which the batches are looked at.
+    share
+        To hold out.
+    seed
+        Of the draw.
+    labels
+        ``(cells,)`` int64.
+    """
+    groups = cells.batch if labels is None else labels * (cells.batch.max() + 2) + cells.batch
+    used, kept = hold_out(groups.numpy(), share, np.random.default_rng([seed, SPLIT]))
+    return torch.from_numpy(used), torch.from_numpy(kept)

@@ -1,0 +1,76 @@
+"""How unlike all labels that it was taught a cell is."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class Novelty(nn.Module):
+    """Two signs that a cell is of no known label, in units of how they vary among known cells, added.
+
+    A known cell has a high logit, and its logits lie near those of the cells of its label; the first is that of Vaze et
+    al. 2022 (Open-set recognition), the second that of prototypes. Neither looks at probabilities, which are high for
+    any cell that is less unlike one label than the others.
+
+    Shapes: ``n`` cells, ``c`` labels.
+
+    Parameters
+    ----------
+    classes
+        Number of labels.
+    """
+
+    def __init__(self, classes: int) -> None:
+        super().__init__()
+        self.register_buffer("centre", torch.zeros(classes, classes))
+        self.register_buffer("location", torch.zeros(2))
+        self.register_buffer("scale", torch.ones(2))
+        self.register_buffer("threshold", torch.zeros(()))
+        self.centre: Tensor
+        """``(c, c)``, mean logits of the cells of each label."""
+        self.location: Tensor
+        """``(2,)``, median of each sign among known cells."""
+        self.scale: Tensor
+        """``(2,)``, and its spread."""
+        self.threshold: Tensor
+        """Sum of the signs above which a cell is unknown."""
+
+    def forward(self, logits: Tensor) -> Tensor:
+        """Return the novelty ``(n,)`` of logits ``(n, c)``, from 0 to 1 and one half at the threshold."""
+        return (self._signs(logits) - self.threshold).sigmoid()
+
+    @torch.no_grad()
+    def place(self, logits: Tensor, codes: Tensor) -> None:
+        """Take the centres from cells of known labels, ``(n, c)`` and ``(n,)`` int64."""
+        sizes = torch.bincount(codes, minlength=len(self.centre)).clamp(min=1)
+        self.centre.copy_(torch.zeros_like(self.centre).index_add_(0, codes, logits) / sizes[:, None])
+
+    @torch.no_grad()
+    def fit(self, logits: Tensor, share: float) -> None:
+        """Take scale and threshold from known cells that the logits were not fitted to.
+
+        Parameters
+        ----------
+        logits
+            ``(n, c)``; without any, the scale stays as it is and no cell is unknown.
+        share
+            Of these cells that may lie above the threshold.
+        """
+        if not len(logits):
+            self.threshold.fill_(torch.inf)
+            return
+        self.location.zero_()
+        self.scale.fill_(1)
+        signs = self._raw(logits)
+        location = signs.median(0).values
+        # 1.4826 median deviations are a standard deviation where cells are normal.
+        self.location.copy_(location)
+        self.scale.copy_((1.4826 * (signs - location).abs().median(0).values).clamp(min=1e-3))
+        self.threshold.copy_(self._signs(logits).quantile(1 - share))
+
+    def _raw(self, logits: Tensor) -> Tensor:
+        return torch.stack([-logits.max(1).values, torch.cdist(logits, self.centre).min(1).values], 1)
+
+    def _signs(self, logits: Tensor) -> Tensor:
+        return ((self._raw(logits) - self.location) / self.scale).sum(1)

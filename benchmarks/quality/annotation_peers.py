@@ -92,7 +92,7 @@ def scanvi(train, test, seed):
 
     scvi.settings.seed = seed
     joined = ad.concat({"reference": train, "query": test}, label="source", index_unique="-")
-    joined.obs["known"] = np.where(joined.obs["source"] == "reference", joined.obs["label"].astype(str), "Unknown")
+    joined.obs["known"] = [*train.obs["label"].astype(str), *["Unknown"] * test.n_obs]
     genes = log_counts(joined)
     sc.pp.highly_variable_genes(genes, n_top_genes=min(2000, genes.n_vars), batch_key="source")
     joined = joined[:, genes.var.highly_variable].copy()

@@ -73,6 +73,11 @@ def test_genes_tells_what_each_name_is_taken_for(folder, tmp_path):
         (("pretrain", "{folder}/cells.h5ad", "-o", "{folder}/m2", "--config", "huge"), "no such preset"),
         (("genes", "{folder}/cells.h5ad", "--species", "yeti"), "yeti"),
         (("info", "nowhere"), "no celloquy model in 'nowhere'"),
+        (("annotate", "{folder}/cells.h5ad", "-o", "{folder}/a.h5ad"), "nothing to learn the labels from"),
+        (("annotate", "{folder}/cells.h5ad", "-o", "{folder}/a.csv", "--annotator", "x"), "the ending '.csv'"),
+        (("annotate", "nowhere.h5ad", "-o", "{folder}/a.h5ad", "--annotator", "x"), "no file 'nowhere.h5ad'"),
+        (("integrate", "{folder}/cells.h5ad", "-o", "{folder}/a.h5ad"), "no batches to integrate"),
+        (("integrate", "{folder}/cells.h5ad", "-o", "{folder}/a.h5ad", "-b", "slice"), "no column 'slice'"),
     ],
 )
 def test_what_the_user_can_mend_is_one_plain_message(folder, arguments, message):
@@ -107,9 +112,41 @@ def test_a_failed_run_leaves_the_old_output(folder, trained, tmp_path, monkeypat
     assert "X_celloquy" in ad.read_h5ad(tmp_path / "out.h5ad").obsm
 
 
+def test_annotating_a_file_equals_annotating_its_object_and_keeps_the_annotator(folder, tmp_path):
+    adata = ad.read_h5ad(folder / "cells.h5ad")
+    options = ("--epochs", 2, "-q", "--top-k", 2, "--evidence")
+    learned = ("-r", folder / "cells.h5ad", "-l", "donor", "--annotator", tmp_path / "annotator")
+    result = run("annotate", folder / "cells.h5ad", "-o", tmp_path / "out.h5ad", *learned, *options)
+    assert result.exit_code == 0, result.output
+    found = ad.read_h5ad(tmp_path / "out.h5ad")
+    cq.annotate(adata, reference=adata, label_key="donor", epochs=2, top_k=2, return_evidence=True, progress=False)
+    np.testing.assert_array_equal(found.obsm["celloquy_probability"], adata.obsm["celloquy_probability"])
+    assert found.uns["celloquy"]["task"] == "annotate"
+    assert (found.X != adata.X).nnz == 0
+    again = run(
+        "annotate", folder / "cells.h5ad", "-o", tmp_path / "2.h5ad", "--annotator", tmp_path / "annotator", "-q"
+    )
+    assert again.exit_code == 0, again.output
+    np.testing.assert_array_equal(
+        ad.read_h5ad(tmp_path / "2.h5ad").obsm["celloquy_probability"], adata.obsm["celloquy_probability"]
+    )
+
+
+def test_integrating_a_file_equals_integrating_its_object(folder, tmp_path):
+    kept = ("-b", "donor", "--integrator", tmp_path / "integrator")
+    result = run("integrate", folder / "cells.h5ad", "-o", tmp_path / "out.h5ad", *kept, "--epochs", 2, "-q")
+    assert result.exit_code == 0, result.output
+    adata = ad.read_h5ad(folder / "cells.h5ad")
+    cq.integrate(adata, batch_key="donor", epochs=2, progress=False)
+    np.testing.assert_array_equal(ad.read_h5ad(tmp_path / "out.h5ad").obsm["X_celloquy"], adata.obsm["X_celloquy"])
+    again = run("integrate", folder / "cells.h5ad", "-o", tmp_path / "2.h5ad", *kept[2:])
+    assert again.exit_code == 0, again.output
+    np.testing.assert_array_equal(ad.read_h5ad(tmp_path / "2.h5ad").obsm["X_celloquy"], adata.obsm["X_celloquy"])
+
+
 def test_version_and_help_are_told():
     assert run("--version").output == f"celloquy {cq.__version__}\n"
-    for command in ("embed", "pretrain", "genes", "info"):
+    for command in ("embed", "pretrain", "annotate", "integrate", "genes", "info"):
         assert "Example:" in run(command, "--help").output
 
 

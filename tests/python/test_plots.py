@@ -31,3 +31,55 @@ def test_what_is_missing_is_named(adata):
         plots.umaps(adata, bases={"X_umap_c": "ours"}, color=["type"])
     with pytest.raises(ArgumentError, match=r"'kind' in adata\.obs"):
         plots.umaps(adata, bases={"X_umap_a": "ours"}, color=["kind"])
+
+
+def test_confidence_is_drawn_for_every_label(adata):
+    adata.obs["celloquy_label"] = adata.obs["type"]
+    adata.obs["celloquy_confidence"] = adata.obs["depth"]
+    (axis,) = plots.confidence(adata).axes
+    sizes = adata.obs["type"].value_counts()
+    assert {text.get_text() for text in axis.get_yticklabels()} == {f"{name} ({n})" for name, n in sizes.items()}
+
+
+def test_confusion_holds_shares_with_the_diagonal_first(adata):
+    adata.obs["celloquy_label"] = np.where(np.arange(30) < 5, "unknown", adata.obs["type"].astype(str))
+    axis = plots.confusion(adata, truth_key="type").axes[0]
+    shares = axis.images[0].get_array()
+    assert [text.get_text() for text in axis.get_xticklabels()] == ["B", "T", "unknown"]
+    np.testing.assert_allclose(shares.sum(1), 1)
+    expected = ((adata.obs["type"] == "B") & (adata.obs["celloquy_label"] == "B")).sum() / (
+        adata.obs["type"] == "B"
+    ).sum()
+    assert shares[0, 0] == pytest.approx(expected)
+
+
+def test_integration_is_drawn_before_and_after_and_leaves_the_cells_alone(adata, monkeypatch):
+    # Compiling UMAP takes longer than all other tests of this file.
+    monkeypatch.setattr("scanpy.pp.neighbors", lambda *_args, **_options: None)
+    monkeypatch.setattr(
+        "scanpy.tl.umap", lambda cells, **_options: ad.AnnData(obsm={"X_umap": cells.obsm["X_pca"][:, :2]})
+    )
+    adata.obsm["X_pca"], adata.obsm["X_celloquy"] = adata.X, adata.X[:, ::-1]
+    figure = plots.integration(adata, batch_key="type", label_key="depth")
+    titles = [axis.get_title() for axis in figure.axes if axis.get_title()]
+    assert titles == ["before: type", "before: depth", "after: type", "after: depth"]
+    assert set(adata.obsm) == {"X_umap_a", "X_umap_b", "X_pca", "X_celloquy"}
+    assert not adata.uns
+
+
+def test_loss_curves_show_the_epoch_that_was_kept():
+    history = pd.DataFrame({"epoch": [1, 2, 3], "loss": [3.0, 2.0, 1.0], "validation": [3.0, 1.5, 2.0]})
+    (axis,) = plots.loss(history).axes
+    assert [line.get_label() for line in axis.lines] == ["training", "held-out cells", "kept"]
+    assert axis.lines[2].get_xdata()[0] == 2
+
+
+def test_what_pictures_of_tasks_lack_is_named(adata):
+    with pytest.raises(ArgumentError, match=r"'celloquy_label' in adata\.obs"):
+        plots.confidence(adata)
+    with pytest.raises(ArgumentError, match=r"'celloquy_label' in adata\.obs"):
+        plots.confusion(adata, truth_key="type")
+    with pytest.raises(ArgumentError, match=r"'X_pca' in adata\.obsm"):
+        plots.integration(adata, batch_key="type")
+    with pytest.raises(ArgumentError, match="'loss' in the history"):
+        plots.loss(pd.DataFrame())

@@ -5,6 +5,8 @@
 from celloquy.cli.app import app
 from celloquy.cli import embed as embed
 from celloquy.cli import pretrain as pretrain
+from celloquy.cli import annotate as annotate
+from celloquy.cli import integrate as integrate
 from celloquy.cli import genes as genes
 from celloquy.cli import info as info
 

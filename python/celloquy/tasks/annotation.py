@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 SHAPE = CellModelConfig(
     attention="none", latent="none", positions=False, dropout=0.2, mask_cells=0.9, mask_beta=(2.0, 8.0)
 )
-"""Of a model that is trained from scratch. Reading the cells around gained nothing from some hundreds of labelled cells,
+"""Of a model trained from scratch. Reading the cells around gained nothing from some hundreds of labelled cells,
 and without it a label does not depend on which cells are annotated together; a latent with noise costs accuracy."""
 
 NEAREST = 5
@@ -129,7 +129,7 @@ class Annotator(Task):
             cells = self._cells(reference, vocabulary)
             counts = cells.read_all()
         with self.fitting.drawing():
-            model = self._start(vocabulary, counts)
+            model = self._start(vocabulary, counts.select(used))
             width = model.config.latent_width
             classifier = LabelClassifier(len(vocabulary), width, classes, dropout=model.config.dropout)
             self._fit_embedding(model, classifier, counts, codes)

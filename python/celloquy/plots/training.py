@@ -1,0 +1,41 @@
+"""Pictures of a training."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from celloquy.plots.missing import require
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+
+def loss(history: pd.DataFrame) -> Figure:
+    """Draw the loss by epoch, and that of the held-out cells, with the epoch that was kept.
+
+    Parameters
+    ----------
+    history
+        ``history_`` of a task, or ``history`` of a pretrained model.
+
+    Raises
+    ------
+    ArgumentError
+        If there is no loss in it.
+    """
+    import matplotlib.pyplot as plt
+
+    require(history, "loss", "the history")
+    figure, axis = plt.subplots(figsize=(6, 3.5))
+    axis.plot(history["epoch"], history["loss"], label="training")
+    if "validation" in history:
+        axis.plot(history["epoch"], history["validation"], label="held-out cells")
+        axis.axvline(
+            history["epoch"].iloc[int(history["validation"].argmin())], color="grey", linestyle=":", label="kept"
+        )
+    axis.set(xlabel="epoch", ylabel="loss, nats a cell")
+    axis.legend(frameon=False)
+    axis.spines[["top", "right"]].set_visible(False)
+    figure.tight_layout()
+    return figure

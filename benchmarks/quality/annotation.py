@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -44,6 +45,8 @@ SETS = {
     "breast tumours, split": ("scrna/breast_wu.h5ad", None, "cell_type"),
 }
 
+FOLDER = peers.CACHE / "annotation"
+
 HIDING_CELLS = 800
 """Training cells, at most, where types are hidden: there are many such runs."""
 
@@ -58,12 +61,8 @@ def main() -> None:
     parser.add_argument("--sets", nargs="+", default=list(SETS), choices=list(SETS))
     parser.add_argument("--report", action="store_true", help="measure nothing")
     options = parser.parse_args()
-    wanted = [job for task in options.tasks for job in jobs(task, options)]
     if not options.report:
-        for number, (name, seed, hidden) in enumerate(wanted, start=1):
-            for method in options.only:
-                measure(options.data, method, name, seed, hidden)
-            print(f"{number}/{len(wanted)} {name} {seed} {hidden or ''}", file=sys.stderr, flush=True)
+        measure(options)
     write(options)
 
 
@@ -105,31 +104,52 @@ def labelled(file: Path, key: str) -> ad.AnnData:
     return ad.AnnData(adata.X, obs=pd.DataFrame({"label": adata.obs[key].astype(str)}), var=adata.var[[]])
 
 
-def measure(data: Path, method: str, name: str, seed: int, hidden: str | None) -> Path:
-    """Run a method, unless that has been done; return the file of its predictions."""
-    out = file_of(method, name, seed, hidden)
-    if out.exists():
-        return out
+def measure(options: argparse.Namespace) -> None:
+    """Run what has not been run: the peers in a process of theirs, then ours."""
+    theirs, mine = [], []
+    for task in options.tasks:
+        for name, seed, hidden in jobs(task, options):
+            for method in options.only:
+                if file_of(method, name, seed, hidden).exists():
+                    continue
+                if method == OURS:
+                    mine.append((name, seed, hidden))
+                else:
+                    files = [str(file) for file in written(options.data, name, seed, hidden)]
+                    theirs.append([method, *files, str(file_of(method, name, seed, hidden)), seed])
+    if theirs:
+        listed = FOLDER / f"jobs-{os.getpid()}.json"
+        listed.write_text(json.dumps(theirs))
+        peers.run("annotation_peers.py", listed)
+        listed.unlink()
+    for number, (name, seed, hidden) in enumerate(mine, start=1):
+        out = file_of(OURS, name, seed, hidden)
+        if not out.exists():
+            train, test = cells(options.data, name, seed, hidden)
+            np.savez(out, **ours(train, test, seed))
+        print(f"{number}/{len(mine)} {name} {seed} {hidden or ''}", file=sys.stderr, flush=True)
+
+
+def cells(data: Path, name: str, seed: int, hidden: str | None) -> tuple[ad.AnnData, ad.AnnData]:
+    """Training and test cells of a run; with a hidden type fewer, and none of that type to train on."""
     train, test = pair(data, name, seed)
     if hidden is not None:
         train = train[(train.obs["label"] != hidden).to_numpy()].copy()
         train = train[np.sort(np.random.default_rng(seed).permutation(train.n_obs)[:HIDING_CELLS])].copy()
-    truth = test.obs.pop("label").to_numpy(dtype=str)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    fresh = out.with_name(f"partial-{out.name}")
-    if method == OURS:
-        np.savez(fresh, **ours(train, test, seed))
-    else:
-        files = [out.with_suffix(f".{side}.h5ad") for side in ("train", "test")]
+    return train, test
+
+
+def written(data: Path, name: str, seed: int, hidden: str | None) -> list[Path]:
+    """The files of training and test cells, the latter without labels."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    key = hashlib.sha256(json.dumps([name, seed, hidden]).encode()).hexdigest()[:16]
+    files = [FOLDER / f"{key}.{side}.h5ad" for side in ("train", "test")]
+    if not all(file.exists() for file in files):
+        train, test = cells(data, name, seed, hidden)
+        del test.obs["label"]
         for file, adata in zip(files, (train, test), strict=True):
             adata.write_h5ad(file)
-        peers.run("annotation_peers.py", method, *files, fresh, seed)
-        for file in files:
-            file.unlink()
-    found = dict(np.load(fresh))
-    np.savez(out, truth=truth, **found)
-    fresh.unlink()
-    return out
+    return files
 
 
 def file_of(method: str, name: str, seed: int, hidden: str | None) -> Path:
@@ -142,7 +162,7 @@ def file_of(method: str, name: str, seed: int, hidden: str | None) -> Path:
         )
         code = hashlib.sha256(text).hexdigest()[:8]
     key = hashlib.sha256(json.dumps([method, name, seed, hidden, code]).encode()).hexdigest()[:16]
-    return peers.CACHE / "annotation" / f"{key}.npz"
+    return FOLDER / f"{key}.npz"
 
 
 def ours(train: ad.AnnData, test: ad.AnnData, seed: int) -> dict[str, np.ndarray]:
@@ -169,12 +189,13 @@ def scores(options: argparse.Namespace) -> tuple[pd.DataFrame, pd.DataFrame]:
                 if not file.exists():
                     continue
                 run = np.load(file)
+                truth = cells(options.data, name, seed, hidden)[1].obs["label"].to_numpy(dtype=str)
                 row = {"set": name, "method": method, "seed": seed, "seconds": float(run["seconds"])}
                 if hidden is None:
-                    rows.append(row | annotation(run["truth"], run["label"], np.clip(run["confidence"], 0, 1)))
+                    rows.append(row | annotation(truth, run["label"], np.clip(run["confidence"], 0, 1)))
                 else:
                     known = run["known"] if "known" in run else run["confidence"]
-                    rows.append(row | {"hidden": hidden, "AUROC": unknown_auroc(run["truth"] == hidden, known)})
+                    rows.append(row | {"hidden": hidden, "AUROC": unknown_auroc(truth == hidden, known)})
     return pd.DataFrame(labels), pd.DataFrame(unknown)
 
 

@@ -1,15 +1,19 @@
-"""Annotate the cells of one file with the labels of another, by one of the peers at its documented defaults.
+"""Annotate the cells of one file with the labels of another, by the peers at their documented defaults.
 
-Usage: python annotation_peers.py PEER TRAIN.h5ad TEST.h5ad OUT.npz SEED   (in the environment that peers.py makes)
+Usage: python annotation_peers.py JOBS.json   (in the environment that peers.py makes)
 
-Both files hold raw counts over the same genes, TRAIN obs["label"]. OUT takes label, confidence and seconds.
+JOBS is a list of [PEER, TRAIN.h5ad, TEST.h5ad, OUT.npz, SEED]. Both files hold raw counts over the same genes, TRAIN
+obs["label"]. OUT takes label, confidence and seconds. Jobs share a process, for imports take longer than most of them.
 """
 
 from __future__ import annotations
 
+import json
 import sys
+import tempfile
 import time
 import warnings
+from pathlib import Path
 
 import anndata as ad
 import numpy as np
@@ -19,15 +23,18 @@ warnings.filterwarnings("ignore")
 
 
 def main() -> None:
-    """Read, annotate, write."""
-    peer, train_file, test_file, out, seed = sys.argv[1:]
-    train, test = ad.read_h5ad(train_file), ad.read_h5ad(test_file)
-    began = time.perf_counter()
-    label, confidence = PEERS[peer](train, test, int(seed))
-    np.savez(
-        out, label=np.asarray(label, dtype=str), confidence=np.asarray(confidence, dtype=float),
-        seconds=time.perf_counter() - began,
-    )  # fmt: skip
+    """Do the jobs that are not done."""
+    for peer, train_file, test_file, out, seed in json.loads(Path(sys.argv[1]).read_text()):
+        if Path(out).exists():
+            continue
+        train, test = ad.read_h5ad(train_file), ad.read_h5ad(test_file)
+        began = time.perf_counter()
+        label, confidence = PEERS[peer](train, test, int(seed))
+        seconds = time.perf_counter() - began
+        found = {"label": np.asarray(label, dtype=str), "confidence": np.asarray(confidence, dtype=float)}
+        with tempfile.NamedTemporaryFile(suffix=".npz", dir=Path(out).parent, delete=False) as fresh:
+            np.savez(fresh, **found, seconds=seconds)
+        Path(fresh.name).rename(out)
 
 
 def log_counts(adata: ad.AnnData) -> ad.AnnData:

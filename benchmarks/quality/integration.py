@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import json
 import sys
 import time
 from pathlib import Path
@@ -79,12 +80,15 @@ def agreed(data: Path, adata: ad.AnnData) -> np.ndarray:
     train.obs["label"] = reference.obs["cell_type"].astype(str).to_numpy()
     train.write_h5ad(files[0])
     ad.AnnData(adata[:, genes].X, obs=adata.obs[[]], var=adata[:, genes].var[[]]).write_h5ad(files[1])
-    votes = []
-    for peer in ("logistic regression, PCA", "kNN, PCA", "CellTypist"):
-        out = FOLDER / "votes.partial.npz"
-        peers.run("annotation_peers.py", peer, *files, out, 0)
-        votes.append(np.load(out)["label"])
-    for file in files:
+    outs = [FOLDER / f"vote-{number}.npz" for number in range(3)]
+    listed = FOLDER / "votes.json"
+    voters = ("logistic regression, PCA", "kNN, PCA", "CellTypist")
+    listed.write_text(
+        json.dumps([[voter, *map(str, files), str(out), 0] for voter, out in zip(voters, outs, strict=True)])
+    )
+    peers.run("annotation_peers.py", listed)
+    votes = [np.load(out)["label"] for out in outs]
+    for file in (*files, *outs, listed):
         file.unlink()
     first, second, third = votes
     return np.where((first == second) | (first == third), first, np.where(second == third, second, ""))

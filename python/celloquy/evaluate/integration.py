@@ -12,7 +12,8 @@ import numpy as np
 from celloquy.errors import ArgumentError
 
 NEIGHBOURS = 90
-"""Neighbours over which mixing is looked at: three times the perplexity of LISI, as Korsunsky et al. 2019 have it."""
+"""Neighbours over which mixing is looked at: three times the perplexity of LISI, as Korsunsky et al. 2019 have it, and at most
+a tenth of the cells."""
 
 CLUSTERED_NEIGHBOURS = 15
 """Neighbours in the graph that is clustered."""
@@ -56,7 +57,8 @@ def integration(
             expected="a batch and a label for every cell, at least two of each",
             remedy="pass the embedding and columns of one object.",
         )
-    count = min(NEIGHBOURS, len(x) - 1)
+    # Of few cells so many would be all of a type, whatever their batch.
+    count = min(NEIGHBOURS, max(5, len(x) // 10), len(x) - 1)
     near = NearestNeighbors(n_neighbors=count).fit(x).kneighbors(return_distance=False)
     b, c = batches[1], labels[1]
     mixed = {

@@ -12,7 +12,7 @@ import numpy as np
 from celloquy.errors import ArgumentError
 
 NEIGHBOURS = 90
-"""Neighbours over which mixing is looked at: three times the perplexity of LISI, as Korsunsky et al. 2019 have it, and at most
+"""Neighbours over which mixing is looked at: three times the perplexity of LISI in Korsunsky et al. 2019, and at most
 a tenth of the cells."""
 
 CLUSTERED_NEIGHBOURS = 15

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from celloquy.seurat import read_seurat, write_seurat
     from celloquy.tasks import embed
     from celloquy.tasks.annotation import Annotator, annotate
+    from celloquy.tasks.denoising import Denoiser, denoise
+    from celloquy.tasks.imputation import Imputer, impute
     from celloquy.tasks.integration import Integrator, integrate
     from celloquy.training import pretrain
     from celloquy.training.fitting import Fitting
@@ -23,18 +25,22 @@ __version__ = "0.1.0"
 
 # Where each public name lives. torch, scanpy and matplotlib take seconds to import, so a module loads when first used.
 _HOME = {
-    "Annotator": "celloquy.tasks.annotation",
-    "Integrator": "celloquy.tasks.integration",
-    "annotate": "celloquy.tasks.annotation",
-    "integrate": "celloquy.tasks.integration",
     "AlignmentReport": "celloquy.genes",
+    "Annotator": "celloquy.tasks.annotation",
     "CellBatch": "celloquy.data",
     "CellModel": "celloquy.models",
     "CellModelConfig": "celloquy.models",
+    "Denoiser": "celloquy.tasks.denoising",
     "Fitting": "celloquy.training.fitting",
     "GeneVocabulary": "celloquy.genes",
+    "Imputer": "celloquy.tasks.imputation",
+    "Integrator": "celloquy.tasks.integration",
+    "annotate": "celloquy.tasks.annotation",
+    "denoise": "celloquy.tasks.denoising",
     "embed": "celloquy.tasks",
     "identify_genes": "celloquy.genes",
+    "impute": "celloquy.tasks.imputation",
+    "integrate": "celloquy.tasks.integration",
     "orthologs": "celloquy.genes",
     "pretrain": "celloquy.training",
     "read_seurat": "celloquy.seurat",
@@ -49,12 +55,16 @@ __all__ = [
     "CellBatch",
     "CellModel",
     "CellModelConfig",
+    "Denoiser",
     "Fitting",
     "GeneVocabulary",
+    "Imputer",
     "Integrator",
     "annotate",
+    "denoise",
     "embed",
     "identify_genes",
+    "impute",
     "integrate",
     "orthologs",
     "pretrain",

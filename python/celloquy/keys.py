@@ -31,3 +31,9 @@ EVIDENCE: Final = "celloquy_evidence"
 
 UNKNOWN: Final = "unknown"
 """Label of cells of no cell type of the reference."""
+
+DENOISED: Final = "celloquy_denoised"
+"""``layers`` key of denoised expression, ``(cells, genes)`` float32; of some genes, ``obsm`` key of a DataFrame."""
+
+IMPUTED: Final = "celloquy_imputed"
+"""``obsm`` key of imputed expression, a DataFrame cells × genes."""

@@ -39,7 +39,7 @@ def changed_file(file: Path, out: Path) -> Iterator[AnnData]:
         If the file can't be read, or the other not written; what was there is then as it was.
     """
     from celloquy.data.store import is_zarr
-    from celloquy.tasks.work import work_for
+    from celloquy.data.work import work_for
 
     # What can't be written is said before the work is done.
     with work_for(out) as work:

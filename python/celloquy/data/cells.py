@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+import pandas as pd
 import torch
 from scipy import sparse
 from torch import Tensor
@@ -76,11 +77,12 @@ class Cells:
         names: Sequence[str] = self._counts.var_names.tolist()
         if species == "auto":
             names = in_species(names, "mouse" if set(vocabulary.species) == {"mouse"} else "human")
-        alignment = vocabulary.align(names, counts_per_gene=self._counts.genes_total(), selected=selected)
+        self.column_totals = self._counts.genes_total()
+        alignment = vocabulary.align(names, counts_per_gene=self.column_totals, selected=selected)
         self.report: AlignmentReport = alignment.report
-        self._columns = alignment.columns.astype(np.int32)
+        self.columns = alignment.columns.astype(np.int32)
         self._genes = len(vocabulary)
-        known = self._columns[self._columns >= 0]
+        known = self.columns[self.columns >= 0]
         self._shared = len(known) > len(np.unique(known))
         self._measured = torch.zeros(1, self._genes, dtype=torch.bool)
         self._measured[0, torch.from_numpy(known.astype(np.int64))] = True
@@ -99,6 +101,15 @@ class Cells:
         """Where the counts were found, e.g. ``"layers['counts']"``."""
         return self._counts.source
 
+    @property
+    def var_names(self) -> pd.Index[str]:
+        """Names of the columns of the counts, which for ``raw`` are not those of the AnnData."""
+        return pd.Index(self._counts.var_names.tolist())
+
+    def own_counts(self, start: int, stop: int) -> sparse.csr_matrix:
+        """Return a run of cells with the columns that they had, ``(cells, columns)`` float32."""
+        return self._counts.read(start, stop)
+
     def read_all(self) -> CellBatch:
         """Return all cells, sparse, in memory."""
         blocks = [self.read(start, min(start + BLOCK, len(self))) for start in range(0, len(self), BLOCK)]
@@ -109,7 +120,7 @@ class Cells:
     def read(self, start: int, stop: int) -> CellBatch:
         """Return a run of cells; counts of unknown genes are left out, columns of the same gene are summed."""
         block = self._counts.read(start, stop)
-        columns = self._columns[block.indices]
+        columns = self.columns[block.indices]
         known = columns >= 0
         before = np.concatenate([[0], np.cumsum(known)])
         indptr = before[block.indptr]

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 RUN_BYTES = 16 * 2**20
 """Bytes of an embedding that are copied to a file at a time."""
 
+_NOTHING: Mapping[str, StoredRows] = {}
+
 
 @contextmanager
 def open_store(path: Path) -> Iterator[AnnData]:
@@ -74,7 +76,15 @@ class StoredRows(Protocol):
         """Return some rows."""
 
 
-def write_store(path: Path, obs: pd.DataFrame, *, obsm: Mapping[str, StoredRows], uns: dict[str, Any]) -> None:
+def write_store(
+    path: Path,
+    obs: pd.DataFrame,
+    *,
+    uns: dict[str, Any],
+    obsm: Mapping[str, StoredRows] = _NOTHING,
+    var: pd.DataFrame | None = None,
+    layers: Mapping[str, StoredRows] = _NOTHING,
+) -> None:
     """Write a new file of cells without counts.
 
     Parameters
@@ -83,27 +93,38 @@ def write_store(path: Path, obs: pd.DataFrame, *, obsm: Mapping[str, StoredRows]
         The new file, ``.h5ad`` or ``.zarr``; nothing may be there.
     obs
         The cells' annotation.
-    obsm
-        Arrays ``(cells, width)``, of which a part is in memory at a time.
     uns
         Anything that anndata can write.
+    obsm
+        Arrays ``(cells, width)``, of which a part is in memory at a time.
+    var
+        The genes' annotation, where there are layers.
+    layers
+        Arrays ``(cells, genes)``, likewise.
     """
     from anndata import AnnData
 
-    bare = AnnData(obs=obs)
+    bare = AnnData(obs=obs, var=var)
     if is_zarr(path):
         bare.write_zarr(path)
     else:
         bare.write_h5ad(path)
-    add_to_store(path, obsm=obsm, uns=uns)
+    add_to_store(path, obsm=obsm, layers=layers, uns=uns)
 
 
-def add_to_store(path: Path, *, obsm: Mapping[str, StoredRows], uns: dict[str, Any]) -> None:
+def add_to_store(
+    path: Path,
+    *,
+    uns: dict[str, Any],
+    obsm: Mapping[str, StoredRows] = _NOTHING,
+    layers: Mapping[str, StoredRows] = _NOTHING,
+) -> None:
     """Add to a file that is there, in place; what has the same key is replaced. See :func:`write_store`."""
     write = anndata_io("write_elem")
     with opened_store(path, "r+") as group:
-        for key, values in obsm.items():
-            _write_rows(group.require_group("obsm"), key, values)
+        for place, arrays in (("obsm", obsm), ("layers", layers)):
+            for key, values in arrays.items():
+                _write_rows(group.require_group(place), key, values)
         for key, value in uns.items():
             if key in group.require_group("uns"):
                 del group["uns"][key]

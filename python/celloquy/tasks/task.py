@@ -146,9 +146,9 @@ class Task(ABC):
         model.requires_grad_(True)
         self.model_, self.history_ = model, pd.DataFrame(records)
 
-    def _embed(self, cells: Cells) -> np.ndarray:
+    def _embed(self, cells: Cells, model: CellModel | None = None) -> np.ndarray:
         """The embedding ``(cells, latent)`` float32, each cell read with its tissue, in bounded memory."""
-        model = self._trained
+        model = model or self._trained
         device, precision = self.fitting.hardware(model.config.width)
         memory = memory_budget(None)
         with ExitStack() as stack:

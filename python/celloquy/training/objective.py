@@ -67,9 +67,11 @@ class MaskedCounts(Objective):
         """
         model = self.model
         with autocast(self.precision, batch.values.device):
-            latent = model.latent(model.encode(mask.hide(batch)))
+            latent = model.latent(model.encode(self.seen(batch, mask)))
             hidden = model.decoder(latent.z, {"batch": batch.batch})
-            reconstruction = count_loss(hidden, model.decoder, batch, mask)
+            # Without masks every count is seen, and every cell is learned from.
+            hides = mask if model.config.mask_cells else None
+            reconstruction = count_loss(hidden, model.decoder, batch, hides)
         divergence = latent.kl.float()
         weight = model.config.kl_weight * min(1.0, self.progress / WARMUP)
         figures = {"reconstruction": reconstruction, "divergence": divergence}
@@ -78,6 +80,10 @@ class MaskedCounts(Objective):
             figures["discrepancy"] = discrepancy(latent.mean, batch.batch)
             loss = loss + self.mixing * figures["discrepancy"]
         return {"loss": loss, **figures}
+
+    def seen(self, batch: CellBatch, mask: BiLevelMask) -> CellBatch:
+        """Return what the encoder sees of the cells."""
+        return mask.hide(batch)
 
 
 class MaskedCells:
@@ -134,8 +140,7 @@ class MaskedCells:
         self, cells: np.ndarray, draw: tuple[int, ...], rank: int, processes: int
     ) -> Iterator[tuple[Input, ...]]:
         random = np.random.default_rng([self._seed, *draw])
-        batches: list[list[Sentence]] = draw_sentences(self._tissue, cells, longest=self._longest, random=random)
-        for number, sentences in list(enumerate(batches))[rank::processes]:
+        for number, sentences in list(enumerate(self._sentences(cells, random)))[rank::processes]:
             mask = BiLevelMask.draw(
                 sum(map(len, sentences)),
                 seed=[self._seed, MASKS, *draw, number],
@@ -148,6 +153,10 @@ class MaskedCells:
                 yield batch, mask
             else:
                 yield batch, mask, self._labels[torch.from_numpy(np.concatenate(sentences))]
+
+    def _sentences(self, cells: np.ndarray, random: np.random.Generator) -> list[list[Sentence]]:
+        """Return batches of sentences."""
+        return draw_sentences(self._tissue, cells, longest=self._longest, random=random)
 
 
 def split_cells(cells: CellBatch, share: float, seed: int, labels: Tensor | None = None) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,156 @@
+"""Spatial imputation against Tangram, gimVI, SpaGE and kNN.
+
+Usage: python benchmarks/quality/imputation.py [--seeds 5] [--datasets …] [--methods …] [--ablations]
+
+The genes that panel and reference share are split into as many parts as there are seeds; each seed hides one part, so
+that every gene is imputed once. Writes results/imputation.md and its plot.
+"""
+
+from __future__ import annotations
+
+import time
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import anndata as ad
+import expression
+import numpy as np
+import pandas as pd
+from scipy.stats import spearmanr
+
+import celloquy as cq
+from celloquy.evaluate.spatial import shared_genes
+
+DATASETS: dict[str, dict[str, Any]] = {
+    "STARmap mPFC": {"spatial": "starmap_mpfc", "reference": "interneuron_zeisel", "tissue_key": "slice"},
+    "lymph node Visium": {"spatial": "lymph_node_visium", "reference": "lymph_node_ref", "tissue_key": None},
+}
+PEERS = ("kNN", "SpaGE", "Tangram", "gimVI")
+FIGURES = {"pearson": True, "cosine": True, "pearson_counts": True, "cosine_counts": True}
+
+ABLATIONS: dict[str, dict[str, Any]] = {
+    "mixture latent": {"latent": "mixture"},
+    "no latent": {"latent": "none"},
+    "no attention": {"attention": "none"},
+    "no positions": {},
+    "positions in the encoder": {"positions": True},
+    "no masks": {"mask_cells": 0.0},
+}
+
+
+def main() -> None:
+    """Measure what is missing, then write the table and the plot."""
+    options = expression.options(__doc__, list(DATASETS))
+    runs = expression.Runs("imputation", options.threads, keep=options.keep)
+    pairs = {dataset: read(dataset, options.data, options.seeds) for dataset in options.datasets}
+    # Seed by seed, so that an interrupted benchmark has as many of every data set.
+    for seed, dataset in product(range(options.seeds), pairs):
+        spatial, reference, hidden = pairs[dataset]
+        tissue_key = DATASETS[dataset]["tissue_key"]
+        task = cq.evaluate.spatial_imputation(spatial, reference, hidden[seed])
+        for method in options.methods or (expression.OURS, *PEERS):
+            key = {"data": dataset, "method": method, "seed": seed}
+            if method == expression.OURS:
+                runs.once(key, lambda t=task, s=seed, k=tissue_key: ours(t, s, k))
+            else:
+                runs.once(key, lambda m=method, t=task, s=seed: peer(runs, m, t, s))
+        if options.ablations and dataset == options.datasets[0]:
+            for name in ABLATIONS:
+                key = {"data": f"{dataset}, ablations", "method": f"{expression.OURS}, {name}", "seed": seed}
+                runs.once(key, lambda n=name, t=task, s=seed, k=tissue_key: ours(t, s, k, n))
+    report(runs)
+
+
+def read(dataset: str, folder: Path, seeds: int) -> tuple[ad.AnnData, ad.AnnData, list[list[str]]]:
+    """A panel, its reference, and the genes that each seed hides."""
+    spatial = ad.read_h5ad(folder / "spatial" / f"{DATASETS[dataset]['spatial']}.h5ad")
+    reference = ad.read_h5ad(folder / "scrna" / f"{DATASETS[dataset]['reference']}.h5ad")
+    spatial.X, reference.X = spatial.X.astype(np.float32), reference.X.astype(np.float32)
+    shared = np.array(shared_genes(spatial.var_names, reference.var_names))
+    part = np.random.default_rng(0).permutation(len(shared)) % seeds
+    return spatial, reference, [shared[part == seed].tolist() for seed in range(seeds)]
+
+
+def ours(
+    task: cq.evaluate.ImputationTask, seed: int, tissue_key: str | None, ablation: str | None = None
+) -> dict[str, float]:
+    """Our figures, and the rank correlation of predicted reliability with what came out."""
+    config = cq.CellModelConfig(**({"positions": False} | ABLATIONS[ablation])) if ablation else "mini"
+    began = time.perf_counter()
+    result = cq.impute(
+        task.spatial, reference=task.reference, genes=task.genes, tissue_key=tissue_key, config=config, seed=seed,
+        spatial_key=None if ablation == "no positions" else "spatial", progress=False, copy=True,
+    )  # fmt: skip
+    seconds = time.perf_counter() - began
+    figures = task.score(result.obsm["celloquy_imputed"])
+    reliability = result.uns["celloquy"]["reliability"]
+    predicted = pd.Series(reliability["predicted"], index=reliability["gene"])[figures.index]
+    return averages(figures) | {
+        "seconds": seconds, "reliability": float(spearmanr(predicted, figures["pearson"]).statistic)
+    }  # fmt: skip
+
+
+def peer(runs: expression.Runs, method: str, task: cq.evaluate.ImputationTask, seed: int) -> dict[str, float]:
+    """A peer's figures."""
+    names = shared_genes(task.spatial.var_names, task.reference.var_names)
+    partner = dict(zip(cq.identify_genes(task.reference.var_names).ids, task.reference.var_names, strict=True))
+    partner |= {name: name for name in task.reference.var_names}
+
+    def of_reference(genes: list[str]) -> Any:
+        ids = cq.identify_genes(genes).ids
+        columns = [gene if gene in partner else partner[one] for gene, one in zip(genes, ids, strict=True)]
+        return task.reference[:, [partner[column] for column in columns]].X
+
+    arrays = expression.as_arrays("spatial", task.spatial[:, names].X)
+    arrays |= expression.as_arrays("reference", of_reference(names))
+    arrays |= expression.as_arrays("wanted", of_reference(task.genes))
+    values, seconds = runs.peer(method, arrays, seed)
+    imputed = pd.DataFrame(values, index=task.spatial.obs_names, columns=task.genes)
+    return averages(task.score(imputed)) | {"seconds": seconds}
+
+
+def averages(figures: pd.DataFrame) -> dict[str, float]:
+    """Means over genes."""
+    return {name: float(value) for name, value in figures.mean().items()} | {"genes": float(len(figures))}
+
+
+def report(runs: expression.Runs) -> None:
+    """Write the table and the plot of all that was measured."""
+    frame = runs.frame()
+    parts = []
+    for dataset in [*DATASETS, *(f"{name}, ablations" for name in DATASETS)]:
+        chosen = frame[frame["data"] == dataset]
+        if dataset.endswith("ablations") and len(chosen):
+            whole = frame[(frame["data"] == dataset.removesuffix(", ablations")) & (frame["method"] == expression.OURS)]
+            chosen = pd.concat([whole[whole["seed"].isin(chosen["seed"])], chosen])
+        if not len(chosen):
+            continue
+        text = f"### {dataset}\n\n{expression.table(chosen, FIGURES)}"
+        ours_only = chosen[chosen["method"] == expression.OURS]
+        if not dataset.endswith("ablations") and len(ours_only):
+            rank = ours_only["reliability"]
+            text += (
+                f"\n\n{int(ours_only['genes'].sum())} genes, each hidden once. Predicted reliability against the "
+                f"correlation that came out: Spearman {rank.mean():.2f} ± {rank.std():.2f}."
+            )
+        parts.append(text)
+    expression.plot(
+        frame[frame["data"].isin(DATASETS)], {"pearson": True, "cosine": True}, expression.RESULTS / "imputation.png"
+    )
+    note = (
+        "Pearson correlation and cosine per hidden gene over all cells, averaged over genes; `pearson` and `cosine` of "
+        "log-normalised expression, `counts`: of counts at each cell's depth. Each seed hides another fifth of the "
+        "genes that panel and reference share; mean ± standard deviation over seeds. One thread each, on a machine "
+        "that other work shares, so seconds are rough."
+    )
+    expression.write(
+        "imputation",
+        "Spatial imputation",
+        "\n\n".join([note, *parts, "![](imputation.png)"]),
+        "python benchmarks/quality/imputation.py --ablations",
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,175 @@
+"""Denoising: take counts out of the data, and see how well a method puts them back.
+
+Wen et al. 2024, CellPLM, section 4.2, after Ding et al. 2024, DANCE: in every cell some of the non-zero counts are set
+to zero, low ones more often (missing at random); RMSE and MAE are those of log1p of the removed counts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from celloquy.data import choose_counts
+from celloquy.errors import ArgumentError
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+LEAST_GENES = 5
+"""Expressed genes of a cell up to which nothing is taken from it."""
+
+DECAY = 20.0
+"""Count at which an entry is taken 1/e as often as a very low one."""
+
+SCALE = 1e4
+"""Counts that each cell has in the normalised figures."""
+
+BLOCK = 2048
+"""Cells that are scored at a time."""
+
+
+@dataclass(frozen=True)
+class DenoisingTask:
+    """Cells with counts taken out, and what was taken.
+
+    Shapes: ``n`` cells, ``g`` genes, ``k`` removed entries.
+    """
+
+    adata: AnnData
+    """The cells to denoise: raw counts ``(n, g)`` in ``X``, everything else of the input but its other matrices."""
+    cells: NDArray[np.int64] = field(repr=False)
+    """``(k,)``, the cell of each removed count."""
+    genes: NDArray[np.int64] = field(repr=False)
+    """``(k,)``, its gene."""
+    counts: NDArray[np.float64] = field(repr=False)
+    """``(k,)``, the count that was there."""
+    totals: NDArray[np.float64] = field(repr=False)
+    """``(n,)``, the counts of each cell before."""
+
+    def score(self, denoised: Any) -> dict[str, float]:
+        """Compare denoised counts with those that were removed, once over all cells.
+
+        Parameters
+        ----------
+        denoised
+            ``(n, g)``, counts at the depth of each cell; dense, sparse, or anything that is read by rows.
+
+        Returns
+        -------
+        ``rmse``, ``mae`` and ``pearson`` of log1p of the counts; ``rmse_normalised`` and ``mae_normalised`` after
+        every cell, removed counts included, was scaled to 10,000 counts.
+
+        Raises
+        ------
+        ArgumentError
+            If the shape is another, or a value is negative or not finite.
+        """
+        if tuple(denoised.shape) != self.adata.shape:
+            _refuse(f"shape {tuple(denoised.shape)}", f"{self.adata.shape[0]} cells × {self.adata.shape[1]} genes")
+        found = np.empty(len(self.counts))
+        scaled = np.empty(len(self.counts))
+        starts = np.searchsorted(self.cells, np.arange(0, self.adata.n_obs + BLOCK, BLOCK))
+        for number, start in enumerate(range(0, self.adata.n_obs, BLOCK)):
+            rows = denoised[start : start + BLOCK]
+            block = np.asarray(rows.toarray() if hasattr(rows, "toarray") else rows, dtype=np.float64)
+            if not np.isfinite(block).all() or block.min(initial=0) < 0:
+                _refuse("negative values or values that are not finite", "expected counts")
+            entries = slice(starts[number], starts[number + 1])
+            cells = self.cells[entries] - start
+            found[entries] = block[cells, self.genes[entries]]
+            scaled[entries] = found[entries] * SCALE / np.maximum(block.sum(axis=1), 1e-12)[cells]
+        true = np.log1p(self.counts)
+        error = np.log1p(found) - true
+        normalised = np.log1p(scaled) - np.log1p(self.counts * SCALE / self.totals[self.cells])
+        return {
+            "rmse": float(np.sqrt(np.mean(error**2))),
+            "mae": float(np.mean(np.abs(error))),
+            "pearson": float(np.corrcoef(np.log1p(found), true)[0, 1]),
+            "rmse_normalised": float(np.sqrt(np.mean(normalised**2))),
+            "mae_normalised": float(np.mean(np.abs(normalised))),
+        }
+
+
+def denoising(adata: AnnData, fraction: float = 0.1, seed: int = 0, *, layer: str | None = None) -> DenoisingTask:
+    """Take a share of the non-zero counts out of every cell.
+
+    Parameters
+    ----------
+    adata
+        Raw counts, cells × genes; it is only read.
+    fraction
+        Share of a cell's non-zero counts that is set to zero; a cell with 5 expressed genes or fewer keeps all.
+    seed
+        The same seed takes the same counts.
+    layer
+        Where the raw counts are, if not in the first place that holds counts.
+
+    Returns
+    -------
+    DenoisingTask
+        Denoise its ``adata``, then ask its :meth:`~DenoisingTask.score`.
+
+    Raises
+    ------
+    CountsError, ArgumentError
+        If there are no raw counts, or nothing would be taken.
+
+    Examples
+    --------
+    >>> task = cq.evaluate.denoising(adata, fraction=0.1, seed=0)
+    >>> cq.denoise(task.adata)
+    >>> task.score(task.adata.layers["celloquy_denoised"])
+    """
+    from anndata import AnnData
+
+    if not 0 < fraction < 1:
+        raise ArgumentError(
+            "`fraction` can't be used.",
+            found=repr(fraction),
+            expected="a share of the non-zero counts above 0 and below 1",
+            remedy="leave it out: 0.1 is usual.",
+        )
+    source = choose_counts(adata, layer=layer)
+    counts = source.read(0, source.n_cells).astype(np.float64)
+    expressed = np.diff(counts.indptr)
+    taken = np.where(expressed > LEAST_GENES, np.floor(fraction * expressed), 0).astype(np.int64)
+    if not taken.any():
+        raise ArgumentError(
+            "There is nothing to take out.",
+            found=f"at most {expressed.max(initial=0)} expressed genes in a cell, of which {fraction:g} is none",
+            expected="cells with more expressed genes",
+            remedy="pass a larger `fraction`.",
+        )
+    cell = np.repeat(np.arange(source.n_cells), expressed)
+    # Efraimidis and Spirakis 2006: the highest of these keys are a weighted draw without replacement.
+    weight = np.exp(-counts.data / DECAY).clip(min=1e-300)
+    keys = np.log(np.random.default_rng(seed).random(len(weight))) / weight
+    order = np.lexsort((-keys, cell))
+    rank = np.arange(len(order)) - np.repeat(counts.indptr[:-1], expressed)
+    removed = np.sort(order[rank < taken[cell]])
+    task_counts = counts.data[removed].copy()
+    task_cells, task_genes = cell[removed], counts.indices[removed].astype(np.int64)
+    totals = np.asarray(counts.sum(axis=1), dtype=np.float64).ravel()
+    counts.data[removed] = 0
+    counts.eliminate_zeros()
+    # Other matrices of the input would give the removed counts away.
+    corrupted = AnnData(
+        counts.astype(np.float32),
+        obs=adata.obs.copy(),
+        var=adata.var.copy() if len(adata.var) == source.n_genes else None,
+        obsm={key: adata.obsm[key].copy() for key in adata.obsm if key == "spatial"},
+    )
+    corrupted.var_names = source.var_names
+    return DenoisingTask(corrupted, task_cells, task_genes, task_counts, totals)
+
+
+def _refuse(found: str, expected: str) -> None:
+    raise ArgumentError(
+        "These denoised counts can't be scored.",
+        found=found,
+        expected=expected,
+        remedy="denoise `task.adata`, every gene of it, as counts at the depth of each cell.",
+    )

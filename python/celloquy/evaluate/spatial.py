@@ -1,0 +1,186 @@
+"""Spatial imputation: hide genes of a spatial panel, and see how well a method finds them from a reference.
+
+Wen et al. 2024, CellPLM, section 4.3: Pearson correlation and cosine per gene over all cells, averaged over genes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from celloquy.data import choose_counts
+from celloquy.errors import ArgumentError
+from celloquy.genes import identify_genes
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+    from scipy import sparse
+
+
+@dataclass(frozen=True)
+class ImputationTask:
+    """A panel with genes hidden, the reference, and what was hidden.
+
+    Shapes: ``n`` cells, ``h`` hidden genes.
+    """
+
+    spatial: AnnData
+    """The cells without the hidden genes: raw counts in ``X``, with ``obs`` and ``obsm``."""
+    reference: AnnData
+    """The reference, raw counts in ``X``."""
+    genes: list[str]
+    """``(h,)``, names of the hidden genes, as the spatial data spells them."""
+    counts: sparse.csc_matrix = field(repr=False)
+    """``(n, h)``, their counts."""
+
+    def score(self, imputed: pd.DataFrame) -> pd.DataFrame:
+        """Compare imputed with measured expression, gene by gene, once over all cells.
+
+        Parameters
+        ----------
+        imputed
+            ``(n, h)``, log1p of counts scaled to the median depth of the visible panel; a column for every hidden gene.
+
+        Returns
+        -------
+        A row for every hidden gene: ``pearson`` and ``cosine`` of log-normalised expression, ``pearson_counts`` and
+        ``cosine_counts`` of counts at each cell's depth. The correlation of a constant is 0. Genes without any count
+        in the spatial data are left out, as no prediction of them can be told from another.
+
+        Raises
+        ------
+        ArgumentError
+            If cells or genes are missing, or a value is not finite.
+        """
+        missing = [gene for gene in self.genes if gene not in imputed.columns]
+        if missing or not imputed.index.equals(self.spatial.obs_names):
+            raise ArgumentError(
+                "These imputed values can't be scored.",
+                found=f"no column for {', '.join(missing[:5])}" if missing else "other cells, or another order",
+                expected=f"{self.spatial.n_obs:,} cells × {len(self.genes):,} genes, named as in the task",
+                remedy="impute `task.genes` for `task.spatial`.",
+            )
+        values = imputed[self.genes].to_numpy(dtype=np.float64)
+        if not np.isfinite(values).all():
+            raise ArgumentError(
+                "These imputed values can't be scored.",
+                found="values that are not finite",
+                expected="log1p of scaled counts",
+                remedy="look at the step that made them.",
+            )
+        depth = np.asarray(self.spatial.X.sum(axis=1), dtype=np.float64).ravel()
+        share = np.maximum(depth, 1)[:, None] / np.median(np.maximum(depth, 1))
+        true = np.asarray(self.counts.todense(), dtype=np.float64)
+        expressed = true.any(axis=0)
+        figures = pd.DataFrame(
+            {
+                "pearson": pearson(np.log1p(true / share), values),
+                "cosine": cosine(np.log1p(true / share), values),
+                "pearson_counts": pearson(true, np.expm1(values) * share),
+                "cosine_counts": cosine(true, np.expm1(values) * share),
+            },
+            index=pd.Index(self.genes, name="gene"),
+        )
+        return figures.iloc[np.flatnonzero(expressed)]
+
+
+def spatial_imputation(
+    spatial: AnnData,
+    reference: AnnData,
+    hidden_genes: Sequence[str] | float = 0.2,
+    seed: int = 0,
+    *,
+    layer: str | None = None,
+    reference_layer: str | None = None,
+) -> ImputationTask:
+    """Hide genes of a panel that a reference has too.
+
+    Parameters
+    ----------
+    spatial
+        Raw counts of the panel, cells × genes; only read.
+    reference
+        Raw counts of dissociated cells of the same tissue; only read.
+    hidden_genes
+        Names in ``spatial.var_names``, or the share of the shared genes that is drawn.
+    seed
+        Of the draw.
+    layer, reference_layer
+        Where the raw counts are, if not in the first place that holds counts.
+
+    Returns
+    -------
+    ImputationTask
+        Impute its ``genes``, then ask its :meth:`~ImputationTask.score`.
+
+    Raises
+    ------
+    CountsError, ArgumentError
+        If there are no raw counts, no shared genes, or a hidden gene is not in both.
+
+    Examples
+    --------
+    >>> task = cq.evaluate.spatial_imputation(spatial, reference, hidden_genes=0.2, seed=0)
+    >>> imputed = cq.impute(task.spatial, reference=task.reference, genes=task.genes, copy=True)
+    >>> task.score(imputed.obsm["celloquy_imputed"]).mean()
+    """
+    from anndata import AnnData
+
+    counts, others = choose_counts(spatial, layer=layer), choose_counts(reference, layer=reference_layer)
+    shared = shared_genes(counts.var_names.tolist(), others.var_names.tolist())
+    if isinstance(hidden_genes, float | int):
+        number = round(float(hidden_genes) * len(shared))
+        if not 0 < number < len(shared):
+            raise ArgumentError(
+                "`hidden_genes` can't be used.",
+                found=f"{hidden_genes!r} of {len(shared):,} shared genes",
+                expected="a share that hides at least one gene and leaves one",
+                remedy="pass a share such as 0.2, or names; check that both objects are of one species.",
+            )
+        chosen = np.sort(np.random.default_rng(seed).choice(len(shared), number, replace=False))
+        hidden = [shared[place] for place in chosen]
+    else:
+        hidden = list(dict.fromkeys(hidden_genes))
+        if unknown := [gene for gene in hidden if gene not in set(shared)]:
+            raise ArgumentError(
+                "Some of `hidden_genes` can't be hidden.",
+                found=f"{', '.join(unknown[:5])} not in both objects",
+                expected="genes of the panel that the reference has too",
+                remedy="leave them out.",
+            )
+    matrix = counts.read(0, counts.n_cells)
+    place = pd.Index(counts.var_names).get_indexer(pd.Index(hidden))
+    kept = np.setdiff1d(np.arange(counts.n_genes), place)
+    panel = AnnData(matrix[:, kept], obs=spatial.obs.copy(), obsm=dict(spatial.obsm))
+    panel.var_names = np.asarray(counts.var_names)[kept]
+    whole = AnnData(others.read(0, others.n_cells), obs=reference.obs.copy())
+    whole.var_names = others.var_names
+    return ImputationTask(panel, whole, hidden, matrix[:, place].tocsc())
+
+
+def shared_genes(names: Sequence[str], others: Sequence[str]) -> list[str]:
+    """Names of the first list that stand for a gene of the second, spelled alike or not; each gene once."""
+    known = set(others) | {gene for gene in identify_genes(others).ids if gene}
+    found: dict[str, str] = {}
+    for name, gene in zip(names, identify_genes(names).ids, strict=True):
+        if name in known or (gene and gene in known):
+            found.setdefault(gene or name, str(name))
+    return list(found.values())
+
+
+def pearson(true: NDArray[np.float64], found: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Correlation of every column ``(n, h)`` with its partner, ``(h,)``; 0 where one is constant."""
+    return cosine(true - true.mean(axis=0), found - found.mean(axis=0))
+
+
+def cosine(true: NDArray[np.float64], found: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Cosine of every column ``(n, h)`` with its partner, ``(h,)``; 0 where one is zero."""
+    lengths = np.linalg.norm(true, axis=0) * np.linalg.norm(found, axis=0)
+    tiny = 1e-9 * len(true)
+    products: NDArray[np.float64] = (true * found).sum(axis=0)
+    return np.where(lengths > tiny, products / np.maximum(lengths, tiny), 0.0)

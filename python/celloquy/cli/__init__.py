@@ -7,6 +7,8 @@ from celloquy.cli import embed as embed
 from celloquy.cli import pretrain as pretrain
 from celloquy.cli import annotate as annotate
 from celloquy.cli import integrate as integrate
+from celloquy.cli import denoise as denoise
+from celloquy.cli import impute as impute
 from celloquy.cli import genes as genes
 from celloquy.cli import info as info
 

@@ -1,0 +1,105 @@
+"""``celloquy denoise`` and ``celloquy impute`` do on files what the functions do on objects."""
+
+from pathlib import Path
+
+import anndata as ad
+import numpy as np
+import pytest
+from scipy import sparse
+from typer.testing import CliRunner
+
+import celloquy as cq
+from celloquy.cli import app
+from celloquy.data.store import open_store
+from celloquy.tasks.expression import ALL_CELLS
+
+IDS = [f"ENSG{i:011d}" for i in range(1, 31)]
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("cli")
+    rng = np.random.default_rng(0)
+    cells = ad.AnnData(sparse.csr_matrix(rng.poisson(1.0, (60, 30)).astype(np.float32)))
+    cells.var_names = IDS
+    cells.write_h5ad(folder / "cells.h5ad")
+    panel = cells[:, :20].copy()
+    panel.obsm["spatial"] = rng.random((60, 2))
+    panel.write_h5ad(folder / "panel.h5ad")
+    return folder
+
+
+def test_denoise_writes_what_the_function_writes(folder):
+    result = run("denoise", folder / "cells.h5ad", "-o", folder / "denoised.h5ad", "--epochs", 1, "-q", "--uncertainty")
+    assert result.exit_code == 0, result.output
+    adata = ad.read_h5ad(folder / "cells.h5ad")
+    cq.denoise(adata, epochs=1, uncertainty=True, progress=False)
+    with open_store(folder / "denoised.h5ad") as written:
+        for key in ("celloquy_denoised", "celloquy_denoised_sd"):
+            np.testing.assert_allclose(np.asarray(written.layers[key]), adata.layers[key], rtol=1e-4, atol=1e-6)
+
+
+def test_denoise_reads_a_fitted_denoiser_and_takes_some_genes(folder):
+    adata = ad.read_h5ad(folder / "cells.h5ad")
+    quick = cq.Fitting(epochs=1, progress=False)
+    denoiser = cq.Denoiser(fitting=quick).fit(adata)
+    denoiser.save(folder / "denoiser")
+    names = f"{IDS[4]}, {IDS[2]}"
+    result = run(
+        "denoise", folder / "cells.h5ad", "-o", folder / "some.h5ad",
+        "--denoiser", folder / "denoiser", "--genes", names,
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    denoiser.predict(adata, genes=[IDS[4], IDS[2]])
+    with open_store(folder / "some.h5ad") as written:
+        assert list(written.var_names) == [IDS[4], IDS[2]]
+        found = np.asarray(written.layers["celloquy_denoised"])
+    np.testing.assert_allclose(found, adata.obsm["celloquy_denoised"].to_numpy(), rtol=1e-4)
+
+
+def test_impute_writes_what_the_class_writes_and_reads_what_it_saved(folder):
+    arguments = [
+        "--reference",
+        folder / "cells.h5ad",
+        "--genes",
+        f"{IDS[25]},{IDS[22]}",
+        "--imputer",
+        folder / "imputer",
+    ]
+    result = run("impute", folder / "panel.h5ad", "-o", folder / "imputed.h5ad", *arguments, "--epochs", 1, "-q")
+    assert result.exit_code == 0, result.output
+    panel, reference = ad.read_h5ad(folder / "panel.h5ad"), ad.read_h5ad(folder / "cells.h5ad")
+    fitting = cq.Fitting(epochs=1, progress=False, validation=ALL_CELLS.validation, patience=ALL_CELLS.patience)
+    cq.Imputer(fitting=fitting).fit(panel, reference, genes=[IDS[25], IDS[22]]).predict(panel)
+    written = ad.read_h5ad(folder / "imputed.h5ad")
+    assert list(written.obsm["celloquy_imputed"].columns) == [IDS[25], IDS[22]]
+    np.testing.assert_allclose(written.obsm["celloquy_imputed"], panel.obsm["celloquy_imputed"], rtol=1e-4, atol=1e-5)
+    again = run("impute", folder / "panel.h5ad", "-o", folder / "again.h5ad", "--imputer", folder / "imputer")
+    assert again.exit_code == 0, again.output
+    np.testing.assert_array_equal(
+        ad.read_h5ad(folder / "again.h5ad").obsm["celloquy_imputed"], written.obsm["celloquy_imputed"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["denoise", "cells.h5ad", "--batch-key", "plate"], "no column 'plate'"),
+        (["denoise", "cells.h5ad", "--unit", "tpm"], "`unit`"),
+        (["denoise", "cells.h5ad", "--genes", "nobody"], "nobody not in adata.var_names"),
+        (["impute", "panel.h5ad"], "pass --reference FILE"),
+        (["impute", "cells.h5ad", "--reference", "cells.h5ad"], "nothing to impute"),
+        (["impute", "panel.h5ad", "--reference", "gone.h5ad"], "no file"),
+    ],
+)
+def test_errors_are_one_message_and_leave_no_file(folder, arguments, message, monkeypatch):
+    monkeypatch.chdir(folder)
+    result = run(*arguments, "-o", folder / "none.h5ad", *(["--epochs", "1"]), "-q")
+    assert result.exit_code == 1
+    assert message in result.output
+    assert "Traceback" not in result.output
+    assert not (folder / "none.h5ad").exists()

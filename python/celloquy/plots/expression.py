@@ -1,0 +1,135 @@
+"""Pictures of expression: what was measured, beside what was made of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from celloquy import keys
+from celloquy.data import choose_counts
+from celloquy.plots.missing import require
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+    from matplotlib.figure import Figure
+
+COLUMNS = 4
+"""Genes in a row."""
+
+
+def denoised(adata: AnnData, genes: Sequence[str], *, color: str | None = None, key: str = keys.DENOISED) -> Figure:
+    """Draw the denoised counts of every cell against its observed counts, one panel a gene.
+
+    Parameters
+    ----------
+    adata
+        With the result of :func:`celloquy.denoise` as counts.
+    genes
+        Names of genes.
+    color
+        Column of ``obs`` by which cells are coloured.
+    key
+        Where the result is.
+
+    Raises
+    ------
+    ArgumentError
+        If there is no such result, gene or column.
+    """
+    import matplotlib.pyplot as plt
+
+    frame = adata.obsm.get(key) if key in adata.obsm else None
+    if frame is None:
+        require(adata.layers, key, "adata.layers")
+    if color is not None:
+        require(adata.obs, color, "adata.obs")
+    groups = pd.Series("", index=adata.obs_names) if color is None else adata.obs[color].astype(str)
+    counts = choose_counts(adata)
+    observed = counts.read(0, counts.n_cells)
+    rows = -(-len(genes) // COLUMNS)
+    wide = min(COLUMNS, len(genes))
+    figure, axes = plt.subplots(rows, wide, figsize=(3.2 * wide, 3 * rows), squeeze=False)
+    jitter = np.random.default_rng(0).uniform(-0.15, 0.15, adata.n_obs)
+    for axis, gene in zip(axes.flat, genes, strict=False):
+        require(_places(counts.var_names), gene, "adata.var_names")
+        column = observed[:, _places(counts.var_names)[gene]].toarray().ravel()
+        if frame is not None:
+            require(frame, gene, f"adata.obsm[{key!r}]")
+            values = frame[gene].to_numpy()
+        else:
+            values = np.asarray(adata[:, gene].layers[key]).ravel()
+        for group in sorted(groups.unique()):
+            cells = (groups == group).to_numpy()
+            axis.plot((column + jitter)[cells], values[cells], ".", markersize=3, alpha=0.6, label=group)
+        axis.set(title=gene, xlabel="observed count", ylabel="denoised count")
+        axis.spines[["top", "right"]].set_visible(False)
+    for axis in axes.flat[len(genes) :]:
+        axis.set_axis_off()
+    if color is not None:
+        axes.flat[0].legend(fontsize=7, markerscale=2, frameon=False)
+    figure.tight_layout()
+    return figure
+
+
+def imputed(
+    adata: AnnData,
+    genes: Sequence[str],
+    *,
+    measured: AnnData | None = None,
+    spatial_key: str = "spatial",
+    key: str = keys.IMPUTED,
+) -> Figure:
+    """Draw genes on the tissue: measured, where there is a measurement, and imputed beside it.
+
+    Parameters
+    ----------
+    adata
+        With the result of :func:`celloquy.impute`.
+    genes
+        Names of imputed genes, a row each.
+    measured
+        The same cells with counts of these genes, if they were measured after all.
+    spatial_key
+        Key of ``obsm`` with the positions.
+    key
+        Where the result is.
+
+    Raises
+    ------
+    ArgumentError
+        If there is no such result, gene or position.
+    """
+    import matplotlib.pyplot as plt
+
+    require(adata.obsm, key, "adata.obsm")
+    require(adata.obsm, spatial_key, "adata.obsm")
+    place = np.asarray(adata.obsm[spatial_key])
+    panels: list[tuple[str, str, Any]] = []
+    if measured is not None:
+        counts = choose_counts(measured)
+        matrix = counts.read(0, counts.n_cells)
+        depth = np.maximum(np.asarray(matrix.sum(axis=1)).ravel(), 1)
+    for gene in genes:
+        require(adata.obsm[key], gene, f"adata.obsm[{key!r}]")
+        if measured is not None:
+            require(_places(counts.var_names), gene, "measured.var_names")
+            column = matrix[:, _places(counts.var_names)[gene]].toarray().ravel()
+            panels.append((gene, "measured", np.log1p(column / depth * np.median(depth))))
+        panels.append((gene, "imputed", adata.obsm[key][gene].to_numpy()))
+    wide = len(panels) // len(genes)
+    figure, axes = plt.subplots(len(genes), wide, figsize=(4.4 * wide, 3.6 * len(genes)), squeeze=False)
+    for axis, (gene, what, values) in zip(axes.flat, panels, strict=True):
+        order = np.argsort(values, kind="stable")
+        top = np.quantile(values, 0.99) or values.max()
+        points = axis.scatter(*place[order].T, c=values[order], s=8, cmap="viridis", vmin=0, vmax=max(top, 1e-9))
+        axis.set(title=f"{gene}, {what}", aspect="equal", xticks=[], yticks=[])
+        figure.colorbar(points, ax=axis, label="log-normalised")
+    figure.tight_layout()
+    return figure
+
+
+def _places(names: Any) -> dict[str, int]:
+    return {str(name): place for place, name in enumerate(names)}

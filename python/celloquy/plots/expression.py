@@ -51,7 +51,8 @@ def denoised(adata: AnnData, genes: Sequence[str], *, color: str | None = None, 
     observed = counts.read(0, counts.n_cells)
     rows = -(-len(genes) // COLUMNS)
     wide = min(COLUMNS, len(genes))
-    figure, axes = plt.subplots(rows, wide, figsize=(3.2 * wide, 3 * rows), squeeze=False)
+    size = (3.2 * wide + (2.6 if color else 0), 3 * rows)
+    figure, axes = plt.subplots(rows, wide, figsize=size, squeeze=False, layout="constrained")
     jitter = np.random.default_rng(0).uniform(-0.15, 0.15, adata.n_obs)
     for axis, gene in zip(axes.flat, genes, strict=False):
         require(_places(counts.var_names), gene, "adata.var_names")
@@ -69,8 +70,9 @@ def denoised(adata: AnnData, genes: Sequence[str], *, color: str | None = None, 
     for axis in axes.flat[len(genes) :]:
         axis.set_axis_off()
     if color is not None:
-        axes.flat[0].legend(fontsize=7, markerscale=2, frameon=False)
-    figure.tight_layout()
+        figure.legend(
+            *axes.flat[0].get_legend_handles_labels(), loc="outside right center", markerscale=2, frameon=False
+        )
     return figure
 
 
@@ -120,14 +122,14 @@ def imputed(
             panels.append((gene, "measured", np.log1p(column / depth * np.median(depth))))
         panels.append((gene, "imputed", adata.obsm[key][gene].to_numpy()))
     wide = len(panels) // len(genes)
-    figure, axes = plt.subplots(len(genes), wide, figsize=(4.4 * wide, 3.6 * len(genes)), squeeze=False)
+    size = (4.4 * wide, 3.6 * len(genes))
+    figure, axes = plt.subplots(len(genes), wide, figsize=size, squeeze=False, layout="constrained")
     for axis, (gene, what, values) in zip(axes.flat, panels, strict=True):
         order = np.argsort(values, kind="stable")
         top = np.quantile(values, 0.99) or values.max()
         points = axis.scatter(*place[order].T, c=values[order], s=8, cmap="viridis", vmin=0, vmax=max(top, 1e-9))
         axis.set(title=f"{gene}, {what}", aspect="equal", xticks=[], yticks=[])
         figure.colorbar(points, ax=axis, label="log-normalised")
-    figure.tight_layout()
     return figure
 
 

@@ -83,11 +83,14 @@ def match_genes(
     """
     names = expressed_names(spatial, layer, name="the spatial object")
     others = expressed_names(reference, reference_layer, name="the reference")
-    ids = dict(zip(others, gene_ids(_mapped(names, others, species)), strict=True))
+    # A gene that the reference measured and never saw can be asked for, and is then 0, but tells nothing of a cell.
+    measured = list(dict.fromkeys(map(str, choose_counts(reference, layer=reference_layer).var_names)))
+    ids = dict(zip(measured, gene_ids(_mapped(names, measured, species)), strict=True))
     panel = dict.fromkeys(gene_ids(names))
     # The first of several names of a gene stands for it.
     available = {gene: name for name, gene in reversed(ids.items()) if vocabulary is None or gene in vocabulary}
-    shared = [gene for gene in panel if gene in available]
+    expressed = {ids[name] for name in others} & available.keys()
+    shared = [gene for gene in panel if gene in expressed]
     if len(shared) < least:
         raise GenesError(
             "Panel and reference share too few genes.",
@@ -95,7 +98,7 @@ def match_genes(
             expected=f"at least {least}, better a hundred",
             remedy="check that both objects name genes of one species, and where their counts are.",
         )
-    wanted = {name: gene for gene, name in reversed(available.items()) if gene not in panel}
+    wanted = {name: gene for gene, name in reversed(available.items()) if gene in expressed and gene not in panel}
     if genes is not None:
         asked = [genes] if isinstance(genes, str) else list(dict.fromkeys(genes))
         wanted = {name: ids.get(name, gene) for name, gene in zip(asked, gene_ids(asked), strict=True)}
@@ -141,7 +144,7 @@ def _check(wanted: dict[str, str], panel: dict[str, None], available: dict[str, 
     if absent := [name for name, gene in wanted.items() if gene not in available]:
         shown = [name for gene, name in available.items() if gene not in panel][:3]
         raise GenesError(
-            "Some of `genes` are not expressed in the reference.",
+            "Some of `genes` are not in the reference.",
             found=", ".join(absent[:5]) + (f" and {len(absent) - 5} more" if len(absent) > 5 else ""),
             expected=f"genes of the reference{', such as ' + ', '.join(shown) if shown else ''}",
             remedy="leave them out, or pass a reference that has them.",

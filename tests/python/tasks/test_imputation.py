@@ -165,6 +165,16 @@ def test_a_wide_reference_of_which_little_is_wanted_is_no_error(spatial, referen
     assert list(imputed(result).columns) == ["Reln"]
 
 
+def test_a_gene_that_the_reference_never_saw_is_nowhere(spatial, reference):
+    reference = reference.copy()
+    reference.X = reference.to_df().assign(Reln=0.0).to_numpy()
+    imputer = cq.Imputer(config=TINY, fitting=QUICK).fit(spatial, reference, genes=["Reln", "Calb1"])
+    found = imputed(imputer.predict(spatial, copy=True))
+    assert found["Reln"].max() < 0.1 * found["Calb1"].max()
+    everything = cq.impute(spatial, reference=reference, config=TINY, epochs=1, progress=False, copy=True)
+    assert "Reln" not in imputed(everything).columns
+
+
 def test_a_pretrained_model_is_tuned(spatial, reference):
     model = cq.pretrain(reference, config=TINY, epochs=1, progress=False)
     result = cq.impute(
@@ -176,7 +186,7 @@ def test_a_pretrained_model_is_tuned(spatial, reference):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"genes": ["Nobody"]}, "not expressed in the reference"),
+        ({"genes": ["Nobody"]}, "not in the reference"),
         ({"genes": ["Gad1"]}, "Gad1 in the panel"),
         ({"genes": []}, "nothing to impute"),
         ({"tissue_key": "section"}, "no column 'section'"),

@@ -17,6 +17,7 @@ from torch import Tensor
 from celloquy import keys
 from celloquy.data import Cells
 from celloquy.data.store import open_store, write_store
+from celloquy.data.work import work_for
 from celloquy.errors import ArgumentError
 from celloquy.genes import GeneVocabulary
 from celloquy.models import CellModel, CellModelConfig
@@ -24,7 +25,6 @@ from celloquy.models.compute import Precision
 from celloquy.tasks.expression import ALL_CELLS, DenoisedRows, Unit, expressed_names, vocabulary_of
 from celloquy.tasks.memory import memory_budget
 from celloquy.tasks.task import Task, deliver
-from celloquy.data.work import work_for
 from celloquy.training.fitting import Fitting
 
 if TYPE_CHECKING:

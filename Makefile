@@ -55,7 +55,7 @@ document: venv ## Write man/ and NAMESPACE from the comments in R/
 check-r: venv ## Build the R package and run R CMD check on it
 	rm -rf build/r && mkdir -p build/r
 	$(in-build) R CMD build ../..
-	$(call check)
+	$(call check,,--no-build-vignettes) # as building has run them
 	@! grep -E '^\* checking .* (ERROR|WARNING|NOTE)$$' build/r/celloquy.Rcheck/00check.log
 
 check-r-bare: check-r ## Check it again, without tests: with no suggested package, then with no Python

@@ -1,6 +1,6 @@
 #' Install the Python part of celloquy
 #'
-#' Makes a Python environment with the model, torch and scanpy in it; about 1.5 GB with `torch = "cpu"`. celloquy finds
+#' Makes a Python environment with the model, torch and scanpy in it; about 2 GB with `torch = "cpu"`. celloquy finds
 #' an environment called `"r-celloquy"` by itself. Needed once; restart R afterwards if Python was already in use.
 #'
 #' Nothing needs to be installed by hand where a Python with celloquy is chosen already (`RETICULATE_PYTHON`,

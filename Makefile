@@ -52,10 +52,11 @@ format: venv ## Format the Python code
 document: venv ## Write man/ and NAMESPACE from the comments in R/
 	scripts/r Rscript --vanilla -e 'roxygen2::roxygenise()'
 
+# Building has run the vignettes.
 check-r: venv ## Build the R package and run R CMD check on it
 	rm -rf build/r && mkdir -p build/r
 	$(in-build) R CMD build ../..
-	$(call check,,--no-build-vignettes) # as building has run them
+	$(call check,,--no-build-vignettes)
 	@! grep -E '^\* checking .* (ERROR|WARNING|NOTE)$$' build/r/celloquy.Rcheck/00check.log
 
 check-r-bare: check-r ## Check it again, without tests: with no suggested package, then with no Python

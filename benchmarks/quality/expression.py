@@ -150,7 +150,9 @@ def table(frame: pd.DataFrame, figures: Mapping[str, bool], digits: int = 3) -> 
         row = [str(method)]
         for name, higher in figures.items():
             best = mean[name].max() if higher else mean[name].min()
-            text = f"{mean.loc[method, name]:.{digits}f} ± {spread.loc[method, name]:.{digits}f}"
+            text = f"{mean.loc[method, name]:.{digits}f}"
+            if groups.size()[method] > 1:
+                text += f" ± {spread.loc[method, name]:.{digits}f}"
             row.append(f"**{text}**" if mean.loc[method, name] == best else text)
         row += [f"{groups['seconds'].mean()[method]:.0f}", str(groups.size()[method])]
         lines.append(row)

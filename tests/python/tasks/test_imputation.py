@@ -217,7 +217,7 @@ def test_cells_without_the_fitted_panel_or_positions_are_refused(imputer, spatia
 
 
 def test_without_positions_nothing_is_smoothed(spatial, reference):
-    options = {"config": TINY, "fitting": QUICK, "spatial_key": None}
+    options = {"config": TINY, "fitting": cq.Fitting(epochs=2, progress=False), "spatial_key": None, "members": 2}
     first = cq.Imputer(**options).fit(spatial, reference, genes=WANTED)
     del spatial.obsm["spatial"]
     second = cq.Imputer(**options).fit(spatial, reference, genes=WANTED)

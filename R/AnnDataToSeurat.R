@@ -81,7 +81,8 @@ seurat_again <- function(memory, source, report) {
   var <- frame_from_python(source$adata$var, genes, memory$main$metadata$prototypes, source$exchange)
   for (name in obs$dropped) drop(paste("obs", name), "its values are of no one type")
   identities <- identities_again(memory$identities, obs$data, cells)
-  metadata <- in_old_order(obs$data, memory$metadata$order, if (isTRUE(memory$identities$added)) memory$identities$column)
+  added <- if (isTRUE(memory$identities$added)) memory$identities$column
+  metadata <- in_old_order(obs$data, memory$metadata$order, added)
   features <- in_old_order(var$data, memory$main$metadata$order, memory$main$metadata$added)
   assays <- stats::setNames(list(main_assay(memory$main, source, genes, cells, features, cells_of, drop)), memory$assay)
   for (name in names(memory$assays)) {
@@ -89,7 +90,9 @@ seurat_again <- function(memory, source, report) {
     if (!is.null(other)) assays[[name]] <- other
   }
   assays <- assays[intersect(memory$assay.order, names(assays))]
-  reductions <- lapply(memory$reductions, function(one) reduction_from_memory(one, cells, genes, cells_of, source$fetch, drop))
+  reductions <- lapply(memory$reductions, function(one) {
+    reduction_from_memory(one, cells, genes, cells_of, source$fetch, drop)
+  })
   graphs <- lapply(stats::setNames(nm = names(memory$graphs)), function(name) {
     graph_again(memory$graphs[[name]], name, cells, source$fetch, drop)
   })

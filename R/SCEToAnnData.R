@@ -90,7 +90,9 @@ sce_layers <- function(object) {
 
 # The columns of a DFrame that pandas has something like.
 plain_columns <- function(data, what, report) {
-  columns <- lapply(as.list(data), function(column) if (methods::is(column, "Rle")) S4Vectors::decode(column) else column)
+  columns <- lapply(as.list(data), function(column) {
+    if (methods::is(column, "Rle")) S4Vectors::decode(column) else column
+  })
   fits <- !vapply(columns, function(column) is.na(kind_of_column(column)), NA)
   for (name in names(columns)[!fits]) {
     dropped(report, paste0(what, "$", name), paste0("pandas has no column like a ", class(columns[[name]])[[1]]))

@@ -25,8 +25,8 @@
 #' @param object A Seurat object.
 #' @param assay The assay that becomes the AnnData; by default the default assay.
 #' @param layer The layer that becomes `X`. If it is not there, the assay's first.
-#' @param assays What becomes of the other assays: `"uns"` puts them into `uns["seurat"]`, `"separate"` makes a list with
-#'   one AnnData for each.
+#' @param assays What becomes of the other assays: `"uns"` puts them into `uns["seurat"]`, `"separate"` makes a list
+#'   with one AnnData for each.
 #' @param verbose Say what was renamed or dropped.
 #'
 #' @return `SeuratToAnnData()`: a Python AnnData, or a named list of them. The attribute `"report"` tells of every part

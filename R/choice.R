@@ -31,7 +31,8 @@ python_choice <- function() {
   }
   why <- config$forced %||% ""
   # A Python that merely lies on the PATH is no choice: reticulate passes it by and fetches one of its own.
-  fetched <- !tolower(managed) %in% c("false", "0", "no") && why %in% c("", "PATH") && !is_reticulates_own(config$python)
+  allowed <- !tolower(managed) %in% c("false", "0", "no")
+  fetched <- allowed && why %in% c("", "PATH") && !is_reticulates_own(config$python)
   chosen <- !is.null(config) && (started || !fetched)
   list(path = if (chosen) config$python, why = if (chosen) why, started = started, failure = NULL)
 }
@@ -57,7 +58,9 @@ install_steps <- function(python) {
   }
   add <- sprintf("celloquy::InstallCelloquy(method = \"%s\", envname = \"%s\")", method, literal(root))
   c(
-    if (length(add)) sprintf("To add celloquy to it, run {.code %s}%s.", add, if (python$started) " and restart R" else ""),
+    if (length(add)) {
+      sprintf("To add celloquy to it, run {.code %s}%s.", add, if (python$started) " and restart R" else "")
+    },
     sprintf(
       "%s one of its own, run {.run celloquy::InstallCelloquy()}, %s, and restart R.",
       if (length(add)) "Or, to give it" else "To give celloquy", how_to_unforce(python$why)

@@ -34,9 +34,8 @@ say_renamed <- function(report, what, old, new, why) {
   changed <- which(old != new)
   if (length(changed)) {
     some <- utils::head(changed, 3)
-    renamed(report, paste(length(changed), what), paste0(
-      why, ": ", toString(paste(old[some], "is", new[some])), if (length(changed) > 3) ", \u2026", "; the way back restores them"
-    ))
+    examples <- paste0(toString(paste(old[some], "is", new[some])), if (length(changed) > 3) ", \u2026")
+    renamed(report, paste(length(changed), what), paste0(why, ": ", examples, "; the way back restores them"))
   }
 }
 
@@ -83,7 +82,8 @@ with_added <- function(memory, source) {
 foreign_reductions <- function(there, assay, taken = character()) {
   fits <- function(key) {
     member <- there$obsm[[key]]
-    !key %in% taken && member$kind == "dense" && length(member$shape) == 2 && member$shape[[2]] > 0 && !is_places(key, member)
+    table <- member$kind == "dense" && length(member$shape) == 2 && member$shape[[2]] > 0
+    table && !key %in% taken && !is_places(key, member)
   }
   keys <- Filter(fits, names(there$obsm))
   names <- make.unique(sub("^X_", "", keys), sep = ".")
@@ -91,7 +91,9 @@ foreign_reductions <- function(there, assay, taken = character()) {
   reductions <- lapply(seq_along(keys), function(i) {
     width <- there$obsm[[keys[[i]]]]$shape[[2]]
     varm <- intersect(c(if (names[[i]] == "pca") "PCs", names[[i]]), names(there$varm))
-    varm <- Filter(function(key) there$varm[[key]]$kind == "dense" && identical(there$varm[[key]]$shape[[2]], width), varm)
+    varm <- Filter(function(key) {
+      there$varm[[key]]$kind == "dense" && identical(there$varm[[key]]$shape[[2]], width)
+    }, varm)
     key <- switch(names[[i]], pca = "PC_", tsne = "tSNE_", seurat_key(names[[i]]))
     list(
       key = keys[[i]], columns = paste0(key, seq_len(width)),
@@ -174,7 +176,9 @@ ranks <- function(which) {
 }
 
 used_keys <- function(memory) {
-  of_layers <- function(place) unlist(lapply(memory$main$layers, function(one) if (identical(one$place, place)) one$key))
+  of_layers <- function(place) {
+    unlist(lapply(memory$main$layers, function(one) if (identical(one$place, place)) one$key))
+  }
   loadings <- lapply(memory$reductions, function(one) c(one$feature.loadings$key, one$feature.loadings.projected$key))
   list(
     obsm = unlist(c(
@@ -198,11 +202,10 @@ foreign_types <- function(memory, source, obs, var, cells, genes) {
       c(list(key = one$key), if (one$place == "X") there$X[c("dtype", "format")] else type(one$place, one$key))
     }),
     reductions = lapply(named(memory$reductions), function(one) {
+      loadings <- one$feature.loadings$key
       list(
         key = one$key, dtype = type("obsm", one$key)$dtype,
-        feature.loadings = list(
-          key = one$feature.loadings$key, dtype = if (!is.null(one$feature.loadings$key)) type("varm", one$feature.loadings$key)$dtype
-        )
+        feature.loadings = list(key = loadings, dtype = if (!is.null(loadings)) type("varm", loadings)$dtype)
       )
     }),
     obsp_types = lapply(named(memory$graphs), function(one) c(list(key = one$key), type("obsp", one$key)))

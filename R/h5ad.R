@@ -68,7 +68,10 @@ ReadH5AD <- function(file, as = c("Seurat", "SingleCellExperiment"), assay = "RN
   }
   exchange <- exchange_python()
   adata <- with_python(exchange$read_h5ad(path.expand(file)), basename(file))
-  if (as == "Seurat") AnnDataToSeurat(adata, assay = assay, verbose = verbose) else AnnDataToSCE(adata, verbose = verbose)
+  if (as == "SingleCellExperiment") {
+    return(AnnDataToSCE(adata, verbose = verbose))
+  }
+  AnnDataToSeurat(adata, assay = assay, verbose = verbose)
 }
 
 check_new_file <- function(file, overwrite, call = rlang::caller_env()) {
@@ -113,8 +116,9 @@ blocks_of <- function(parts, size, values = 2e7) {
       here <- which(part$cells %in% cells)
       if (!length(here)) next
       loaded <- methods::as(part$matrix[, here, drop = FALSE], "dgCMatrix")
-      full <- methods::new("dgCMatrix", i = part$features[loaded@i + 1L] - 1L, p = loaded@p, x = loaded@x,
-        Dim = c(as.integer(size[[1]]), length(here)))
+      full <- fill(methods::new("dgCMatrix"), list(
+        i = part$features[loaded@i + 1L] - 1L, p = loaded@p, x = loaded@x, Dim = c(as.integer(size[[1]]), length(here))
+      ))
       if (length(here) == length(cells)) block <- full else block[, match(part$cells[here], cells)] <- full
     }
     unnamed_matrix(block)

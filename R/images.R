@@ -124,8 +124,8 @@ images_from_anndata <- function(places, spatial, cells, assay) {
     return(stats::setNames(list(visium_image(places, spatial[[visium]], assay)), image_name(visium)))
   }
   centroids <- data.frame(x = places[, 1], y = places[, 2], cell = rownames(places))
-  fov <- SeuratObject::CreateFOV(SeuratObject::CreateCentroids(centroids), type = "centroids", assay = assay, key = "fov_")
-  list(fov = fov)
+  centroids <- SeuratObject::CreateCentroids(centroids)
+  list(fov = SeuratObject::CreateFOV(centroids, type = "centroids", assay = assay, key = "fov_"))
 }
 
 image_name <- function(name) make.names(name)

@@ -174,7 +174,9 @@ layers_from_python <- function(memory, features, cells, cells_of, fetch, drop) {
         drop(paste("layer", name), "it is no longer in the AnnData")
         next
       }
-      layers[[name]] <- list(matrix = as_class(matrix, part$class), features = names_here, cells = if (is.null(of)) cells else cells[of])
+      layers[[name]] <- list(
+        matrix = as_class(matrix, part$class), features = names_here, cells = if (is.null(of)) cells else cells[of]
+      )
     }
   }
   layers

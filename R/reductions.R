@@ -10,11 +10,10 @@ reductions_to_python <- function(object, assay, report) {
     key <- came$key %||% safe_key(paste0("X_", name), names(out$obsm))
     embeddings <- reduction@cell.embeddings
     rows <- match(rownames(embeddings), cells)
+    slots <- c("assay.used", "global", "stdev", "jackstraw", "misc", "key")
     memory <- list(
       key = key, columns = colnames(embeddings), attributes = other_attributes(embeddings),
-      slots = lapply(stats::setNames(nm = c("assay.used", "global", "stdev", "jackstraw", "misc", "key")), function(slot) {
-        methods::slot(reduction, slot)
-      })
+      slots = lapply(stats::setNames(nm = slots), function(slot) methods::slot(reduction, slot))
     )
     out$obsm[[key]] <- list(dense = unname(embeddings), rows = places(rows, length(cells)), dtype = came$dtype)
     if (!identical(rows, seq_along(cells))) {
@@ -123,11 +122,12 @@ graphs_to_python <- function(object, report) {
     neighbor <- object@neighbors[[name]]
     stored <- neighbor_to_python(neighbor, name, cells)
     if (!is.null(neighbor@alg.idx)) {
-      dropped(report, paste0("index of neighbors ", name), "a search index lives in memory only; FindNeighbors() makes it anew")
+      dropped(report, paste0("index of neighbors ", name), "it lives in memory only; FindNeighbors() makes it anew")
     }
     out$obsp <- c(out$obsp, stored$obsp)
     out$neighbors[[name]] <- stored$memory
-    kept(report, paste("neighbors", name), if (length(stored$obsp)) paste0("obsp[\"", name, "\"]") else "uns[\"seurat\"]")
+    place <- if (length(stored$obsp)) paste0("obsp[\"", names(stored$obsp)[[1]], "\"]") else "uns[\"seurat\"]"
+    kept(report, paste("neighbors", name), place)
   }
   out
 }
@@ -164,7 +164,8 @@ neighbor_from_memory <- function(memory, cells, fetch, drop) {
   }
   found <- lapply(memory$keys, function(key) fetch("obsp", key))
   n <- length(cells)
-  complete <- !any(vapply(found, is.null, NA)) && all(vapply(found, function(x) length(x@x) == n * memory$neighbors, NA))
+  whole <- function(matrix) !is.null(matrix) && length(matrix@x) == n * memory$neighbors
+  complete <- all(vapply(found, whole, NA))
   if (!complete) {
     drop(memory$keys[[1]], "cells were taken out, so that not all have their neighbours")
     return(NULL)

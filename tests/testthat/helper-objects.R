@@ -105,8 +105,9 @@ v5_assay <- function(counts, maybe) {
     if (maybe(0.4) && length(unique(of)) > 1) {
       for (part in unique(of)) {
         some <- if (maybe(0.3)) sort(sample(genes, max(1, genes %/% 2))) else seq_len(genes)
-        layers[[paste0(name, ".", part)]] <- list(matrix = counts[some, of == part, drop = FALSE], features = some,
-          cells = which(of == part))
+        layers[[paste0(name, ".", part)]] <- list(
+          matrix = counts[some, of == part, drop = FALSE], features = some, cells = which(of == part)
+        )
       }
     } else {
       layers[[name]] <- list(matrix = counts, features = seq_len(genes), cells = seq_len(cells))
@@ -132,15 +133,19 @@ v5_assay <- function(counts, maybe) {
 
 v3_assay <- function(counts, maybe) {
   if (nrow(counts) < 2 || ncol(counts) < 2) {
-    return(methods::new(methods::getClass("Assay", where = asNamespace("SeuratObject")), counts = counts, data = counts,
-      scale.data = matrix(numeric(), 0, 0), meta.features = data.frame(row.names = rownames(counts)), key = "rna_"))
+    return(methods::new(
+      methods::getClass("Assay", where = asNamespace("SeuratObject")),
+      counts = counts, data = counts, scale.data = matrix(numeric(), 0, 0),
+      meta.features = data.frame(row.names = rownames(counts)), key = "rna_"
+    ))
   }
   assay <- suppressWarnings(SeuratObject::CreateAssayObject(counts = counts))
   SeuratObject::Key(assay) <- "rna_"
   if (maybe()) assay@data <- as_sparse(log1p(counts))
   if (maybe()) {
     some <- sample(rownames(assay), max(1, nrow(assay) %/% 2))
-    assay@scale.data <- matrix(stats::rnorm(length(some) * ncol(assay)), length(some), dimnames = list(some, colnames(assay)))
+    values <- stats::rnorm(length(some) * ncol(assay))
+    assay@scale.data <- matrix(values, length(some), dimnames = list(some, colnames(assay)))
     assay@var.features <- sample(some)
   }
   assay

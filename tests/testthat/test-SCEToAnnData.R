@@ -11,7 +11,8 @@ sce_of_everything <- function() {
   SingleCellExperiment::reducedDim(sce, "PCA") <- structure(scores, percentVar = c(2, 1))
   SingleCellExperiment::reducedDim(sce, "no names", withDimnames = FALSE) <- unname(scores)
   SingleCellExperiment::altExp(sce, "ADT") <- SingleCellExperiment::SingleCellExperiment(list(counts = counts[1:3, ]))
-  SingleCellExperiment::colPair(sce, "nearest") <- unname(methods::as(SeuratObject::pbmc_small@graphs$RNA_snn, "dgCMatrix"))
+  graph <- methods::as(SeuratObject::pbmc_small@graphs$RNA_snn, "dgCMatrix")
+  SingleCellExperiment::colPair(sce, "nearest") <- unname(graph)
   sce
 }
 
@@ -62,5 +63,6 @@ test_that("what AnnData has no place for is reported", {
 
 test_that("anything else is refused", {
   skip_if_not_installed("SingleCellExperiment")
-  expect_error(SCEToAnnData(SeuratObject::pbmc_small), "not a SingleCellExperiment.*SeuratToAnnData", class = "celloquy_ArgumentError")
+  message <- "not a SingleCellExperiment.*SeuratToAnnData"
+  expect_error(SCEToAnnData(SeuratObject::pbmc_small), message, class = "celloquy_ArgumentError")
 })

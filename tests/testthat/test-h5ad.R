@@ -95,8 +95,8 @@ test_that("real files of cells and of tissue come back identical", {
   skip_without_python()
   make <- python_objects()
   copy <- withr::local_tempfile(fileext = ".h5ad")
-  for (name in c("scrna/pbmc_ifnb.h5ad", "scrna/nsclc_zilionis.h5ad", "spatial/starmap_mpfc.h5ad", "spatial/mob_st.h5ad")) {
-    file <- real(name)
+  for (name in c("scrna/pbmc_ifnb", "scrna/nsclc_zilionis", "spatial/starmap_mpfc", "spatial/mob_st")) {
+    file <- real(paste0(name, ".h5ad"))
     object <- ReadH5AD(file, verbose = FALSE)
     expect_s4_class(object, "Seurat")
     WriteH5AD(object, copy, overwrite = TRUE, verbose = FALSE)

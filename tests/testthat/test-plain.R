@@ -4,10 +4,12 @@ again <- function(x) from_plain(as_plain(x))
 test_that("plain data of every kind comes back identical", {
   values <- list(
     NULL, 1, 1:3, c(a = 1L, b = NA), NA, c(TRUE, NA), "\u00e9", c("a", NA), character(), integer(), logical(), list(),
-    list(1, NULL, "a"), list(a = 1, b = list(c = NULL)), list(R = 1, names = 2), stats::setNames(list(1, 2), c("a/b", "")),
+    list(1, NULL, "a"), list(a = 1, b = list(c = NULL)), list(R = 1, names = 2),
+    stats::setNames(list(1, 2), c("a/b", "")),
     every_column(7), matrix(1:6, 2), matrix(c("a", NA), 1, dimnames = list("r", c("x", "y"))), array(1:24, 2:4),
-    Sys.time(), as.POSIXct("2020-01-01", tz = "Europe/Berlin"), as.POSIXlt("2020-01-01"), as.difftime(3, units = "mins"),
-    1i, as.raw(1:3), structure(1, class = "zz"), numeric_version("1.2.3"), stats::setNames(list(), character()),
+    Sys.time(), as.POSIXct("2020-01-01", tz = "Europe/Berlin"), as.POSIXlt("2020-01-01"),
+    as.difftime(3, units = "mins"), 1i, as.raw(1:3), structure(1, class = "zz"), numeric_version("1.2.3"),
+    stats::setNames(list(), character()),
     list(NULL), data.frame(), matrix(0, 0, 0), c(NA_real_, NaN, Inf, -0), factor(c("a", NA), exclude = NULL),
     stats::setNames(c("a", "b"), c("", NA)), Matrix::rsparsematrix(3, 3, 0.5), SeuratObject::pbmc_small
   )

@@ -293,17 +293,20 @@ def _check_coverage(vocabulary: GeneVocabulary, names: tuple[str, ...], report: 
 def _check_presence(vocabulary: GeneVocabulary, names: tuple[str, ...], report: AlignmentReport) -> None:
     """Of genes that were chosen from many, most must be there, however few of the counts are theirs."""
     share = report.genes / max(1, len(vocabulary))
-    said = f"Only {report.genes:,} of the {len(vocabulary):,} genes that the model reads are among the names"
     if share < _REFUSED_BELOW:
         raise GenesError(
-            f"{said}.",
+            f"Only {report.genes:,} of the {len(vocabulary):,} genes that the model reads are among the names.",
             found=f"{len(names):,} names such as {_examples(names)}",
             expected=f"Ensembl ids or symbols of genes such as {_examples(vocabulary.ids)}",
             remedy="put Ensembl ids or gene symbols into `adata.var_names`; `cq.identify_genes(adata.var_names)` shows "
             "what each name became.",
         )
     if share < _WARNED_BELOW:
-        warnings.warn(f"{said}.\n{report!r}", GeneCoverageWarning, stacklevel=5)
+        warnings.warn(
+            f"Only {report.genes:,} of the {len(vocabulary):,} genes that the model reads are among the names.\n{report!r}",
+            GeneCoverageWarning,
+            stacklevel=5,
+        )
 
 
 def _examples(items: Iterable[str]) -> str:

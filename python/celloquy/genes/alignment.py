@@ -303,7 +303,8 @@ def _check_presence(vocabulary: GeneVocabulary, names: tuple[str, ...], report: 
         )
     if share < _WARNED_BELOW:
         warnings.warn(
-            f"Only {report.genes:,} of the {len(vocabulary):,} genes that the model reads are among the names.\n{report!r}",
+            f"Only {report.genes:,} of the {len(vocabulary):,} genes that the model reads are among the names.\n"
+            f"{report!r}",
             GeneCoverageWarning,
             stacklevel=5,
         )

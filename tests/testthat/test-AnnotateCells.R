@@ -1,0 +1,114 @@
+# Half of pbmc_small's cells, labelled by their cluster, and the other half.
+halves <- function() {
+  object <- small_object()
+  object$type <- paste0("type_", SeuratObject::pbmc_small$RNA_snn_res.1)
+  list(reference = object[, object$half == "first"], query = object[, object$half == "second"])
+}
+
+annotate <- function(object, ...) AnnotateCells(object, ..., epochs = 2, verbose = FALSE)
+
+test_that("labels, probabilities and novelty are those that Python gives, and are where TransferData puts its own", {
+  skip_without_python()
+  cells <- halves()
+  object <- annotate(cells$query, cells$reference, "type")
+  counts <- SeuratObject::LayerData(cells$query, layer = "counts")
+  labelled <- SeuratObject::LayerData(cells$reference, layer = "counts")
+  expected <- task_in_python("annotate", c(write_counts(counts), write_counts(labelled, cells$reference$type)))
+  labels <- colnames(expected)[1:3]
+  scores <- object[["prediction.score.id"]]
+  expect_equal(t(SeuratObject::LayerData(scores, "data")), expected[, 1:3], tolerance = 1e-6, ignore_attr = TRUE)
+  expect_identical(rownames(scores), gsub("_", "-", labels, fixed = TRUE))
+  expect_identical(scores[["label"]]$label, labels)
+  best <- labels[max.col(expected[, 1:3])]
+  expect_identical(unname(object$predicted.id), ifelse(expected[, "unknown"] == 1, "unknown", best))
+  expect_equal(unname(object$prediction.score.max), apply(expected[, 1:3], 1, max), tolerance = 1e-6)
+  expect_equal(unname(object$prediction.novelty), unname(expected[, "novelty"]), tolerance = 1e-6)
+})
+
+test_that("the call is logged without the reference, and the assay says how it was made", {
+  skip_without_python()
+  cells <- halves()
+  reference <- methods::as(SeuratObject::LayerData(cells$reference, layer = "counts"), "dgCMatrix")
+  skip_if_not_installed("SingleCellExperiment")
+  sce <- SingleCellExperiment::SingleCellExperiment(list(counts = reference), colData = cells$reference[[]])
+  expect_no_warning(object <- annotate(cells$query, sce, "type"))
+  expect_identical(SeuratObject::Command(object), "AnnotateCells.RNA")
+  expect_identical(SeuratObject::Command(object, "AnnotateCells.RNA", "label"), "type")
+  expect_false("reference" %in% names(methods::slot(SeuratObject::Command(object, "AnnotateCells.RNA"), "params")))
+  made <- SeuratObject::Misc(object[["prediction.score.id"]], "celloquy")
+  expect_identical(made$task, "annotate")
+  expect_true(all(rapply(made, is.atomic)))
+  expect_identical(SeuratObject::LayerData(object, layer = "counts"), SeuratObject::LayerData(cells$query, layer = "counts"))
+})
+
+test_that("a matrix, an assay and a SingleCellExperiment get the same labels", {
+  skip_without_python()
+  cells <- halves()
+  expected <- annotate(cells$query, cells$reference, "type")
+  counts <- SeuratObject::LayerData(cells$query, layer = "counts")
+  for (object in list(counts, as.matrix(counts), cells$query[["RNA"]])) {
+    table <- annotate(object, cells$reference, "type")
+    expect_identical(table$predicted.id, unname(expected$predicted.id))
+    expect_identical(rownames(table), colnames(counts))
+    scores <- table[paste0("prediction.score.type_", 0:2)]
+    expect_identical(apply(scores, 1, max), expected$prediction.score.max)
+  }
+  skip_if_not_installed("SingleCellExperiment")
+  sce <- annotate(SingleCellExperiment::SingleCellExperiment(list(counts = counts)), cells$reference, "type")
+  expect_identical(sce$predicted.id, unname(expected$predicted.id))
+  expect_identical(
+    SummarizedExperiment::assay(SingleCellExperiment::altExp(sce, "prediction.score.id"), "probability"),
+    SeuratObject::LayerData(expected[["prediction.score.id"]], "data"), ignore_attr = TRUE
+  )
+})
+
+test_that("what was kept annotates again without the reference, and gives the same", {
+  skip_without_python()
+  cells <- halves()
+  model <- file.path(withr::local_tempdir(), "annotator")
+  first <- annotate(cells$query, cells$reference, "type", model.dir = model)
+  again <- AnnotateCells(cells$query, model.object = model, verbose = FALSE)
+  expect_identical(again[[]], first[[]])
+  expect_match(task_failure(annotate(cells$query, cells$reference, "type", model.object = model)), "fitted already")
+})
+
+test_that("a pretrained model is fine-tuned", {
+  skip_without_python()
+  cells <- halves()
+  tuned <- annotate(cells$query, cells$reference, "type", model.object = small_model())
+  alone <- annotate(cells$query, cells$reference, "type")
+  expect_gt(max(abs(tuned$prediction.score.max - alone$prediction.score.max)), 0)
+})
+
+test_that("a column of labels must be there, and a reference be given", {
+  cells <- halves()
+  expect_match(task_failure(annotate(cells$query, cells$reference, "celltype")), "There is no column \"celltype\"")
+  counts <- SeuratObject::LayerData(cells$reference, layer = "counts")
+  expect_match(task_failure(annotate(cells$query, counts, "type")), "There is no metadata")
+  expect_match(task_failure(annotate(cells$query)), "nothing to learn from.*reference.*label")
+  expect_match(task_failure(annotate(cells$query, cells$reference)), "Not given: `label`")
+})
+
+test_that("objects of another class are refused by the name of their argument", {
+  cells <- halves()
+  expect_match(task_failure(annotate("cells.csv", cells$reference, "type")), "`object` holds no cells.*a string")
+  expect_match(task_failure(annotate(cells$query, "atlas.csv", "type")), "`reference` holds no cells.*a string")
+  expect_match(task_failure(annotate(cells$query, cells$reference, "type", reference.assay = "ADT")), "\"RNA\"")
+  expect_match(task_failure(annotate(cells$query, cells$reference, "type", epoch = 3)), "must be empty|epoch")
+})
+
+test_that("labels with gaps, one label, no shared genes and a reference without counts are told", {
+  skip_without_python()
+  cells <- halves()
+  gaps <- cells$reference
+  gaps$type[[1]] <- NA
+  expect_match(task_failure(annotate(cells$query, gaps, "type")), "'type' .*missing values.*1 of 40")
+  expect_match(task_failure(annotate(cells$query, cells$reference, "half")), "has one label")
+  counts <- SeuratObject::LayerData(cells$query, layer = "counts")
+  known <- rownames(counts) %in% rownames(counts)[1:100]
+  expect_match(task_failure(annotate(counts[known, ], cells$reference[!known, ], "type")), "Only 0.0% of the counts .* 100 names such as MS4A1")
+  normalised <- cells$reference
+  SeuratObject::LayerData(normalised, "data") <- log1p(SeuratObject::LayerData(normalised, layer = "counts") / 3)
+  message <- task_failure(annotate(cells$query, normalised, "type", reference.layer = "data"))
+  expect_match(message, "Layer \"data\" of assay \"RNA\" of the reference", fixed = TRUE)
+})

@@ -1,15 +1,16 @@
 #' Annotate cells with the cell types of a labelled reference
 #'
-#' Gives every cell the label of the reference that it most probably has, the probability of each label, and says where a
-#' cell is like none of them. Two readings of a cell are added: a regression on the genes that tell the labels apart, and
-#' the embedding of a cell model that is trained, or fine-tuned, on the labels. Probabilities are calibrated on reference
-#' cells that neither was fitted to.
+#' Gives every cell the label of the reference that it most probably has, the probability of each label, and says where
+#' a cell is like none of them. Two readings of a cell are added: a regression on the genes that tell the labels apart,
+#' and the embedding of a cell model that is trained, or fine-tuned, on the labels. Probabilities are calibrated on
+#' reference cells that neither was fitted to.
 #'
-#' Everything is learned from the reference; of `object` only the names of its genes are looked at. Keep what was learned
-#' with `model.dir`, and pass that directory as `model.object`, without a reference, to annotate further cells.
+#' Everything is learned from the reference; of `object` only the names of its genes are looked at. Keep what was
+#' learned with `model.dir`, and pass that directory as `model.object`, without a reference, to annotate further cells.
 #'
 #' @inheritParams RunCelloquy
-#' @param object The cells: a Seurat object, an assay, a SingleCellExperiment, or a matrix of raw counts (genes × cells).
+#' @param object The cells: a Seurat object, an assay, a SingleCellExperiment, or a matrix of raw counts (genes ×
+#'   cells).
 #' @param reference Labelled cells with raw counts: a Seurat object or a SingleCellExperiment.
 #' @param label Column of the reference's metadata with the labels, at least two cells with each. Of a coarse and a fine
 #'   level, take one at a time.
@@ -17,11 +18,11 @@
 #'   (its directory, or a Python `celloquy.CellModel`). `NULL` trains one on the reference.
 #' @param layer,reference.layer Layers with raw counts of the object and of the reference.
 #' @param reference.assay Name of the reference's assay; by default its default assay.
-#' @param unknown Share of held-out reference cells that may be called `"unknown"`; the more, the more cells of types that
-#'   the reference lacks are found. 0 never calls a cell unknown.
+#' @param unknown Share of held-out reference cells that may be called `"unknown"`; the more, the more cells of types
+#'   that the reference lacks are found. 0 never calls a cell unknown.
 #' @param frozen Leave the embedding of the pretrained model as it is.
-#' @param species `"auto"` maps genes of the other species through one-to-one orthologs, with a warning; by default these
-#'   are an error.
+#' @param species `"auto"` maps genes of the other species through one-to-one orthologs, with a warning; by default
+#'   these are an error.
 #' @param config Size of a model that is trained from scratch: `"mini"`, `"small"` or `"base"`. By default a small one
 #'   that reads every cell for itself, so that a label does not depend on which cells are annotated together.
 #' @param epochs How often training sees every cell of the reference; by default more often for few.
@@ -32,8 +33,8 @@
 #'
 #' @return
 #' * For Seurat, the object with the metadata `predicted.id`, the label or `"unknown"`; `prediction.score.max`, the
-#'   probability of the most probable label; and `prediction.novelty`, from 0 to 1, how unlike the whole reference a cell
-#'   is (unknown above one half). The probabilities of all labels are an assay, labels × cells, as
+#'   probability of the most probable label; and `prediction.novelty`, from 0 to 1, how unlike the whole reference a
+#'   cell is (unknown above one half). The probabilities of all labels are an assay, labels × cells, as
 #'   `Seurat::TransferData()` makes it; how they were made is in its `Misc(…, "celloquy")`.
 #' * For a SingleCellExperiment, the object with these columns in `colData`, and an alternative experiment.
 #' * For an assay or a matrix, a data frame with a row for each cell, with an attribute `"celloquy"`.

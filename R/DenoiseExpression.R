@@ -10,14 +10,14 @@
 #' @inheritParams AnnotateCells
 #' @param object A Seurat object, an assay, a SingleCellExperiment, or a matrix of raw counts (genes × cells).
 #' @param features Genes to return; by default the variable features. A SingleCellExperiment and a matrix have none.
-#' @param model.object The directory of a model that this verb kept with `model.dir`, which is then applied to the object
-#'   as it is, or a pretrained model to fine-tune (its directory, or a Python `celloquy.CellModel`). `NULL` trains one on
-#'   the object.
+#' @param model.object The directory of a model that this verb kept with `model.dir`, which is then applied to the
+#'   object as it is, or a pretrained model to fine-tune (its directory, or a Python `celloquy.CellModel`). `NULL`
+#'   trains one on the object.
 #' @param layer Layer that holds raw counts.
 #' @param unit `"lognorm"`: log1p of counts per 10,000, as `Seurat::NormalizeData()` gives and plots expect them;
 #'   `"counts"`: the expected counts at each cell's own depth.
-#' @param uncertainty Return the standard deviation of a count, too, as a layer `"sd"`: that of the noise of counting and
-#'   of the variation that the model cannot explain.
+#' @param uncertainty Return the standard deviation of a count, too, as a layer `"sd"`: that of the noise of counting
+#'   and of the variation that the model cannot explain.
 #' @param batch.by Column of the metadata with the experimental batch, which the decoder is told. A model that was
 #'   fitted with batches must be told them again.
 #' @param batch The batch of each cell.

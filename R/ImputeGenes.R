@@ -1,16 +1,16 @@
 #' Impute genes that a spatial panel lacks
 #'
-#' Predicts the expression of genes that were not measured in a tissue from dissociated cells of the same tissue, and how
-#' far each can be trusted. Four models are trained on panel and reference together; from each another part of the
+#' Predicts the expression of genes that were not measured in a tissue from dissociated cells of the same tissue, and
+#' how far each can be trusted. Four models are trained on panel and reference together; from each another part of the
 #' panel's genes is held out. How well these are found again tells how to weigh the ways to a prediction, how much a
 #' cell's neighbours in the tissue say, and what reliability to expect of a gene that the panel lacks.
 #'
 #' @inheritParams AnnotateCells
-#' @param object Cells or spots with the genes of a panel: a Seurat object, an assay, a SingleCellExperiment, or a matrix
-#'   of raw counts (genes × cells).
+#' @param object Cells or spots with the genes of a panel: a Seurat object, an assay, a SingleCellExperiment, or a
+#'   matrix of raw counts (genes × cells).
 #' @param reference Dissociated cells of the same tissue with raw counts: any of these, too.
-#' @param features Genes to impute, as the reference spells them, none of them in the panel. The result is a dense matrix
-#'   of `features` × cells.
+#' @param features Genes to impute, as the reference spells them, none of them in the panel. The result is a dense
+#'   matrix of `features` × cells.
 #' @param model.object The directory of a model that this verb kept with `model.dir`, which then needs neither
 #'   `reference` nor `features`, or a pretrained model to fine-tune (its directory, or a Python `celloquy.CellModel`).
 #'   `NULL` trains them on the object and the reference.

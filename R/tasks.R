@@ -127,7 +127,10 @@ run_task <- function(name, cells, learn, given = list(), asked = list(), others 
   task <- if (fitted) {
     ask(celloquy[[name]]$load(model.object))
   } else {
-    ask(do.call(celloquy[[name]], c(given, list(model = model.object, frozen = frozen, species = species), list(config = config)[!is.null(config)])))
+    given <- c(given, list(model = model.object, frozen = frozen, species = species))
+    # By default the task's own.
+    if (!is.null(config)) given$config <- config
+    ask(do.call(celloquy[[name]], given))
   }
   change <- reticulate::import("dataclasses", convert = FALSE)$replace
   training <- list(precision = precision, device = device, progress = verbose)

@@ -8,6 +8,7 @@
 #' variable features are: for all genes pass `features = rownames(object)`, if 8 bytes a gene and cell fit the memory.
 #'
 #' @inheritParams AnnotateCells
+#' @inheritParams RunCelloquy
 #' @param object A Seurat object, an assay, a SingleCellExperiment, or a matrix of raw counts (genes × cells).
 #' @param features Genes to return; by default the variable features. A SingleCellExperiment and a matrix have none.
 #' @param model.object The directory of a model that this verb kept with `model.dir`, which is then applied to the

@@ -6,6 +6,7 @@
 #' cell's neighbours in the tissue say, and what reliability to expect of a gene that the panel lacks.
 #'
 #' @inheritParams AnnotateCells
+#' @inheritParams RunCelloquy
 #' @param object Cells or spots with the genes of a panel: a Seurat object, an assay, a SingleCellExperiment, or a
 #'   matrix of raw counts (genes × cells).
 #' @param reference Dissociated cells of the same tissue with raw counts: any of these, too.

@@ -39,7 +39,8 @@ test_that("the call is logged without the reference, and the assay says how it w
   made <- SeuratObject::Misc(object[["prediction.score.id"]], "celloquy")
   expect_identical(made$task, "annotate")
   expect_true(all(rapply(made, is.atomic)))
-  expect_identical(SeuratObject::LayerData(object, layer = "counts"), SeuratObject::LayerData(cells$query, layer = "counts"))
+  counts <- SeuratObject::LayerData(cells$query, layer = "counts")
+  expect_identical(SeuratObject::LayerData(object, layer = "counts"), counts)
 })
 
 test_that("a matrix, an assay and a SingleCellExperiment get the same labels", {

@@ -52,9 +52,7 @@ def denoise(cells: str, out: str, *genes: str) -> None:
     """Denoise genes."""
     adata = read(cells)
     batch = "tissue" if "tissue" in adata.obs else None
-    cq.denoise(
-        adata, genes=genes, unit="lognorm", uncertainty=True, batch_key=batch, epochs=2, seed=42, progress=False
-    )
+    cq.denoise(adata, genes=genes, unit="lognorm", uncertainty=True, batch_key=batch, epochs=2, seed=42, progress=False)
     write(out, adata.obsm["celloquy_denoised"].join(adata.obsm["celloquy_denoised_sd"].add_suffix("_sd")))
 
 

@@ -106,7 +106,9 @@ abort_celloquy <- function(error, subject, call) {
 in_words_of_r <- function(text, subject) {
   words <- c(
     "X of adata" = subject, "adata.X" = subject, "batch_size" = "batch.size", "`out`" = "`model.dir`",
-    "`seed`" = "`seed.use`", "device='auto'" = "device = \"auto\"", ", or None" = ", or NULL"
+    "`seed`" = "`seed.use`", "reference.obs" = "the reference's metadata", "`label_key`" = "`label`",
+    "`genes`" = "`features`", "cq.denoise()" = "DenoiseExpression()", "species=\"auto\"" = "species = \"auto\"",
+    "device='auto'" = "device = \"auto\"", ", or None" = ", or NULL"
   )
   for (word in names(words)) {
     text <- gsub(word, words[[word]], text, fixed = TRUE)

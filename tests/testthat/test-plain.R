@@ -28,7 +28,7 @@ test_that("what is not plain is left out and named", {
 
 test_that("Seurat's own functions in logs of commands are kept by name", {
   skip_if_not_installed("Seurat")
-  command <- list(mean.function = getFromNamespace("FastExpMean", "Seurat"))
+  command <- list(mean.function = utils::getFromNamespace("FastExpMean", "Seurat"))
   expect_identical(as_plain(command)$mean.function, list(R = "function", package = "Seurat", name = "FastExpMean"))
   expect_identical(again(command), command)
 })

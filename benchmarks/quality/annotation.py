@@ -19,6 +19,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import anndata as ad
@@ -93,6 +94,12 @@ def pair(data: Path, name: str, seed: int) -> tuple[ad.AnnData, ad.AnnData]:
     genes = train.var_names.intersection(test.var_names)
     chosen = np.sort(draw.permutation(train.n_obs)[: round(0.9 * train.n_obs)])
     return train[chosen, genes].copy(), test[:, genes].copy()
+
+
+@cache
+def known(data: Path, name: str, seed: int) -> np.ndarray:
+    """Labels of the test cells."""
+    return pair(data, name, seed)[1].obs["label"].to_numpy(dtype=str)
 
 
 def labelled(file: Path, key: str) -> ad.AnnData:
@@ -189,18 +196,20 @@ def scores(options: argparse.Namespace) -> tuple[pd.DataFrame, pd.DataFrame]:
                 if not file.exists():
                     continue
                 run = np.load(file)
-                truth = cells(options.data, name, seed, hidden)[1].obs["label"].to_numpy(dtype=str)
+                truth = known(options.data, name, seed)
                 row = {"set": name, "method": method, "seed": seed, "seconds": float(run["seconds"])}
                 if hidden is None:
                     rows.append(row | annotation(truth, run["label"], np.clip(run["confidence"], 0, 1)))
                 else:
-                    known = run["known"] if "known" in run else run["confidence"]
-                    rows.append(row | {"hidden": hidden, "AUROC": unknown_auroc(truth == hidden, known)})
+                    sure = run["known"] if "known" in run else run["confidence"]
+                    rows.append(row | {"hidden": hidden, "AUROC": unknown_auroc(truth == hidden, sure)})
     return pd.DataFrame(labels), pd.DataFrame(unknown)
 
 
 def write(options: argparse.Namespace) -> None:
     """Write the section of the report, the figures and the plot."""
+    # Whatever was run now, the report is of all that is there.
+    options.sets = list(SETS)
     labels, unknown = scores(options)
     folder = peers.HERE / "results"
     folder.mkdir(exist_ok=True)

@@ -95,11 +95,12 @@ def report(runs: expression.Runs) -> None:
     parts = []
     for dataset in [*DATASETS, *(f"{name}, ablations" for name in DATASETS)]:
         chosen = frame[frame["data"] == dataset]
+        wanted = () if dataset.endswith("ablations") else (expression.OURS, *PEERS)
         if dataset.endswith("ablations") and len(chosen):
             whole = frame[(frame["data"] == dataset.removesuffix(", ablations")) & (frame["method"] == expression.OURS)]
             chosen = expression.pd.concat([whole[whole["seed"].isin(chosen["seed"])], chosen])
         if len(chosen):
-            parts.append(f"### {dataset}\n\n{expression.table(chosen, FIGURES)}")
+            parts.append(f"### {dataset}\n\n{expression.table(chosen, FIGURES, wanted)}")
     expression.plot(
         frame[frame["data"].isin(DATASETS)], {"rmse": False, "mae": False}, expression.RESULTS / "denoising.png"
     )

@@ -132,7 +132,7 @@ def as_arrays(name: str, matrix: Any) -> dict[str, Any]:
     }
 
 
-def table(frame: pd.DataFrame, figures: Mapping[str, bool], digits: int = 3) -> str:
+def table(frame: pd.DataFrame, figures: Mapping[str, bool], methods: Sequence[str] = (), digits: int = 3) -> str:
     """A Markdown table with a row for every method: mean ± standard deviation over seeds, the best in bold.
 
     Parameters
@@ -141,6 +141,10 @@ def table(frame: pd.DataFrame, figures: Mapping[str, bool], digits: int = 3) -> 
         Measurements of one data set.
     figures
         Column → whether higher is better.
+    methods
+        What should be in the table, and is named where it is not.
+    digits
+        Of the figures.
     """
     groups = frame.groupby("method")
     mean, spread = groups[list(figures)].mean(), groups[list(figures)].std()
@@ -156,7 +160,9 @@ def table(frame: pd.DataFrame, figures: Mapping[str, bool], digits: int = 3) -> 
             row.append(f"**{text}**" if mean.loc[method, name] == best else text)
         row += [f"{groups['seconds'].mean()[method]:.0f}", str(groups.size()[method])]
         lines.append(row)
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    text = "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    missing = [method for method in methods if method not in mean.index]
+    return f"{text}\n\nNot measured yet: {', '.join(missing)}." if missing else text
 
 
 def plot(frame: pd.DataFrame, figures: Mapping[str, bool], file: Path) -> None:

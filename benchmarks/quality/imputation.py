@@ -121,6 +121,7 @@ def report(runs: expression.Runs) -> None:
     parts = []
     for dataset in [*DATASETS, *(f"{name}, ablations" for name in DATASETS)]:
         chosen = frame[frame["data"] == dataset]
+        wanted = () if dataset.endswith("ablations") else (expression.OURS, *PEERS)
         if dataset.endswith("ablations") and len(chosen):
             whole = frame[(frame["data"] == dataset.removesuffix(", ablations")) & (frame["method"] == expression.OURS)]
             chosen = pd.concat([whole[whole["seed"].isin(chosen["seed"])], chosen])
@@ -131,7 +132,7 @@ def report(runs: expression.Runs) -> None:
         chosen = chosen[chosen["seed"].map(complete)]
         if not len(chosen):
             continue
-        text = f"### {dataset}\n\n{expression.table(chosen, FIGURES)}"
+        text = f"### {dataset}\n\n{expression.table(chosen, FIGURES, wanted)}"
         ours_only = chosen[chosen["method"] == expression.OURS]
         if not dataset.endswith("ablations") and len(ours_only):
             text += (

@@ -207,7 +207,7 @@ class Imputer(Task):
             )  # fmt: skip
             training = fitting.training(len(cells), model.config.width, self._slower())
             if fitting.epochs is None:
-                # Half as many as usual: beyond, the models learn their panel by heart.
+                # Half as many as for one model, to spare time: several are trained, and averaged.
                 training = replace(training, epochs=max(10, training.epochs // 2))
             self._fitted(
                 model, fitting.run(PanelCounts(model, seen, precision, mixing=self.mixing), examples, training)

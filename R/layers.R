@@ -27,6 +27,9 @@ assay_layers <- function(assay) {
 
 # Layers that are parts of one, `counts.1` and `counts.2` with no cell in common, under the name of the whole.
 layer_groups <- function(layers) {
+  if (!length(layers)) {
+    return(list())
+  }
   base <- names(layers)
   for (whole in c("counts", "data", "scale.data")) {
     parts <- names(layers)[startsWith(names(layers), paste0(whole, "."))]

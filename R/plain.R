@@ -20,7 +20,7 @@ as_plain <- function(x, path = "", drop = function(path, why) NULL) {
     return(c(list(R = "function"), home))
   }
   if (!is.atomic(x) && !is.list(x)) {
-    drop(path, paste0("a ", class(x)[[1]], " is not plain data"))
+    drop(path, paste0("class ", class(x)[[1]], " is not plain data"))
     return(NULL)
   }
   kept <- attributes(x)

@@ -1,7 +1,10 @@
-# The table that a Python process of its own makes of cells in a task: cells × columns.
+# The table that Python makes of cells in a task: cells × columns. In this process, as training repeats to the bit where
+# torch's threads are the same.
 task_in_python <- function(task, folders, genes = character()) {
   out <- tempfile()
-  python(testthat::test_path("reference_tasks.py"), task, folders, out, genes)
+  celloquy_python()
+  tasks <- reticulate::import_from_path("reference_tasks", testthat::test_path())
+  do.call(tasks[[task]], as.list(c(folders, out, genes)))
   table <- reticulate::import("numpy")$load(paste0(out, ".npy"))
   colnames(table) <- readLines(paste0(out, ".txt"), warn = FALSE)
   table

@@ -1,13 +1,9 @@
 """What Python alone makes of cells in the tasks, for R to be compared with.
 
-reference_tasks.py annotate CELLS REFERENCE OUT         the reference's labels are in its tissue.txt
-reference_tasks.py denoise CELLS OUT GENE…              log-normalised, and the standard deviation
-reference_tasks.py impute CELLS REFERENCE OUT GENE…     with positions if there is a positions.txt, tissue by tissue
-
-Each writes OUT.txt with the names of columns and OUT.npy, a row for every cell; all train for two epochs.
+Each task writes OUT.txt with the names of columns and OUT.npy, a row for every cell; all train for two epochs. Labels
+of an annotation's reference are in its tissue.txt; an imputation uses positions if there is a positions.txt.
 """
 
-import sys
 from pathlib import Path
 
 import anndata as ad
@@ -68,7 +64,3 @@ def impute(cells: str, reference: str, out: str, *genes: str) -> None:
     table = adata.obsm["celloquy_imputed"]
     table.loc["reliability"] = adata.uns["celloquy"]["reliability"]["predicted"]
     write(out, table)
-
-
-if __name__ == "__main__":
-    {"annotate": annotate, "denoise": denoise, "impute": impute}[sys.argv[1]](*sys.argv[2:])

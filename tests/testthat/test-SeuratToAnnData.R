@@ -66,7 +66,7 @@ test_that("columns of every type cross to the pandas type that their users expec
   ))
   missing <- vapply(names(columns), function(name) as.integer(reticulate::py_to_r(adata$obs[[name]]$isna()$sum())), 1L)
   gaps <- vapply(columns, function(x) sum(is.na(x)), 1L)
-  gaps[c("factor_na_level", "integer64")] <- c(0L, 26L)
+  gaps[c("factor_na_level", "integer64")] <- c(0L, 27L)
   expect_identical(missing, gaps)
   expect_same(there_and_back(object), object)
   expect_same(through_a_file(object), object)
@@ -98,7 +98,7 @@ test_that("what can't go is in the report, with the reason, and is said once", {
   expect_s3_class(report, "celloquy_conversion")
   lost <- report[report$action == "dropped", ]
   expect_identical(lost$part, c("metadata column list", "index of neighbors nn", "misc$code", "misc$place"))
-  expect_match(lost$detail, "pandas has no column like a list|memory only|a (function|environment) is not plain data")
+  expect_match(lost$detail, "pandas has no column like a list|memory only|class (function|environment) is not plain data")
   stored <- reticulate::py_to_r(adata$uns[["celloquy_conversion"]]$part$to_list())
   expect_identical(unlist(stored), report$part)
   expect_snapshot(print(report))

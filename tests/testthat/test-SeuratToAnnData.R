@@ -98,7 +98,7 @@ test_that("what can't go is in the report, with the reason, and is said once", {
   expect_s3_class(report, "celloquy_conversion")
   lost <- report[report$action == "dropped", ]
   expect_identical(lost$part, c("metadata column list", "index of neighbors nn", "misc$code", "misc$place"))
-  expect_match(lost$detail, "pandas has no column like a list|memory only|class (function|environment) is not plain data")
+  expect_match(lost$detail, "no column like a list|memory only|class (function|environment) is not plain data")
   stored <- reticulate::py_to_r(adata$uns[["celloquy_conversion"]]$part$to_list())
   expect_identical(unlist(stored), report$part)
   expect_snapshot(print(report))

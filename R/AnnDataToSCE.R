@@ -34,9 +34,8 @@ sce_again <- function(memory, source, report) {
   drop <- function(part, why) dropped(report, part, why)
   cells <- source$cells
   genes <- source$genes
-  obs <- frame_from_python(source$adata$obs, cells, memory$obs, source$exchange)
-  var <- frame_from_python(source$adata$var, genes, memory$var, source$exchange)
-  for (name in c(obs$dropped, var$dropped)) drop(name, "its values are of no one type")
+  obs <- frame_from_python(source$adata$obs, cells, memory$obs, drop, source$exchange)
+  var <- frame_from_python(source$adata$var, genes, memory$var, drop, source$exchange)
   layers <- layers_from_python(memory$layers, genes, cells, list(), source$fetch, drop)
   layers <- layers[c(intersect(memory$layer.order, names(layers)), setdiff(names(layers), memory$layer.order))]
   names <- list(if (memory$named$genes) genes, if (memory$named$cells) cells)
@@ -107,7 +106,7 @@ sce_with_news <- function(object, memory, source, obs, var, report) {
   )
   news <- leftovers(source, used, source$cells, source$genes, "metadata(object)$anndata", report)
   if (!is.null(there$raw)) {
-    raw <- raw_experiment(source)
+    raw <- raw_experiment(source, report)
     SingleCellExperiment::altExp(object, "raw") <- raw$experiment
     news$raw <- raw$memory
     kept(report, "raw", "alternative experiment \"raw\"")
@@ -121,8 +120,8 @@ sce_with_news <- function(object, memory, source, obs, var, report) {
   object
 }
 
-raw_experiment <- function(source) {
-  raw <- raw_parts(source)
+raw_experiment <- function(source, report) {
+  raw <- raw_parts(source, report)
   assays <- stats::setNames(list(raw$X), if (raw$memory$layer == "counts") "counts" else "X")
   raw$memory$layer <- names(assays)
   list(

@@ -77,9 +77,9 @@ seurat_again <- function(memory, source, report) {
   cells <- memory$names$cells %||% source$cells
   genes <- memory$names$genes %||% source$genes
   cells_of <- if ("seurat" %in% names(source$there$obsm)) source$value("obsm", "seurat")$value
-  obs <- frame_from_python(source$adata$obs, cells, memory$metadata$prototypes, source$exchange)
-  var <- frame_from_python(source$adata$var, genes, memory$main$metadata$prototypes, source$exchange)
-  for (name in obs$dropped) drop(paste("obs", name), "its values are of no one type")
+  lost_in <- function(place) function(name, why) drop(paste(place, name), why)
+  obs <- frame_from_python(source$adata$obs, cells, memory$metadata$prototypes, lost_in("obs"), source$exchange)
+  var <- frame_from_python(source$adata$var, genes, memory$main$metadata$prototypes, lost_in("var"), source$exchange)
   identities <- identities_again(memory$identities, obs$data, cells)
   added <- if (isTRUE(memory$identities$added)) memory$identities$column
   metadata <- in_old_order(obs$data, memory$metadata$order, added)

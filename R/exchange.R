@@ -18,8 +18,8 @@ frame_to_python <- function(data, index, index_name = "", dtypes = list(), drop 
   )
 }
 
-# A data frame of the columns of obs or var, with what was left out as attribute "dropped".
-frame_from_python <- function(frame, row_names, prototypes = list(), exchange = exchange_python()) {
+# A data frame of the columns of obs or var, and the types they had; `drop(name, why)` hears of what is lost.
+frame_from_python <- function(frame, row_names, prototypes, drop, exchange = exchange_python()) {
   kinds <- vapply(prototypes, kind_of_column, "")
   crossed <- reticulate::py_to_r(exchange$columns_to_r(frame, named(as.list(kinds))))
   columns <- lapply(crossed$columns, column_from_python)
@@ -28,11 +28,9 @@ frame_from_python <- function(frame, row_names, prototypes = list(), exchange = 
     columns[[name]] <- as_prototype(columns[[name]], prototypes[[name]])
   }
   data <- structure(columns, names = names(columns) %||% character(), class = "data.frame", row.names = row_names)
-  list(
-    data = data,
-    dtypes = stats::setNames(lapply(crossed$columns, `[[`, "dtype"), names(columns)),
-    dropped = as.vector(crossed$dropped)
-  )
+  for (name in as.vector(crossed$dropped)) drop(name, "its values are of no one type")
+  for (name in as.vector(crossed$rounded)) drop(paste0(name, ", nanoseconds"), "times of R hold microseconds")
+  list(data = data, dtypes = stats::setNames(lapply(crossed$columns, `[[`, "dtype"), names(columns)))
 }
 
 # reticulate takes an empty list for a Python list; with names it is a dict.
@@ -42,12 +40,6 @@ named <- function(x) {
 
 # A dgCMatrix, or a dense matrix, of what exchange.matrix_to_r() gives; a Python dict, or R's list of one.
 matrix_from_python <- function(matrix, dimnames = NULL) {
-  # One array at a time, and nothing else that refers to it: otherwise R would copy it to take its dimension off.
-  take <- function(name) {
-    array <- if (is.list(matrix)) matrix[[name]] else reticulate::py_to_r(matrix[[name]])
-    dim(array) <- NULL
-    array
-  }
   dense <- if (is.list(matrix)) matrix$dense else reticulate::py_to_r(matrix$get("dense"))
   if (!is.null(dense)) {
     dimnames(dense) <- dimnames
@@ -55,12 +47,25 @@ matrix_from_python <- function(matrix, dimnames = NULL) {
   }
   # Slot by slot, as new() with values would check and copy them once more.
   sparse <- methods::new("dgCMatrix")
-  sparse@x <- take("x")
-  sparse@i <- take("i")
-  sparse@p <- take("p")
-  sparse@Dim <- take("shape")
+  sparse@x <- vector_from_python(matrix$x, "double")
+  sparse@i <- vector_from_python(matrix$i, "integer")
+  sparse@p <- vector_from_python(matrix$p, "integer")
+  sparse@Dim <- vector_from_python(matrix$shape, "integer")
   sparse@Dimnames <- dimnames %||% list(NULL, NULL)
   sparse
+}
+
+# A vector of R with the values of a Python array, which Python itself puts there: reticulate would copy twice.
+vector_from_python <- function(array, mode) {
+  if (!inherits(array, "python.builtin.object")) {
+    return(as.vector(array, mode))
+  }
+  values <- vector(mode, as.integer(reticulate::py_to_r(array$size)))
+  # With a dimension reticulate shows Python the memory of R.
+  dim(values) <- length(values)
+  exchange_python()$copy_into(reticulate::r_to_py(values), array)
+  dim(values) <- NULL
+  values
 }
 
 # Zero-based places, or None for all.

@@ -121,7 +121,7 @@ with_news <- function(object, memory, source, obs, var, report) {
   genes <- rownames(object[[memory$assay]])
   news <- leftovers(source, used, cells, genes, "Misc(object, \"anndata\")", report)
   if (!is.null(there$raw)) {
-    raw <- raw_assay(source, cells)
+    raw <- raw_assay(source, cells, report)
     object@assays[[raw$name]] <- raw$assay
     news$raw <- raw$memory
     kept(report, "raw", paste0("assay \"", raw$name, "\""))
@@ -212,8 +212,8 @@ foreign_types <- function(memory, source, obs, var, cells, genes) {
   )
 }
 
-raw_assay <- function(source, cells) {
-  raw <- raw_parts(source)
+raw_assay <- function(source, cells, report) {
+  raw <- raw_parts(source, report)
   genes <- seurat_names(as.vector(source$there$raw$genes))
   attr(raw$var, "row.names") <- .set_row_names(length(genes))
   memory <- list(
@@ -227,10 +227,11 @@ raw_assay <- function(source, cells) {
   list(name = "raw", assay = build_assay(memory, layers, genes, cells, raw$var), memory = raw$memory)
 }
 
-raw_parts <- function(source) {
+raw_parts <- function(source, report) {
   raw <- source$there$raw
   counts <- reticulate::py_to_r(source$exchange$holds_counts(source$adata$raw$X))
-  var <- frame_from_python(source$adata$raw$var, seq_along(raw$genes), list(), source$exchange)
+  drop <- function(name, why) dropped(report, paste("raw.var", name), why)
+  var <- frame_from_python(source$adata$raw$var, seq_along(raw$genes), list(), drop, source$exchange)
   list(
     X = source$fetch("raw", NULL), var = var$data,
     memory = list(

@@ -1,7 +1,9 @@
 # One conversion in a process of its own, for convert.py: Rscript benchmarks/convert.R make|ROUTE TOOL FOLDER
 #
-# Prints one line of JSON: seconds, and the peak of the process's memory above what it held with the input loaded. Every
-# tool first converts fifty cells, so that nobody pays for loading packages.
+# Prints one line of JSON: seconds, the median of three conversions, and the peak of the process's memory in the first,
+# above what it held with the input loaded. Every tool first converts fifty cells, so that nobody pays for loading
+# packages. One conversion would not do: a virtual machine hands out memory that nobody has touched at a fifth of the
+# speed, and whom that meets is chance.
 #
 # zellkonverter, sceasy and anndataR cannot be had from Debian's packages. What stands for each are the steps that its
 # own code takes on the matrix, in its order, through the same libraries; the source is named at each. Where a package
@@ -194,6 +196,11 @@ memory <- function(field) {
   as.numeric(gsub("[^0-9]", "", line)) * 1024
 }
 
+collect <- function() {
+  gc(full = TRUE)
+  reticulate::import("gc")$collect()
+}
+
 measure <- function(route, tool, folder) {
   steps <- routes[[route]]
   load_input <- function(size) {
@@ -205,19 +212,25 @@ measure <- function(route, tool, folder) {
   quietly(steps[[tool]](load_input("small"), path))
   unlink(path)
   input <- load_input("large")
-  gc(full = TRUE)
-  reticulate::import("gc")$collect()
+  collect()
   # The peak is counted from here.
   cat("5", file = "/proc/self/clear_refs")
   before <- memory("VmRSS")
-  time <- system.time(result <- quietly(steps[[tool]](input, path)), gcFirst = FALSE)
-  peak <- memory("VmHWM") - before
+  times <- list()
+  for (number in 1:3) {
+    result <- NULL
+    unlink(path)
+    collect()
+    times[[number]] <- system.time(result <- quietly(steps[[tool]](input, path)), gcFirst = FALSE)
+    if (number == 1) peak <- memory("VmHWM") - before
+  }
   found <- totals(result, path)
   unlink(path)
   cat(jsonlite::toJSON(
     list(
-      seconds = time[["elapsed"]], cpu = time[["user.self"]] + time[["sys.self"]], peak = peak,
-      nonzeros = found[[1]], sum = found[[2]]
+      seconds = stats::median(vapply(times, `[[`, 0, "elapsed")),
+      cpu = stats::median(vapply(times, function(time) time[["user.self"]] + time[["sys.self"]], 0)),
+      peak = peak, nonzeros = found[[1]], sum = found[[2]]
     ),
     auto_unbox = TRUE, digits = NA
   ), "\n")

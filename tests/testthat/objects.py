@@ -204,6 +204,16 @@ def squidpy_steps(path: str) -> None:
     adata.write_h5ad(path)
 
 
+def unlike_r() -> AnnData:
+    """Columns of no one type, of cells and of genes, and a time finer than R's."""
+    adata = AnnData(sp.eye(3, format="csr"))
+    adata.obs["plain"] = [1, 2, 3]
+    adata.obs["when"] = pd.to_datetime(["2026-01-01T00:00:00.123456789"] * 3)
+    for frame in (adata.obs, adata.var):
+        frame["mixed"] = ["text", 1, ("a", "tuple")]
+    return adata
+
+
 def too_large() -> AnnData:
     """A matrix that claims 2³¹ non-zeros, without having them."""
 

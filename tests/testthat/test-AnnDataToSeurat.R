@@ -104,6 +104,15 @@ test_that("scanpy runs its standard steps on what Seurat gives, and squidpy on i
   expect_true(all(c("spatial_connectivities", "spatial_distances") %in% graphs))
 })
 
+test_that("what R has nothing like is said, of cells and of genes", {
+  skip_without_python()
+  adata <- python_objects()$unlike_r()
+  expect_message(object <- AnnDataToSeurat(adata), "Dropped: obs mixed, obs when, nanoseconds, and var mixed")
+  expect_identical(object$plain, c("0" = 1L, "1" = 2L, "2" = 3L))
+  expect_s3_class(object[[]]$when, "POSIXct")
+  expect_false("mixed" %in% c(names(object[[]]), names(object[["RNA"]][[]])))
+})
+
 test_that("what R can't hold is an error that names the file", {
   skip_without_python()
   make <- python_objects()

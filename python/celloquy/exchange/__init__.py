@@ -4,12 +4,13 @@ R drives: it decides where everything goes and asks for one piece at a time, so 
 """
 
 from celloquy.exchange.files import read_h5ad, write_h5ad
-from celloquy.exchange.matrices import matrix_to_r
+from celloquy.exchange.matrices import copy_into, matrix_to_r
 from celloquy.exchange.objects import columns_to_r, holds_counts, itself, make_anndata, overview
 from celloquy.exchange.values import frame_from_r, value_to_r
 
 __all__ = [
     "columns_to_r",
+    "copy_into",
     "frame_from_r",
     "holds_counts",
     "itself",

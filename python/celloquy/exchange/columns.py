@@ -67,6 +67,18 @@ def column_from_r(column: Column) -> Any:
 
 def _time_from_r(kind: str, values: np.ndarray, missing: np.ndarray, column: Column) -> Any:
     unit = _NANOSECONDS[{"POSIXct": "secs", "Date": "days"}.get(kind) or column["units"]]
+    nanoseconds, exact = _nanoseconds(values, unit)
+    if not np.all(exact | missing):
+        return values
+    nanoseconds[missing] = _MISSING_64
+    if kind == "difftime":
+        return pd.array(nanoseconds.view("m8[ns]"))
+    times = pd.DatetimeIndex(nanoseconds.view("M8[ns]"))
+    return times.array if kind == "Date" else _with_zone(times, column["zone"]).array
+
+
+def _nanoseconds(values: np.ndarray, unit: int) -> tuple[np.ndarray, np.ndarray]:
+    """Nanoseconds of numbers of a unit, and which of them are that number exactly."""
     with np.errstate(invalid="ignore", over="ignore"):
         whole = np.floor(values)
         fits = np.abs(whole * (unit / 1e9)) < 9.2e9
@@ -76,14 +88,7 @@ def _time_from_r(kind: str, values: np.ndarray, missing: np.ndarray, column: Col
         micro = np.where(fits, np.rint((values - whole) * (unit / 1e3)), 0).astype(np.int64) * 1000
         micro += np.where(fits, whole, 0).astype(np.int64) * unit
         nanoseconds = np.where(_in_unit(micro, unit) == values, micro, nanoseconds)
-        exact = (_in_unit(nanoseconds, unit) == values) & fits
-    if not np.all(exact | missing):
-        return values
-    nanoseconds[missing] = _MISSING_64
-    if kind == "difftime":
-        return pd.array(nanoseconds.view("m8[ns]"))
-    times = pd.DatetimeIndex(nanoseconds.view("M8[ns]"))
-    return times.array if kind == "Date" else _with_zone(times, column["zone"]).array
+        return nanoseconds, (_in_unit(nanoseconds, unit) == values) & fits
 
 
 def _in_unit(nanoseconds: np.ndarray, unit: int) -> np.ndarray:
@@ -137,9 +142,9 @@ def _crossing(series: pd.Series, dtype: Any) -> Column | None:
     if isinstance(dtype, pd.DatetimeTZDtype) or pd.api.types.is_datetime64_dtype(dtype):
         zone = str(dtype.tz) if isinstance(dtype, pd.DatetimeTZDtype) else "UTC"
         utc = series.dt.tz_convert("UTC").dt.tz_localize(None) if isinstance(dtype, pd.DatetimeTZDtype) else series
-        return {"kind": "POSIXct", "values": _numbers_of(utc.to_numpy().astype("M8[ns]")), "zone": zone}
+        return {"kind": "POSIXct", **_seconds(utc.to_numpy().astype("M8[ns]")), "zone": zone}
     if pd.api.types.is_timedelta64_dtype(dtype):
-        return {"kind": "difftime", "values": _numbers_of(series.to_numpy().astype("m8[ns]")), "units": "secs"}
+        return {"kind": "difftime", **_seconds(series.to_numpy().astype("m8[ns]")), "units": "secs"}
     present = series[~missing]
     if all(isinstance(value, str) for value in present):
         return {"kind": "character", "values": series.astype(object).where(~missing, "").to_numpy(dtype=object)}
@@ -150,8 +155,11 @@ def _numpy_of(dtype: Any) -> np.dtype:
     return dtype if isinstance(dtype, np.dtype) else dtype.numpy_dtype
 
 
-def _numbers_of(times: np.ndarray) -> np.ndarray:
-    return np.where(np.isnat(times), np.nan, _in_unit(times.view(np.int64), 10**9))
+def _seconds(times: np.ndarray) -> Column:
+    """Seconds as R has them, and whether that loses some of the nanoseconds."""
+    whole, missing = times.view(np.int64), np.isnat(times)
+    values = np.where(missing, np.nan, _in_unit(whole, 10**9))
+    return {"values": values, "rounded": bool(np.any((_nanoseconds(values, 10**9)[0] != whole) & ~missing))}
 
 
 def integers_to_r(values: np.ndarray) -> Column:

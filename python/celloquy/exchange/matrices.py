@@ -59,7 +59,7 @@ def assemble_rows(pieces: Sequence[dict[str, Any]], cells: int, genes: int) -> s
 
 
 def _adopted(array: np.ndarray) -> np.ndarray:
-    """Return an array that may be written to in the memory of one that R made for Python and holds no more itself."""
+    """Return an array that may be written to, in the memory of one that R made for Python alone."""
     if not array.nbytes:
         return array.copy()
     memory = (ctypes.c_char * array.nbytes).from_address(array.ctypes.data)
@@ -80,7 +80,7 @@ def dense_rows(matrix: np.ndarray, cells: Sequence[int] | None = None, n_cells: 
 def matrix_to_r(
     matrix: Any, rows: Sequence[int] | None = None, columns: Sequence[int] | None = None, *, transposed: bool = True
 ) -> dict[str, Any]:
-    """Return a matrix, or some of its rows and columns, as the arrays of which R makes its own.
+    """Return a matrix, or some of its rows and columns, as the arrays that :func:`copy_into` gives R.
 
     Parameters
     ----------
@@ -114,13 +114,21 @@ def matrix_to_r(
         matrix.sum_duplicates()
     shape = (matrix.shape[1], matrix.shape[0]) if transposed else matrix.shape
     return {
-        "i": matrix.indices.astype(np.int32, copy=False),
-        "p": matrix.indptr.astype(np.int32, copy=False),
-        "x": matrix.data.astype(np.float64, copy=False),
+        "i": matrix.indices,
+        "p": matrix.indptr,
+        "x": matrix.data,
         "shape": np.array(shape, np.int32),
         "dtype": dtype,
         "format": given.format,
     }
+
+
+def copy_into(target: np.ndarray, values: np.ndarray) -> None:
+    """Write values into the memory of a vector that R has just made for them, in R's type, and let go of it."""
+    if values.size:
+        np.copyto(_adopted(target), values, casting="unsafe")
+    # The array stays until R collects its handle; were it still R's memory, R would copy that before changing it.
+    target.__setstate__((1, (0,), target.dtype, False, b""))  # type: ignore[arg-type]  # the stubs want a bool of numpy
 
 
 def is_sparse(matrix: Any) -> bool:

@@ -145,7 +145,7 @@ def holds_counts(matrix: Any) -> bool:
 
 
 def columns_to_r(frame: pd.DataFrame, kinds: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """Return the columns of a frame as they cross, and the names of those that R has nothing like.
+    """Return the columns of a frame as they cross, and the names of those that lose something or have no like in R.
 
     Parameters
     ----------
@@ -160,4 +160,5 @@ def columns_to_r(frame: pd.DataFrame, kinds: Mapping[str, str] | None = None) ->
         "columns": [column for column in columns.values() if column is not None],
         "names": text_array(name for name, column in columns.items() if column is not None),
         "dropped": text_array(name for name, column in columns.items() if column is None),
+        "rounded": text_array(name for name, column in columns.items() if column and column.get("rounded")),
     }

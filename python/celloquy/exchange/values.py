@@ -38,13 +38,16 @@ def _to_r(value: Any, path: str, drop: Drop) -> Value | None:
         columns = {str(name): column_to_r(value[name]) for name in value}
         for name in [name for name, column in columns.items() if column is None]:
             drop(f"{path}[{name}]", "its values are of no one type")
+        for name in [name for name, column in columns.items() if column and column.get("rounded")]:
+            drop(f"{path}[{name}], nanoseconds", "times of R hold microseconds")
         kept = {name: column for name, column in columns.items() if column is not None}
         return {"python": "frame", "columns": kept, "order": text_array(kept), **_index(value.index)}
     if isinstance(value, pd.Series | pd.Index | pd.Categorical | pd.api.extensions.ExtensionArray):
         column = column_to_r(pd.Series(value))
         return {"python": "array", "column": column} if column else None
     if is_sparse(value):
-        return {"python": "sparse", **matrix_to_r(value, transposed=False)}
+        arrays = matrix_to_r(value, transposed=False)
+        return {"python": "sparse", **arrays, **{slot: numbers_to_r(arrays[slot]) for slot in "ipx"}}
     if isinstance(value, np.ndarray) and value.dtype.names:
         fields = {name: value[name] for name in value.dtype.names}
         return {**_many(fields, path, drop), "python": "record"}

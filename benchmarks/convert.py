@@ -154,8 +154,8 @@ def setting(options: argparse.Namespace, totals: tuple[int, float]) -> str:
   Zipf-like gene frequencies: {nonzeros:.0f} M non-zeros, {size:.2f} GB as a dgCMatrix. In R an Assay5 of counts, in
   Python float32 CSR, as h5ad uncompressed.
 - **Runs**: every run a process of its own that converts 50 cells, then all cells three times, of which the
-  median counts; the tools in turns. Medians of {options.runs}; the range in brackets. Memory is the peak of the process above what it
-  held with the input loaded, also in copies of the dgCMatrix: one is the result.
+  median counts; the tools in turns. Medians of {options.runs}; the range in brackets. Memory is the peak of the
+  process above what it held with the input loaded, also in copies of the dgCMatrix: one is the result.
 - **The others**: their packages can't be had from Debian, so `benchmarks/convert.R` takes the steps that each takes on
   the matrix, in its own order and through the same libraries, and leaves out what they do beside. zellkonverter starts
   from, and ends at, a SingleCellExperiment; sceasy always compresses what it writes.

@@ -59,7 +59,7 @@ AnnotateCells.Seurat <- function(object, reference = NULL, label = NULL, model.o
                                  frozen = FALSE, config = NULL, epochs = NULL, model.dir = NULL, species = NULL,
                                  precision = "auto", device = "auto", new.assay.name = "prediction.score.id",
                                  seed.use = 42, verbose = TRUE, ...) {
-  assay <- check_assay(object, assay, rlang::current_env())
+  assay <- choose_assay(object, assay)
   found <- annotate_cells(
     read_cells(object, assay, layer), reference, label,
     model.object = model.object, reference.assay = reference.assay, reference.layer = reference.layer,

@@ -32,28 +32,18 @@ CelloquyIntegration <- function(object, assay = "RNA", layer = "counts", model.o
                                 new.reduction = "celloquy", key = "CELLOQUY_", config = "mini", epochs = NULL,
                                 precision = "auto", device = "auto", seed.use = 42, verbose = TRUE, ...) {
   batch <- layer_of_cells(object, layer)
-  counts <- assay_counts(object, layer, assay)
-  epochs <- whole_number(epochs)
-  seed.use <- whole_number(seed.use)
-  celloquy <- celloquy_python()
-  model.object <- check_model(model.object)
-  adata <- as_anndata(counts, obs = list(batch = batch[match(colnames(counts), colnames(object))]))
-  subject <- paste0("Layer \"", layer, "\" of assay \"", assay, "\"")
+  cells <- read_cells(object, assay, layer)
   if (verbose) {
-    cli::cli_inform(c(i = "Integrating {ncol(counts)} cell{?s} of {nlevels(batch)} layers: {.val {levels(batch)}}."))
+    cli::cli_inform(c(
+      i = "Integrating {ncol(cells$counts)} cell{?s} of {nlevels(batch)} layers: {.val {levels(batch)}}."
+    ))
   }
-  with_python(with_progress(celloquy$integrate(
-    adata,
-    batch_key = "batch", layer = "X", model = model.object, mixing = mixing, config = config, epochs = epochs,
-    precision = precision, device = device, seed = seed.use, progress = verbose
-  ), verbose), subject)
-  embedding <- reticulate::py_to_r(adata$obsm[["X_celloquy"]])
-  dimnames(embedding) <- list(colnames(counts), paste0(key, seq_len(ncol(embedding))))
-  reduction <- SeuratObject::CreateDimReducObject(
-    embeddings = embedding, key = key, assay = assay,
-    misc = list(celloquy = reticulate::py_to_r(adata$uns[["celloquy"]]))
+  embedding <- embed_cells(
+    cells,
+    batch = stats::setNames(batch, colnames(object)), mixing = mixing, model.object = model.object, config = config,
+    epochs = epochs, precision = precision, device = device, seed.use = seed.use, verbose = verbose
   )
-  stats::setNames(list(reduction), new.reduction)
+  stats::setNames(list(reduction_of(embedding, key, assay)), new.reduction)
 }
 
 attr(CelloquyIntegration, "Seurat.method") <- "integration"

@@ -53,17 +53,14 @@ DenoiseExpression.Seurat <- function(object, features = NULL, model.object = NUL
                                      model.dir = NULL, species = NULL, precision = "auto", device = "auto",
                                      new.assay.name = "denoised", seed.use = 42, verbose = TRUE, ...) {
   unit <- rlang::arg_match(unit)
-  assay <- check_assay(object, assay, rlang::current_env())
+  assay <- choose_assay(object, assay)
   place <- tissue_of(object, tissue.by, spatial)
-  batch <- if (!is.null(batch.by)) {
-    stats::setNames(metadata_column(object[[]], batch.by, "batch.by"), colnames(object))
-  }
   denoised <- DenoiseExpression(
     object[[assay]],
     features = features, model.object = model.object, assay = assay, layer = layer, unit = unit,
-    uncertainty = uncertainty, tissue = place$tissue, batch = batch, positions = place$positions, frozen = frozen,
-    config = config, epochs = epochs, model.dir = model.dir, species = species, precision = precision, device = device,
-    seed.use = seed.use, verbose = verbose, ...
+    uncertainty = uncertainty, tissue = place$tissue, batch = batch_of(object, batch.by), positions = place$positions,
+    frozen = frozen, config = config, epochs = epochs, model.dir = model.dir, species = species, precision = precision,
+    device = device, seed.use = seed.use, verbose = verbose, ...
   )
   object <- with_assay(object, new.assay.name, denoised)
   SeuratObject::LogSeuratCommand(object)
@@ -102,7 +99,7 @@ denoise_cells <- function(cells, features, unit = c("lognorm", "counts"), uncert
   unit <- rlang::arg_match(unit, error_call = call)
   features <- check_features(features, rownames(cells$counts), call)
   adata <- run_task(
-    "Denoiser", cross_cells(cells, tissue, positions, for_cells(batch, cells$counts), call),
+    "Denoiser", cross_cells(cells, tissue, positions, batch, call),
     learn = function(task, adata, other) task$fit(adata),
     asked = list(unit = unit, genes = as.list(features), uncertainty = uncertainty), ..., call = call
   )

@@ -53,7 +53,7 @@ ImputeGenes.Seurat <- function(object, reference = NULL, features = NULL, model.
                                spatial = length(SeuratObject::Images(object)) > 0, frozen = FALSE, config = "mini",
                                epochs = NULL, model.dir = NULL, species = NULL, precision = "auto", device = "auto",
                                new.assay.name = "imputed", seed.use = 42, verbose = TRUE, ...) {
-  assay <- check_assay(object, assay, rlang::current_env())
+  assay <- choose_assay(object, assay)
   place <- tissue_of(object, tissue.by, spatial)
   imputed <- ImputeGenes(
     object[[assay]],

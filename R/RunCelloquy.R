@@ -19,14 +19,18 @@
 #'   default all cells are, or those of an image each with `spatial = TRUE`.
 #' @param spatial Tell the model where in its tissue a cell lies, from the object's images. Only of use with a model
 #'   that was trained with positions.
+#' @param batch.by Column of the metadata with the experimental batch that the embedding should be free of: batches are
+#'   drawn together, as [CelloquyIntegration()] does for split layers. By default batches are left as they are.
 #' @param tissue Which cells are read together: one value for each cell.
+#' @param batch The batch of each cell, as `batch.by`.
 #' @param positions Where cells lie: a matrix of cells × 2, `NA` where unknown.
 #' @param batch.size Cells computed at a time; by default as many as fit a modest memory. Does not change the result.
 #' @param precision `"float32"`, `"bfloat16"`, or `"auto"`: bfloat16 where the hardware has it and the model is wide.
 #' @param device `"cpu"`, `"cuda"`, `"mps"`, or `"auto"`: a GPU if there is one.
 #' @param config Size of the model that is trained without `model.object`: `"mini"`, `"small"` or `"base"`.
 #' @param epochs How often it sees every cell; by default as is usual for its size.
-#' @param model.dir Directory in which to keep it; an interrupted training leaves its best state so far there.
+#' @param model.dir Directory in which to keep it; an interrupted training leaves its best state so far there. With
+#'   batches it is kept when it is trained, and as `model.object` then embeds cells of new batches, too.
 #' @param seed.use Seed of its training; `NULL` draws one from R's random numbers. Embedding draws none.
 #' @param reduction.name Name of the dimensional reduction.
 #' @param reduction.key Its key, from which the names of its dimensions are made.
@@ -62,29 +66,17 @@ RunCelloquy <- function(object, ...) {
 #' @rdname RunCelloquy
 #' @export
 RunCelloquy.Seurat <- function(object, model.object = NULL, assay = NULL, layer = "counts", tissue.by = NULL,
-                               spatial = FALSE, config = "mini", epochs = NULL, model.dir = NULL, batch.size = NULL,
-                               precision = "auto", device = "auto", reduction.name = "celloquy",
+                               spatial = FALSE, batch.by = NULL, config = "mini", epochs = NULL, model.dir = NULL,
+                               batch.size = NULL, precision = "auto", device = "auto", reduction.name = "celloquy",
                                reduction.key = "CELLOQUY_", seed.use = 42, verbose = TRUE, ...) {
-  assay <- assay %||% SeuratObject::DefaultAssay(object)
-  if (!assay %in% SeuratObject::Assays(object)) {
-    cli::cli_abort(c(
-      "There is no assay {.val {assay}}.",
-      x = "Assays: {.val {SeuratObject::Assays(object)}}.",
-      i = "Pass one of these as {.arg assay}."
-    ), class = "celloquy_ArgumentError")
-  }
-  tissue <- if (!is.null(tissue.by)) tissue_column(object, tissue.by)
-  positions <- if (isTRUE(spatial)) tissue_positions(object)
-  if (is.null(tissue) && length(unique(positions$image)) > 1) {
-    # Places in different images can't be compared, so each is a tissue, and so are the cells in none.
-    tissue <- stats::setNames(rep("no image", ncol(object)), colnames(object))
-    tissue[rownames(positions)] <- positions$image
-  }
+  assay <- choose_assay(object, assay)
+  place <- tissue_of(object, tissue.by, spatial)
   object[[reduction.name]] <- RunCelloquy(
     object[[assay]],
-    model.object = model.object, assay = assay, layer = layer, tissue = tissue, positions = positions[c("x", "y")],
-    config = config, epochs = epochs, model.dir = model.dir, batch.size = batch.size, precision = precision,
-    device = device, reduction.key = reduction.key, seed.use = seed.use, verbose = verbose, ...
+    model.object = model.object, assay = assay, layer = layer, tissue = place$tissue, positions = place$positions,
+    batch = batch_of(object, batch.by), config = config, epochs = epochs, model.dir = model.dir,
+    batch.size = batch.size, precision = precision, device = device, reduction.key = reduction.key,
+    seed.use = seed.use, verbose = verbose, ...
   )
   SeuratObject::LogSeuratCommand(object)
 }
@@ -92,22 +84,20 @@ RunCelloquy.Seurat <- function(object, model.object = NULL, assay = NULL, layer 
 #' @rdname RunCelloquy
 #' @export
 RunCelloquy.Assay <- function(object, model.object = NULL, assay = NULL, layer = "counts", tissue = NULL,
-                              positions = NULL, reduction.key = "CELLOQUY_", ...) {
-  counts <- assay_counts(object, layer, assay)
-  embedding <- embed_counts(
-    counts,
-    subject = paste0("Layer \"", layer, "\"", if (!is.null(assay)) paste0(" of assay \"", assay, "\"")),
-    model.object = model.object, tissue = for_cells(tissue, counts), positions = for_cells(positions, counts), ...
+                              positions = NULL, batch = NULL, reduction.key = "CELLOQUY_", ...) {
+  embedding <- embed_cells(
+    read_cells(object, assay, layer), tissue = tissue, positions = positions, batch = batch,
+    model.object = model.object, ...
   )
-  provenance <- attr(embedding, "celloquy")
+  reduction_of(embedding, reduction.key, assay %||% "RNA")
+}
+
+# A DimReduc of an embedding, with how it was made in its Misc().
+reduction_of <- function(embedding, key, assay) {
+  made <- attr(embedding, "celloquy")
   attr(embedding, "celloquy") <- NULL
-  colnames(embedding) <- paste0(reduction.key, seq_len(ncol(embedding)))
-  SeuratObject::CreateDimReducObject(
-    embeddings = embedding,
-    key = reduction.key,
-    assay = assay %||% "RNA",
-    misc = list(celloquy = provenance)
-  )
+  colnames(embedding) <- paste0(key, seq_len(ncol(embedding)))
+  SeuratObject::CreateDimReducObject(embeddings = embedding, key = key, assay = assay, misc = list(celloquy = made))
 }
 
 #' @rdname RunCelloquy
@@ -117,30 +107,22 @@ RunCelloquy.StdAssay <- RunCelloquy.Assay
 #' @rdname RunCelloquy
 #' @export
 RunCelloquy.SingleCellExperiment <- function(object, model.object = NULL, layer = "counts", tissue = NULL,
-                                             reduction.name = "CELLOQUY", ...) {
-  rlang::check_installed("SingleCellExperiment")
-  present <- SummarizedExperiment::assayNames(object)
-  if (!layer %in% present) {
-    abort_no_layer(layer, NULL, present, rlang::current_env())
-  }
-  SingleCellExperiment::reducedDim(object, reduction.name) <- embed_counts(
-    as_counts(SummarizedExperiment::assay(object, layer)),
-    subject = paste0("Assay \"", layer, "\""),
-    model.object = model.object, tissue = tissue, ...
+                                             batch = NULL, reduction.name = "CELLOQUY", ...) {
+  SingleCellExperiment::reducedDim(object, reduction.name) <- embed_cells(
+    read_cells(object, layer = layer), tissue = tissue, batch = batch, model.object = model.object, ...
   )
   object
 }
 
 #' @rdname RunCelloquy
 #' @export
-RunCelloquy.dgCMatrix <- function(object, model.object = NULL, tissue = NULL, positions = NULL, config = "mini",
-                                  epochs = NULL, model.dir = NULL, batch.size = NULL, precision = "auto",
-                                  device = "auto", seed.use = 42, verbose = TRUE, ...) {
-  embed_counts(
-    as_counts(object),
-    subject = "The matrix", model.object = model.object, tissue = tissue, positions = positions, config = config,
-    epochs = epochs, model.dir = model.dir, batch.size = batch.size, precision = precision, device = device,
-    seed.use = seed.use, verbose = verbose, ...
+RunCelloquy.dgCMatrix <- function(object, model.object = NULL, tissue = NULL, positions = NULL, batch = NULL,
+                                  config = "mini", epochs = NULL, model.dir = NULL, batch.size = NULL,
+                                  precision = "auto", device = "auto", seed.use = 42, verbose = TRUE, ...) {
+  embed_cells(
+    read_cells(object), tissue = tissue, positions = positions, batch = batch, model.object = model.object,
+    config = config, epochs = epochs, model.dir = model.dir, batch.size = batch.size, precision = precision,
+    device = device, seed.use = seed.use, verbose = verbose, ...
   )
 }
 
@@ -156,37 +138,51 @@ RunCelloquy.default <- function(object, ...) {
   ), class = "celloquy_ArgumentError")
 }
 
-# Embed a dgCMatrix of counts; `subject` is what errors call it.
-embed_counts <- function(counts, subject, model.object = NULL, tissue = NULL, positions = NULL, config = "mini",
-                         epochs = NULL, model.dir = NULL, batch.size = NULL, precision = "auto", device = "auto",
-                         seed.use = 42, verbose = TRUE, ..., call = rlang::caller_env()) {
+# The embedding of cells as read_cells() returns them, cells × dimensions, with how it was made as an attribute.
+embed_cells <- function(cells, tissue = NULL, positions = NULL, batch = NULL, model.object = NULL, config = "mini",
+                        epochs = NULL, model.dir = NULL, batch.size = NULL, mixing = NULL, precision = "auto",
+                        device = "auto", seed.use = 42, verbose = TRUE, ..., call = rlang::caller_env()) {
   rlang::check_dots_empty(call = call)
   batch.size <- whole_number(batch.size, call = call)
+  crossing <- cross_cells(cells, tissue, positions, batch, call)
+  if (!is.null(batch) || is_fitted(model.object, "integrate")) {
+    adata <- run_task(
+      "Integrator", crossing,
+      learn = function(task, adata, other) task$fit(adata),
+      given = c(list(batch_key = "batch"), if (!is.null(mixing)) list(mixing = mixing)),
+      model.object = model.object, config = config, epochs = epochs, model.dir = model.dir, precision = precision,
+      device = device, seed.use = seed.use, verbose = verbose, call = call
+    )
+    return(embedding_of(adata, crossing$names))
+  }
   epochs <- whole_number(epochs, call = call)
   seed.use <- whole_number(seed.use %||% sample.int(.Machine$integer.max, 1), call = call)
-  obs <- if (!is.null(tissue)) list(tissue = check_tissue(tissue, counts, call))
-  positions <- if (!is.null(positions)) check_positions(positions, counts, call)
   celloquy <- celloquy_python(call)
   model.object <- check_model(model.object, call)
-  adata <- as_anndata(counts, obs = obs, spatial = positions)
-  where <- list(
-    layer = "X", tissue_key = if (!is.null(tissue)) "tissue", spatial_key = if (!is.null(positions)) "spatial",
-    precision = precision, device = device, progress = verbose
-  )
+  adata <- crossing$adata()
+  where <- c(crossing$keys[names(crossing$keys) != "batch_key"], list(precision = precision, device = device))
   ask <- function(verb, arguments) {
-    with_python(with_progress(do.call(verb, c(list(adata), arguments, where)), verbose), subject, call)
+    code <- do.call(verb, c(list(adata), arguments, where, list(progress = verbose)))
+    with_python(with_progress(code, verbose), crossing$subject, call)
   }
+  history <- NULL
   if (is.null(model.object)) {
     if (verbose) {
-      say_training(ncol(counts), nrow(counts), config, epochs, model.dir)
+      say_training(ncol(cells$counts), nrow(cells$counts), config, epochs, model.dir)
     }
     training <- list(config = config, epochs = epochs, seed = seed.use, out = model_path(model.dir))
     model.object <- ask(celloquy$pretrain, training)
+    history <- model.object$history
   }
   ask(celloquy$embed, list(model = model.object, batch_size = batch.size))
+  attr(adata, "history") <- history
+  embedding_of(adata, crossing$names)
+}
+
+embedding_of <- function(adata, cells) {
   embedding <- reticulate::py_to_r(adata$obsm[["X_celloquy"]])
-  dimnames(embedding) <- list(colnames(counts), NULL)
-  attr(embedding, "celloquy") <- reticulate::py_to_r(adata$uns[["celloquy"]])
+  dimnames(embedding) <- list(cells, NULL)
+  attr(embedding, "celloquy") <- provenance(adata)
   embedding
 }
 

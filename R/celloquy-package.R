@@ -5,7 +5,7 @@
 #' and [CelloquySitrep()] says what is there and what is missing.
 #'
 #' @keywords internal
-#' @importFrom rlang %||%
+#' @importFrom rlang %||% .data
 #' @importClassesFrom Matrix CsparseMatrix dgCMatrix
 "_PACKAGE"
 

@@ -5,7 +5,7 @@ read_cells <- function(object, assay = NULL, layer = "counts", arg = "object", c
   data <- NULL
   name <- function(what) if (arg == "object") what else paste(what, "of the", arg)
   if (methods::is(object, "Seurat")) {
-    assay <- check_assay(object, assay, call)
+    assay <- choose_assay(object, assay, call)
     data <- object[[]]
     object <- object[[assay]]
   }
@@ -30,18 +30,6 @@ read_cells <- function(object, assay = NULL, layer = "counts", arg = "object", c
     x = "Found: {.obj_type_friendly {object}}.",
     i = "Pass a Seurat object, an assay, a SingleCellExperiment, or a matrix of raw counts (genes by cells)."
   ), class = "celloquy_ArgumentError", call = call)
-}
-
-check_assay <- function(object, assay, call) {
-  assay <- assay %||% SeuratObject::DefaultAssay(object)
-  if (!assay %in% SeuratObject::Assays(object)) {
-    cli::cli_abort(c(
-      "There is no assay {.val {assay}}.",
-      x = "Assays: {.val {SeuratObject::Assays(object)}}.",
-      i = "Pass one of these as {.arg assay}."
-    ), class = "celloquy_ArgumentError", call = call)
-  }
-  assay
 }
 
 # A column of metadata, one value for each cell.
@@ -72,6 +60,7 @@ tissue_of <- function(object, tissue.by, spatial, call = rlang::caller_env()) {
 cross_cells <- function(cells, tissue = NULL, positions = NULL, batch = NULL, call = rlang::caller_env()) {
   tissue <- if (!is.null(tissue)) check_tissue(for_cells(tissue, cells$counts), cells$counts, call)
   positions <- if (!is.null(positions)) check_positions(for_cells(positions, cells$counts), cells$counts, call)
+  batch <- for_cells(batch, cells$counts)
   list(
     adata = function() as_anndata(cells$counts, present(list(tissue = tissue, batch = batch)), positions),
     keys = list(
@@ -82,9 +71,13 @@ cross_cells <- function(cells, tissue = NULL, positions = NULL, batch = NULL, ca
   )
 }
 
-# Whether a model is one that a task has been fitted with, as `model.dir` keeps it.
-is_fitted <- function(model.object) {
-  rlang::is_string(model.object) && file.exists(file.path(model_path(model.object), "task.json"))
+# Whether a model is one that a task has been fitted with, as `model.dir` keeps it, or that one task.
+is_fitted <- function(model.object, task = NULL) {
+  if (!rlang::is_string(model.object)) {
+    return(FALSE)
+  }
+  file <- file.path(model_path(model.object), "task.json")
+  file.exists(file) && (is.null(task) || any(readLines(file, warn = FALSE) == paste0(" \"task\": \"", task, "\",")))
 }
 
 # What a task learns from is given unless the model has learned it; `what` is the arguments that it takes.
@@ -103,6 +96,11 @@ check_source <- function(model.object, given, what, call) {
       i = "Pass {.arg {what}}, or the directory of a model that was fitted with them as {.arg model.object}."
     ), class = "celloquy_ArgumentError", call = call)
   }
+}
+
+# The batch of each cell of a Seurat object.
+batch_of <- function(object, batch.by, call = rlang::caller_env()) {
+  if (!is.null(batch.by)) stats::setNames(metadata_column(object[[]], batch.by, "batch.by", call), colnames(object))
 }
 
 # Fit a task of Python's to cells, or load it, and have it predict them. `learn(task, adata)` fits it; `given` are its
@@ -139,13 +137,19 @@ run_task <- function(name, cells, learn, given = list(), asked = list(), others 
   for (key in names(cells$keys)) reticulate::py_set_attr(task, key, cells$keys[[key]])
   reticulate::py_set_attr(task, "fitting", fitting)
   if (!fitted) ask(learn(task, adata, other))
+  attr(adata, "history") <- task$history_
   if (!is.null(model.dir)) ask(task$save(model_path(model.dir)))
   ask(do.call(task$predict, c(list(adata), asked)))
   adata
 }
 
-# How a result was made, in plain data.
-provenance <- function(adata) reticulate::py_to_r(adata$uns[["celloquy"]])
+# How a result was made, in plain data, with the loss by epoch of what was trained for it.
+provenance <- function(adata) {
+  made <- reticulate::py_to_r(adata$uns[["celloquy"]])
+  history <- attr(adata, "history")
+  if (!is.null(history)) made$history <- as.data.frame(lapply(reticulate::py_to_r(history$to_dict("list")), unlist))
+  made
+}
 
 # A result of Python's, cells × features with names, as features × cells.
 features_by_cells <- function(adata, key) {

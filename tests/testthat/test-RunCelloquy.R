@@ -231,3 +231,23 @@ test_that("an interrupt returns to R with the object as it was", {
     expect_match(result$out, "interrupted .*celloquy", info = paste(result$err, collapse = "\n"))
   }
 })
+
+test_that("an embedding free of batches is the one of the layers, and serves new cells", {
+  skip_without_python()
+  object <- small_object()
+  model <- withr::local_tempfile()
+  embedded <- RunCelloquy(object, batch.by = "half", epochs = 2, seed.use = 3, model.dir = model, verbose = FALSE)
+  split <- object
+  split[["RNA"]] <- split(split[["RNA"]], f = split$half)
+  layers <- CelloquyIntegration(split[["RNA"]], epochs = 2, seed.use = 3, verbose = FALSE)$celloquy
+  expected <- SeuratObject::Embeddings(layers)[colnames(object), ]
+  expect_equal(SeuratObject::Embeddings(embedded, "celloquy"), expected, tolerance = 1e-6)
+  made <- SeuratObject::Misc(embedded[["celloquy"]], "celloquy")
+  expect_identical(made$task, "integrate")
+  expect_identical(made$history$epoch, 1:2)
+  again <- RunCelloquy(object, model.object = model, verbose = FALSE)
+  expect_equal(SeuratObject::Embeddings(again, "celloquy"), SeuratObject::Embeddings(embedded, "celloquy"))
+  expect_error(RunCelloquy(object, batch.by = "no"), "no column \"no\"", class = "celloquy_ArgumentError")
+  object$half[1] <- NA
+  expect_error(RunCelloquy(object, batch.by = "half", verbose = FALSE), "half|batch", class = "celloquy_ArgumentError")
+})

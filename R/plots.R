@@ -112,6 +112,7 @@ DenoisePlot <- function(object, features, assay = "denoised", observed = NULL, l
       position = ggplot2::position_jitter(width = if (unit == "counts") 0.2 else 0.05, height = 0, seed = 1)
     ) +
     ggplot2::facet_wrap("feature", scales = "free") +
+    ggplot2::guides(colour = ggplot2::guide_legend(override.aes = list(size = 2, alpha = 1))) +
     ggplot2::labs(
       x = if (unit == "counts") "observed counts" else "observed, log-normalised",
       y = if (unit == "counts") "denoised counts" else "denoised, log-normalised", colour = group.by
@@ -154,7 +155,8 @@ ImputePlot <- function(object, features, assay = "imputed", measured = NULL, lay
     ggplot2::scale_colour_viridis_c(breaks = c(0, 1), labels = c("least", "most")) +
     ggplot2::coord_equal() +
     ggplot2::labs(colour = "expression") +
-    ggplot2::theme_void()
+    ggplot2::theme_void() +
+    ggplot2::theme(strip.text = ggplot2::element_text(margin = ggplot2::margin(2, 0, 4, 0)))
 }
 
 #' @rdname plots

@@ -20,6 +20,9 @@
 #' @param reference.assay Name of the reference's assay; by default its default assay.
 #' @param unknown Share of held-out reference cells that may be called `"unknown"`; the more, the more cells of types
 #'   that the reference lacks are found. 0 never calls a cell unknown.
+#' @param top.k Give the most probable labels, so many, too: as the metadata `predicted.id.1`, `predicted.id.2`, …
+#' @param return.evidence Give the five reference cells that lie nearest in the embedding, too, and their labels: as the
+#'   metadata `evidence.cell.1`, `evidence.label.1`, …
 #' @param frozen Leave the embedding of the pretrained model as it is.
 #' @param species `"auto"` maps genes of the other species through one-to-one orthologs, with a warning; by default
 #'   these are an error.
@@ -56,15 +59,16 @@ AnnotateCells <- function(object, ...) {
 #' @export
 AnnotateCells.Seurat <- function(object, reference = NULL, label = NULL, model.object = NULL, assay = NULL,
                                  layer = "counts", reference.assay = NULL, reference.layer = "counts", unknown = 0.02,
-                                 frozen = FALSE, config = NULL, epochs = NULL, model.dir = NULL, species = NULL,
-                                 precision = "auto", device = "auto", new.assay.name = "prediction.score.id",
-                                 seed.use = 42, verbose = TRUE, ...) {
+                                 top.k = NULL, return.evidence = FALSE, frozen = FALSE, config = NULL, epochs = NULL,
+                                 model.dir = NULL, species = NULL, precision = "auto", device = "auto",
+                                 new.assay.name = "prediction.score.id", seed.use = 42, verbose = TRUE, ...) {
   assay <- choose_assay(object, assay)
   found <- annotate_cells(
     read_cells(object, assay, layer), reference, label,
     model.object = model.object, reference.assay = reference.assay, reference.layer = reference.layer,
-    unknown = unknown, frozen = frozen, config = config, epochs = epochs, model.dir = model.dir, species = species,
-    precision = precision, device = device, seed.use = seed.use, verbose = verbose, ...
+    unknown = unknown, top.k = top.k, return.evidence = return.evidence, frozen = frozen, config = config,
+    epochs = epochs, model.dir = model.dir, species = species, precision = precision, device = device,
+    seed.use = seed.use, verbose = verbose, ...
   )
   object <- with_assay(SeuratObject::AddMetaData(object, found$cells), new.assay.name, result_assay(found))
   # What is logged stays in the object.
@@ -87,13 +91,15 @@ AnnotateCells.default <- function(object, reference = NULL, label = NULL, assay 
   found <- annotate_cells(read_cells(object, assay, layer), reference, label, ...)
   scores <- t(found$layers$data)
   colnames(scores) <- paste0("prediction.score.", colnames(scores))
-  table <- cbind(found$cells["predicted.id"], scores, found$cells[c("prediction.score.max", "prediction.novelty")])
+  table <- cbind(found$cells["predicted.id"], scores, found$cells[-1])
   structure(table, celloquy = found$provenance)
 }
 
 # The columns of each cell, and the probabilities of the labels as a result.
 annotate_cells <- function(cells, reference, label, model.object = NULL, reference.assay = NULL,
-                           reference.layer = "counts", unknown = 0.02, ..., call = rlang::caller_env()) {
+                           reference.layer = "counts", unknown = 0.02, top.k = NULL, return.evidence = FALSE, ...,
+                           call = rlang::caller_env()) {
+  top.k <- whole_number(top.k, call = call)
   check_source(model.object, c(!is.null(reference), !is.null(label)), c("reference", "label"), call)
   if (!is.null(reference)) {
     labelled <- read_cells(reference, reference.assay, reference.layer, "reference", call)
@@ -101,23 +107,36 @@ annotate_cells <- function(cells, reference, label, model.object = NULL, referen
     known <- cross_cells(labelled, call = call)
     known$adata <- function() as_anndata(labelled$counts, stats::setNames(list(labels), label))
   }
+  ids <- colnames(cells$counts)
   adata <- run_task(
     "Annotator", cross_cells(cells, call = call),
     learn = function(task, adata, other) task$fit(other, query = adata),
     others = if (!is.null(reference)) known,
     given = list(label_key = label, unknown = unknown),
+    asked = list(top_k = top.k, return_evidence = return.evidence),
     model.object = model.object, ..., call = call
   )
   column <- function(name) reticulate::py_to_r(adata$obs[[name]]$tolist())
+  text <- function(key, asked) {
+    if (!asked) {
+      return(list())
+    }
+    names <- listed(adata$obsm[[key]]$columns$tolist())
+    lapply(stats::setNames(nm = names), function(name) listed(adata$obsm[[key]][[name]]$tolist()))
+  }
+  top <- text("celloquy_top", !is.null(top.k))
+  evidence <- text("celloquy_evidence", return.evidence)
+  names(top) <- sprintf("predicted.id.%s", names(top))
+  names(evidence) <- sprintf("evidence.%s", sub("_", ".", names(evidence)))
+  cells <- c(list(
+    predicted.id = as.character(column("celloquy_label")),
+    prediction.score.max = as.numeric(column("celloquy_confidence")),
+    prediction.novelty = as.numeric(column("celloquy_novelty"))
+  ), top, evidence)
   list(
     layers = list(data = features_by_cells(adata, "celloquy_probability")),
     features = data.frame(label = listed(adata$obsm[["celloquy_probability"]]$columns$tolist())),
-    cells = data.frame(
-      predicted.id = as.character(column("celloquy_label")),
-      prediction.score.max = as.numeric(column("celloquy_confidence")),
-      prediction.novelty = as.numeric(column("celloquy_novelty")),
-      row.names = colnames(cells$counts)
-    ),
+    cells = data.frame(cells, row.names = ids),
     provenance = provenance(adata)
   )
 }

@@ -43,6 +43,20 @@ test_that("the call is logged without the reference, and the assay says how it w
   expect_identical(SeuratObject::LayerData(object, layer = "counts"), counts)
 })
 
+test_that("the next best labels and the nearest reference cells are metadata, if asked for", {
+  skip_without_python()
+  cells <- halves()
+  object <- annotate(cells$query, cells$reference, "type", unknown = 0, top.k = 2, return.evidence = TRUE)
+  expect_identical(object$predicted.id.1, object$predicted.id)
+  expect_true(all(object$predicted.id.2 != object$predicted.id.1))
+  for (rank in 1:5) {
+    near <- object[[paste0("evidence.cell.", rank)]][[1]]
+    expect_true(all(near %in% colnames(cells$reference)))
+    expect_identical(object[[paste0("evidence.label.", rank)]][[1]], unname(cells$reference$type[near]))
+  }
+  expect_error(annotate(cells$query, cells$reference, "type", top.k = 9), "top_k", class = "celloquy_ArgumentError")
+})
+
 test_that("a matrix, an assay and a SingleCellExperiment get the same labels", {
   skip_without_python()
   cells <- halves()

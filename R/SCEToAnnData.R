@@ -25,9 +25,9 @@ SCEToAnnData <- function(object, layer = "counts", verbose = TRUE) {
       i = "Pass a SingleCellExperiment; for a Seurat object there is {.fn SeuratToAnnData}."
     ), class = "celloquy_ArgumentError")
   }
-  exchange <- exchange_python()
+  exchange_python()
   parts <- sce_parts(object, layer)
-  finish_anndata(with_python(exchange$make_anndata(parts$parts), "The object"), parts$report, verbose)
+  finish_anndata(anndata_from_parts(parts$parts, "The object"), parts$report, verbose)
 }
 
 sce_parts <- function(object, layer, on_disk = FALSE, call = rlang::caller_env()) {

@@ -77,9 +77,9 @@ choose_assay <- function(object, assay, call = rlang::caller_env()) {
 }
 
 seurat_to_anndata <- function(object, assay, layer, verbose, alone = FALSE, call = rlang::caller_env()) {
-  exchange <- exchange_python(call)
+  exchange_python(call)
   parts <- seurat_parts(object, assay, layer, alone, call = call)
-  adata <- with_python(exchange$make_anndata(parts$parts), paste0("Assay \"", assay, "\""), call)
+  adata <- anndata_from_parts(parts$parts, paste0("Assay \"", assay, "\""), call = call)
   finish_anndata(adata, parts$report, verbose)
 }
 

@@ -5,6 +5,7 @@
 #' and [CelloquySitrep()] says what is there and what is missing.
 #'
 #' @keywords internal
+#' @useDynLib celloquy, .registration = TRUE
 #' @importFrom rlang %||% .data
 #' @importClassesFrom Matrix CsparseMatrix dgCMatrix
 "_PACKAGE"

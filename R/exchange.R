@@ -56,16 +56,37 @@ matrix_from_python <- function(matrix, dimnames = NULL) {
 }
 
 # A vector of R with the values of a Python array, which Python itself puts there: reticulate would copy twice.
-vector_from_python <- function(array, mode) {
+vector_from_python <- function(array, type) {
   if (!inherits(array, "python.builtin.object")) {
-    return(as.vector(array, mode))
+    return(as.vector(array, type))
   }
-  values <- vector(mode, as.integer(reticulate::py_to_r(array$size)))
-  # With a dimension reticulate shows Python the memory of R.
-  dim(values) <- length(values)
-  exchange_python()$copy_into(reticulate::r_to_py(values), array)
-  dim(values) <- NULL
+  length <- reticulate::py_to_r(array$size)
+  # Large ones over memory of their own, which R would zero first, and collect garbage for.
+  values <- if (length > 1e6) .Call(celloquy_new_vector, type == "double", length) else vector(type, length)
+  exchange_python()$copy_into(memory_of(values), array)
   values
+}
+
+# Where the values of a vector lie. It must outlive what Python does with that.
+memory_of <- function(values) {
+  list(address = .Call(celloquy_address_of, values), length = length(values), type = typeof(values))
+}
+
+# The AnnData of parts, which are sent as the memory that their values lie in. To be only written to a file it may share
+# that memory (`borrow`); then it must not outlive `parts`.
+anndata_from_parts <- function(parts, subject, borrow = FALSE, call = rlang::caller_env()) {
+  located <- function(layer) {
+    for (i in seq_along(layer$pieces)) {
+      matrix <- layer$pieces[[i]]$matrix
+      layer$pieces[[i]]$matrix <- list(i = memory_of(matrix@i), p = memory_of(matrix@p), x = memory_of(matrix@x))
+    }
+    layer
+  }
+  sent <- parts
+  sent$layers <- lapply(parts$layers, located)
+  for (place in intersect("X", names(parts))) sent[[place]] <- located(parts[[place]])
+  if (!is.null(parts$raw)) sent$raw$X <- located(parts$raw$X)
+  with_python(exchange_python(call)$make_anndata(sent, borrow), subject, call)
 }
 
 # Zero-based places, or None for all.

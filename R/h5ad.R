@@ -93,7 +93,7 @@ check_new_file <- function(file, overwrite, call = rlang::caller_env()) {
 
 write_parts <- function(parts, file, compression, verbose, subject, call = rlang::caller_env()) {
   exchange <- exchange_python(call)
-  adata <- with_python(exchange$make_anndata(parts$parts), subject, call)
+  adata <- anndata_from_parts(parts$parts, subject, borrow = TRUE, call = call)
   adata <- finish_anndata(adata, parts$report, verbose)
   blocks <- lapply(parts$blocks, function(layer) blocks_of(layer, parts$size))
   with_python(exchange$write_h5ad(adata, file, compression = compression, blocks = named(blocks)), subject, call)

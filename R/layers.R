@@ -123,7 +123,7 @@ layer_to_python <- function(parts, genes, cells, call) {
     pieces <- Map(function(part, matrix) {
       list(matrix = matrix, cells = places(part$cells, cells), genes = places(part$features, genes))
     }, parts, matrices)
-    return(list(pieces = unname(lapply(pieces, function(piece) sparse_to_python(in_order(piece))))))
+    return(list(pieces = unname(lapply(pieces, in_order))))
   }
   part <- parts[[1]]
   every_gene <- is.null(places(part$features, genes))
@@ -132,13 +132,6 @@ layer_to_python <- function(parts, genes, cells, call) {
     return(list(dense = matrices[[1]]))
   }
   list(unaligned = TRUE, dense = matrices[[1]], transposed = TRUE, rows = places(part$cells, cells))
-}
-
-# The arrays of a matrix, copied: as.array() never gives the memory of a slot away, so that Python may keep it.
-sparse_to_python <- function(piece) {
-  matrix <- piece$matrix
-  piece$matrix <- list(i = as.array(matrix@i), p = as.array(matrix@p), x = as.array(matrix@x))
-  piece
 }
 
 # Genes of a piece must rise, as they do in all but hand-made v3 assays.

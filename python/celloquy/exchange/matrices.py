@@ -6,7 +6,7 @@ R holds genes × cells by columns (CSC), Python cells × genes by rows (CSR): th
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,22 +18,44 @@ LARGEST_IN_R = 2**31 - 1
 """Most values that a matrix of R holds."""
 
 
-def assemble_rows(pieces: Sequence[dict[str, Any]], cells: int, genes: int) -> sp.csr_matrix:
-    """Return cells × genes made of R's sparse matrices, without a copy where there is one of all cells and genes.
+TYPES: dict[str, np.dtype[Any]] = {"double": np.dtype(np.float64), "integer": np.dtype(np.int32)}
+"""Types of R's vectors."""
+
+
+def memory_at(place: Mapping[str, Any]) -> np.ndarray:
+    """Return the memory of a vector of R, to be read or, if R has just made it for that, filled.
+
+    Parameters
+    ----------
+    place
+        ``address``, ``length`` and ``type`` of a vector that R keeps for as long as the array is used.
+    """
+    dtype, length = TYPES[place["type"]], int(place["length"])
+    if not length:
+        return np.empty(0, dtype)
+    memory = (ctypes.c_char * (length * dtype.itemsize)).from_address(int(place["address"]))
+    return np.frombuffer(memory, dtype)  # type: ignore[call-overload]  # ctypes are buffers
+
+
+def assemble_rows(pieces: Sequence[dict[str, Any]], cells: int, genes: int, *, borrow: bool = False) -> sp.csr_matrix:
+    """Return cells × genes made of R's sparse matrices.
 
     Parameters
     ----------
     pieces
-        ``matrix``: genes × cells of the piece, the arrays ``i``, ``p``, ``x`` of R's dgCMatrix, made for this call
-        alone, as Python takes them over; ``cells``, ``genes``: which of all they are, increasing; None: all.
-        No cell is in two pieces.
+        ``matrix``: genes × cells of the piece, where ``i``, ``p`` and ``x`` of R's dgCMatrix lie; ``cells``,
+        ``genes``: which of all they are, increasing; None: all. No cell is in two pieces.
     cells, genes
         How many there are in all. What no piece covers is zero.
+    borrow
+        Share R's memory where one piece is all: the result must not be changed, nor outlive R's matrix.
     """
+    pieces = [piece | {"matrix": {slot: memory_at(piece["matrix"][slot]) for slot in "ipx"}} for piece in pieces]
     if len(pieces) == 1 and pieces[0]["cells"] is None and pieces[0]["genes"] is None:
-        matrix = pieces[0]["matrix"]
-        adopted = (_adopted(matrix["x"]), _adopted(matrix["i"]), _adopted(matrix["p"]))
-        return sp.csr_matrix(adopted, shape=(cells, genes), copy=False)
+        arrays = [pieces[0]["matrix"][slot] for slot in "xip"]
+        for array in arrays:
+            array.flags.writeable = False
+        return sp.csr_matrix(tuple(arrays if borrow else map(np.copy, arrays)), shape=(cells, genes), copy=False)
     lengths = np.zeros(cells + 1, np.int64)
     for piece in pieces:
         rows = slice(None) if piece["cells"] is None else np.asarray(piece["cells"])
@@ -56,16 +78,6 @@ def assemble_rows(pieces: Sequence[dict[str, Any]], cells: int, genes: int) -> s
             data[target] = matrix["x"][source]
             indices[target] = matrix["i"][source] if columns is None else columns[matrix["i"][source]]
     return sp.csr_matrix((data, indices, indptr), shape=(cells, genes), copy=False)
-
-
-def _adopted(array: np.ndarray) -> np.ndarray:
-    """Return an array that may be written to, in the memory of one that R made for Python alone."""
-    if not array.nbytes:
-        return array.copy()
-    memory = (ctypes.c_char * array.nbytes).from_address(array.ctypes.data)
-    # R frees it with the last that refers to it.
-    memory.owner = array  # type: ignore[attr-defined]
-    return np.frombuffer(memory, array.dtype)  # type: ignore[call-overload]  # ctypes are buffers
 
 
 def dense_rows(matrix: np.ndarray, cells: Sequence[int] | None = None, n_cells: int | None = None) -> np.ndarray:
@@ -123,12 +135,9 @@ def matrix_to_r(
     }
 
 
-def copy_into(target: np.ndarray, values: np.ndarray) -> None:
-    """Write values into the memory of a vector that R has just made for them, in R's type, and let go of it."""
-    if values.size:
-        np.copyto(_adopted(target), values, casting="unsafe")
-    # The array stays until R collects its handle; were it still R's memory, R would copy that before changing it.
-    target.__setstate__((1, (0,), target.dtype, False, b""))  # type: ignore[arg-type]  # the stubs want a bool of numpy
+def copy_into(place: Mapping[str, Any], values: np.ndarray) -> None:
+    """Write values into the vector that R has made for them, see :func:`memory_at`, in its type."""
+    np.copyto(memory_at(place), values, casting="unsafe")
 
 
 def is_sparse(matrix: Any) -> bool:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 
-def make_anndata(parts: dict[str, Any]) -> AnnData:
+def make_anndata(parts: dict[str, Any], borrow: bool = False) -> AnnData:
     """Return an AnnData of R's parts, every one copied once: what is R's may change or vanish.
 
     Parameters
@@ -26,16 +26,18 @@ def make_anndata(parts: dict[str, Any]) -> AnnData:
         matrices of genes × cells, or the pieces of one. ``obsm``, ``varm``: matrices with the rows that AnnData wants,
         or values; ``obsp``, ``varp``: square matrices. ``uns``: values. ``plain``: what goes into ``uns`` as it is.
         ``raw``: ``X``, ``var`` and ``varm`` of other genes.
+    borrow
+        Don't copy sparse layers, see :func:`~celloquy.exchange.matrices.assemble_rows`.
     """
     from anndata import AnnData
 
     obs, var = frame_from_r(parts["obs"]), frame_from_r(parts["var"])
     cells, genes = len(obs), len(var)
     adata = AnnData(
-        X=None if parts.get("X") is None else _layer(parts["X"], cells, genes),
+        X=None if parts.get("X") is None else _layer(parts["X"], cells, genes, borrow),
         obs=obs,
         var=var,
-        layers={key: _layer(layer, cells, genes) for key, layer in parts.get("layers", {}).items()},
+        layers={key: _layer(layer, cells, genes, borrow) for key, layer in parts.get("layers", {}).items()},
         obsm={key: _rows(rows, cells) for key, rows in parts.get("obsm", {}).items()},
         varm={key: _rows(rows, genes) for key, rows in parts.get("varm", {}).items()},
         obsp={key: _square(matrix) for key, matrix in parts.get("obsp", {}).items()},
@@ -47,14 +49,14 @@ def make_anndata(parts: dict[str, Any]) -> AnnData:
     if parts.get("raw"):
         raw = parts["raw"]
         raw_var = frame_from_r(raw["var"])
-        whole = AnnData(X=_layer(raw["X"], cells, len(raw_var)), obs=obs[[]], var=raw_var)
+        whole = AnnData(X=_layer(raw["X"], cells, len(raw_var), borrow), obs=obs[[]], var=raw_var)
         adata.raw = whole
     return adata
 
 
-def _layer(layer: Mapping[str, Any], cells: int, genes: int) -> Any:
+def _layer(layer: Mapping[str, Any], cells: int, genes: int, borrow: bool) -> Any:
     if "pieces" in layer:
-        matrix: Any = assemble_rows(layer["pieces"], cells, genes)
+        matrix: Any = assemble_rows(layer["pieces"], cells, genes, borrow=borrow)
     else:
         matrix = dense_rows(layer["dense"])
     matrix = _cast(matrix, layer.get("dtype"))

@@ -34,6 +34,19 @@ def matrices(draw):
     return matrix.asformat(form), dense
 
 
+def place_of(array):
+    """What R says of a vector."""
+    kind = {np.dtype(np.float64): "double", np.dtype(np.int32): "integer"}[array.dtype]
+    return {"address": float(array.ctypes.data), "length": len(array), "type": kind}
+
+
+def places_of(matrix):
+    """What R says of a dgCMatrix; the matrix must be kept."""
+    return {
+        slot: place_of(array) for slot, array in zip("ipx", (matrix.indices, matrix.indptr, matrix.data), strict=True)
+    }
+
+
 def in_r(crossing):
     """The matrix that R makes: by columns, in its own types."""
     if "dense" in crossing:
@@ -41,10 +54,7 @@ def in_r(crossing):
     arrays = []
     for slot, dtype in (("x", np.float64), ("i", np.int32), ("p", np.int32)):
         memory = np.zeros(len(crossing[slot]), dtype)
-        shown = memory.view()
-        copy_into(shown, crossing[slot])
-        # What Python was shown it has let go of.
-        assert shown.base is None
+        copy_into(place_of(memory), crossing[slot])
         arrays.append(memory)
     return sparse.csc_matrix(tuple(arrays), shape=crossing["shape"]).toarray()
 
@@ -87,13 +97,7 @@ def split_layers(draw):
         whole[np.ix_(mine, its)] = block.T
         matrix = sparse.csc_matrix(block)
         every = len(its) == genes and random.random() < 0.5
-        pieces.append(
-            {
-                "matrix": {"i": matrix.indices, "p": matrix.indptr, "x": matrix.data},
-                "cells": mine,
-                "genes": None if every else its,
-            }
-        )
+        pieces.append({"matrix": places_of(matrix), "cells": mine, "genes": None if every else its, "kept": matrix})
     return whole, pieces
 
 
@@ -105,15 +109,18 @@ def test_pieces_of_a_layer_become_one(split):
     assert np.array_equal(matrix.toarray(), whole)
 
 
-def test_one_piece_is_taken_over_and_may_be_changed():
+def test_one_piece_is_copied_or_borrowed():
     given = sparse.random(5, 4, 0.5, format="csc", random_state=0)
-    for array in (given.data, given.indices, given.indptr):
-        array.flags.writeable = False
-    piece = {"matrix": {"i": given.indices, "p": given.indptr, "x": given.data}, "cells": None, "genes": None}
-    matrix = assemble_rows([piece], 4, 5)
-    assert matrix.data.ctypes.data == given.data.ctypes.data
-    matrix.data *= 2
-    assert np.array_equal(matrix.toarray(), given.T.toarray())
+    before = given.toarray()
+    piece = {"matrix": places_of(given), "cells": None, "genes": None}
+    copied, borrowed = assemble_rows([piece], 4, 5), assemble_rows([piece], 4, 5, borrow=True)
+    for matrix in (copied, borrowed):
+        assert np.array_equal(matrix.toarray(), before.T)
+    assert borrowed.data.ctypes.data == given.data.ctypes.data
+    with pytest.raises(ValueError, match="read-only"):
+        borrowed.data *= 2
+    copied.data *= 2
+    assert np.array_equal(given.toarray(), before)
 
 
 def test_dense_rows_of_some_cells_leave_the_others_empty():

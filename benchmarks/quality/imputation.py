@@ -42,6 +42,8 @@ ABLATIONS: dict[str, dict[str, Any]] = {
 def main() -> None:
     """Measure what is missing, then write the table and the plot."""
     options = expression.options(__doc__, list(DATASETS))
+    if options.seeds < 2:
+        raise SystemExit("--seeds must be at least 2: with one, all genes of the panel would be hidden.")
     runs = expression.Runs("imputation", options.threads, keep=options.keep)
     pairs = {dataset: read(dataset, options.data, options.seeds) for dataset in options.datasets}
     # Seed by seed, so that an interrupted benchmark has as many of every data set.

@@ -29,7 +29,7 @@ from celloquy.models import CellModel, CellModelConfig
 from celloquy.models.checkpoint import load_model, replace_directory, write_model
 from celloquy.tasks.encoding import Encoding, vectors_fit
 from celloquy.tasks.memory import memory_budget
-from celloquy.training.fitting import Fitting
+from celloquy.training.fitting import STEPS, Fitting
 from celloquy.training.loop import Record
 from celloquy.training.objective import MaskedCells, MaskedCounts
 from celloquy.training.sources import Source, find_vocabulary
@@ -132,14 +132,17 @@ class Task(ABC):
             "model.embedder.gene": EMBEDDER_RATE
         }  # fmt: skip
 
-    def _fit_counts(self, model: CellModel, cells: CellBatch, *, mixing: float = 0.0) -> None:
-        """Train a model to fill in masked counts, see :class:`MaskedCounts`; sets ``model_`` and ``history_``."""
+    def _fit_counts(self, model: CellModel, cells: CellBatch, *, mixing: float = 0.0, steps: int = STEPS) -> None:
+        """Train a model to fill in masked counts, see :class:`MaskedCounts`; sets ``model_`` and ``history_``.
+
+        ``steps`` is about how many optimisation steps are taken where no epochs are asked for.
+        """
         fitting = self.fitting
         _, precision = fitting.hardware(model.config.width)
         examples = MaskedCells(
             cells, model, batch_size=fitting.cells_a_step(len(cells)), held_out=fitting.validation, seed=fitting.seed
         )
-        training = fitting.training(len(cells), model.config.width, self._slower())
+        training = fitting.training(len(cells), model.config.width, self._slower(), steps=steps)
         self._fitted(model, fitting.run(MaskedCounts(model, precision, mixing=mixing), examples, training))
 
     def _fitted(self, model: CellModel, records: list[Record]) -> None:

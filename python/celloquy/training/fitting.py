@@ -16,6 +16,9 @@ from celloquy.errors import ArgumentError
 from celloquy.models.compute import Precision, choose_device, choose_precision
 from celloquy.training.loop import Examples, Objective, Record, Training, train
 
+STEPS = 480
+"""Optimisation steps of a training, by default; fewer than 10 epochs are none."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fitting:
@@ -65,11 +68,13 @@ class Fitting:
         """Return the batch size for a number of cells."""
         return self.batch_size or min(2000, max(64, math.ceil(cells / 4)))
 
-    def training(self, cells: int, width: int, slower: Mapping[str, float] | None = None) -> Training:
+    def training(
+        self, cells: int, width: int, slower: Mapping[str, float] | None = None, *, steps: int = STEPS
+    ) -> Training:
         """Return what the loop is told for a number of cells and a width of the model; see :class:`Training`."""
-        steps = math.ceil(cells / self.cells_a_step(cells))
+        steps_an_epoch = math.ceil(cells / self.cells_a_step(cells))
         return Training(
-            epochs=self.epochs or min(200, max(10, round(480 / steps))),
+            epochs=self.epochs or min(240, max(10, round(steps / steps_an_epoch))),
             learning_rate=self.learning_rate or 5e-4 * math.sqrt(128 / width),
             weight_decay=self.weight_decay,
             patience=self.patience,

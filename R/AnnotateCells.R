@@ -1,7 +1,7 @@
 #' Annotate cells with the cell types of a labelled reference
 #'
 #' Gives every cell the label of the reference that it most probably has, the probability of each label, and says where
-#' a cell is like none of them. Two readings of a cell are added: a regression on the genes that tell the labels apart,
+#' a cell is like none of them. Two readings of a cell are added: regressions on the genes that tell the labels apart,
 #' and the embedding of a cell model that is trained, or fine-tuned, on the labels. Probabilities are calibrated on
 #' reference cells that neither was fitted to.
 #'

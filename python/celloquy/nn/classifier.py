@@ -59,8 +59,9 @@ class LogNormaliser(nn.Module):
 class LabelClassifier(nn.Module):
     """Logits of labels from two readings of a cell.
 
-    The linear reading is a multinomial regression on log-normalised expression, exact about single genes where labelled
-    cells are few. The embedding's adds what genes say together, and what the cells around say. Each is weighed, which
+    The linear reading is the sum of two multinomial regressions: on log-normalised expression, exact about single genes
+    where labelled cells are few, and on its principal components, steady where another platform measures single genes
+    otherwise. The embedding's adds what genes say together, and what the cells around say. Each is weighed, which
     makes their sum a calibrated one.
 
     Shapes: ``n`` cells, ``c`` classes.

@@ -49,10 +49,10 @@ KEPT_REFERENCE = 50_000
 class Annotator(Task):
     """Gives cells the labels of a reference.
 
-    Two readings of a cell are added: a multinomial regression on the genes that tell the labels apart, and the
-    embedding of a cell model that is trained, or fine-tuned, on the labels. How much each counts is found on held-out
-    cells, which makes the probabilities calibrated. Everything is learned from the reference alone; of the cells to be
-    annotated the fit knows at most the names of their genes.
+    Two readings of a cell are added: regressions on the genes that tell the labels apart and on their principal
+    components, and the embedding of a cell model that is trained, or fine-tuned, on the labels. How much each counts is
+    found on held-out cells, which makes the probabilities calibrated. Everything is learned from the reference alone;
+    of the cells to be annotated the fit knows at most the names of their genes.
 
     Parameters are those of :class:`celloquy.tasks.Task`, and the following.
 

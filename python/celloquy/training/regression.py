@@ -1,4 +1,4 @@
-"""The linear reading of a label classifier: a multinomial regression on the genes that tell the labels apart."""
+"""The linear reading of a label classifier: multinomial regressions on the genes that tell the labels apart."""
 
 from __future__ import annotations
 
@@ -15,6 +15,10 @@ GENES = 1000
 
 PENALTY = 10.0
 """Inverse strength of the ridge (scikit-learn's ``C``), for cells whose mean squared length is 1."""
+
+COMPONENTS = 50
+"""Principal components of these genes, at most. What many genes say together holds on another platform, too: between
+lung tumour and lymph node it gained a hundredth of macro F1."""
 
 MOST_CELLS = 20_000
 """Cells that are regressed on, at most; the same share of every label."""
@@ -35,8 +39,6 @@ def fit_linear(classifier: LabelClassifier, cells: CellBatch, labels: Tensor, *,
     seed
         Of the draw of cells, if there are many.
     """
-    from sklearn.linear_model import LogisticRegression
-
     from celloquy.training.split import hold_out
 
     classifier.normalise.fit(cells)
@@ -48,10 +50,8 @@ def fit_linear(classifier: LabelClassifier, cells: CellBatch, labels: Tensor, *,
     genes = _telling(values, codes, classes)
     mean = classifier.normalise.mean.numpy()[genes].astype(np.float64)
     centred = values[:, genes].toarray() - mean
-    length = float(np.sqrt((centred**2).sum(1).mean())) or 1.0
-    regression = LogisticRegression(C=PENALTY, class_weight="balanced", max_iter=1000)
-    regression.fit(centred / length, codes)
-    weight, bias = regression.coef_ / length, regression.intercept_
+    genewise, by_components = _genewise(centred, codes), _by_components(centred, codes, seed)
+    weight, bias = genewise[0] + by_components[0], genewise[1] + by_components[1]
     if classes == 2:
         # scikit-learn has one row for two classes.
         weight, bias = np.concatenate([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2
@@ -59,6 +59,30 @@ def fit_linear(classifier: LabelClassifier, cells: CellBatch, labels: Tensor, *,
     classifier.gene[torch.from_numpy(genes)] = torch.from_numpy(weight.T).to(classifier.gene)
     classifier.bias.copy_(torch.from_numpy(bias))
     classifier.novelty.place(classifier.linear(cells), torch.from_numpy(codes))
+
+
+def _genewise(values: np.ndarray, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Weights ``(classes, genes)`` and intercepts of a regression on centred values ``(cells, genes)``."""
+    from sklearn.linear_model import LogisticRegression
+
+    length = float(np.sqrt((values**2).sum(1).mean())) or 1.0
+    regression = LogisticRegression(C=PENALTY, class_weight="balanced", max_iter=1000).fit(values / length, codes)
+    return regression.coef_ / length, regression.intercept_
+
+
+def _by_components(values: np.ndarray, codes: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """The same of a regression on principal components of genes that all count alike."""
+    from sklearn.decomposition import PCA
+    from sklearn.linear_model import LogisticRegression
+
+    spread = values.std(0)
+    # A gene that hardly varies would count by its noise.
+    spread = np.maximum(spread, 0.1 * spread.max(initial=1e-12))
+    components = PCA(min(COMPONENTS, *values.shape), random_state=seed).fit(values / spread)
+    scores = components.transform(values / spread)
+    regression = LogisticRegression(class_weight="balanced", max_iter=1000).fit(scores, codes)
+    weight = regression.coef_ @ components.components_
+    return weight / spread, regression.intercept_ - weight @ components.mean_
 
 
 def telling_genes(cells: CellBatch, labels: Tensor, classes: int, measured: Tensor) -> np.ndarray:

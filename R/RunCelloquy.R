@@ -160,10 +160,12 @@ embed_cells <- function(cells, tissue = NULL, positions = NULL, batch = NULL, mo
   celloquy <- celloquy_python(call)
   model.object <- check_model(model.object, call)
   adata <- crossing$adata()
-  where <- c(crossing$keys[names(crossing$keys) != "batch_key"], list(precision = precision, device = device))
+  where <- c(
+    crossing$keys[names(crossing$keys) != "batch_key"],
+    list(precision = precision, device = device, progress = verbose)
+  )
   ask <- function(verb, arguments) {
-    code <- do.call(verb, c(list(adata), arguments, where, list(progress = verbose)))
-    with_python(with_progress(code, verbose), crossing$subject, call)
+    with_python(with_progress(do.call(verb, c(list(adata), arguments, where)), verbose), crossing$subject, call)
   }
   history <- NULL
   if (is.null(model.object)) {

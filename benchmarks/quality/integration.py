@@ -162,7 +162,8 @@ def write(options: argparse.Namespace) -> None:
     shown = [key for key in wanted if key in table]
     lines = []
     for (name, method), runs in table.groupby(["set", "method"], sort=False):
-        figures = [f"{runs[key].mean():.3f} ± {runs[key].std(ddof=0):.3f}" for key in shown]
+        spread = {key: f" ± {runs[key].std():.3f}" if len(runs) > 1 else "" for key in shown}
+        figures = [f"{runs[key].mean():.3f}{spread[key]}" for key in shown]
         lines.append([f"{name}: {method}", *figures, f"{runs['seconds'].mean():.0f}", len(runs)])
     body = f"""
 Batch: mean of iLISI, batch silhouette and kBET; biology: mean of NMI, ARI, label silhouette and cLISI; total: the mean

@@ -61,8 +61,8 @@ check-r: venv ## Build the R package and run R CMD check on it
 
 check-r-bare: check-r ## Check it again, without tests: with no suggested package, then with no Python
 	mkdir -p build/r/no-suggests build/r/no-python
-	$(call check,_R_CHECK_DEPENDS_ONLY_=true,--no-tests -o no-suggests)
-	$(call check,RETICULATE_PYTHON=/none/python,--no-tests -o no-python)
+	$(call check,_R_CHECK_DEPENDS_ONLY_=true,--no-tests --no-build-vignettes -o no-suggests)
+	$(call check,RETICULATE_PYTHON=/none/python,--no-tests --no-build-vignettes -o no-python)
 	@! grep -E '^\* checking .* (ERROR|WARNING|NOTE)$$' build/r/no-*/celloquy.Rcheck/00check.log
 
 site: venv ## Build the R package's website in build/site, without the network

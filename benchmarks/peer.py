@@ -42,6 +42,7 @@ CONFIG = {
 }  # fmt: skip
 
 RELEASED, FLOAT32, BFLOAT16 = "released", "float32", "bfloat16"
+PARTS = ("embed", "step", "annotate", "chunks", "startup")
 SIDES = (RELEASED, FLOAT32, BFLOAT16)
 NAMES = {RELEASED: "CellPLM 0.1.0.post2", FLOAT32: "celloquy, float32", BFLOAT16: "celloquy, bfloat16"}
 
@@ -62,23 +63,26 @@ def main() -> None:
     bench = Bench(options, environment)
     bench.once("cells", lambda: bench.ours("make_cells"), "cells_file", "genes_file")
     bench.once("checkpoint", lambda: bench.peers("make_checkpoint"), "weights_file")
-    for number in range(options.runs):
+    for number in range(options.runs if "embed" in options.parts else 0):
         bench.once(f"embed released {number}", lambda: bench.peers("peer_embed"))
         for precision in (FLOAT32, BFLOAT16):
             bench.once(f"embed {precision} {number}", lambda p=precision: bench.ours("embed", precision=p))
-    bench.once("compare", lambda: bench.peers("peer_reference") and bench.ours("compare"))
-    for number in range(options.step_runs):
+    if "embed" in options.parts:
+        bench.once("compare", lambda: bench.peers("peer_reference") and bench.ours("compare"))
+    for number in range(options.step_runs if "step" in options.parts else 0):
         bench.once(f"step released {number}", lambda n=number: bench.peers("peer_step", seed=n))
         for precision in (FLOAT32, BFLOAT16):
             bench.once(
                 f"step {precision} {number}", lambda p=precision, n=number: bench.ours("step", precision=p, seed=n)
             )
-    for number in range(options.step_runs):
+    for number in range(options.step_runs if "annotate" in options.parts else 0):
         bench.once(f"annotate released {number}", lambda: bench.peers("peer_annotate"))
         for precision in (FLOAT32, BFLOAT16):
             bench.once(f"annotate {precision} {number}", lambda p=precision: bench.ours("annotate", precision=p))
-    bench.once("chunks", lambda: bench.ours("chunks"))
-    bench.once("startup", lambda: startup(environment))
+    if "chunks" in options.parts:
+        bench.once("chunks", lambda: bench.ours("chunks"))
+    if "startup" in options.parts:
+        bench.once("startup", lambda: startup(environment))
     write(bench, options, environment)
 
 
@@ -89,6 +93,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--runs", type=int, default=5, help="runs of the embedding, of each side")
     parser.add_argument("--step-runs", type=int, default=3, help="runs of a step, and of an epoch, of each side")
     parser.add_argument("--label-cells", type=int, default=4_000, help="cells of an epoch of annotation")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="measure and write only these")
     parser.add_argument("--cells", type=int, default=10_000, help="cells to embed")
     parser.add_argument("--step-cells", type=int, default=2_000, help="cells of a pretraining step")
     parser.add_argument("--threads", type=int, default=report.cores())
@@ -218,14 +223,20 @@ def write(bench: Bench, options: argparse.Namespace, peer_python: Path) -> None:
     folder: Path = options.out
     folder.mkdir(parents=True, exist_ok=True)
     common = {"command": command, "folder": folder}
-    (folder / "peer.json").write_text(json.dumps({"settings": bench.settings, "runs": bench.runs}, indent=1) + "\n")
-    draw(bench, folder / "peer.png")
-    report.write_section("00-setup", "Beside the released CellPLM", setup_text(bench, peer_python), **common)
-    report.write_section("10-embed", "Embedding", embed_text(bench), **common)
-    report.write_section("20-train", "A step of pretraining", step_text(bench), **common)
-    report.write_section("27-annotate", "An epoch of annotation", annotate_text(bench), **common)
-    report.write_section("30-chunks", "The embedding does not depend on the batch size", chunk_text(bench), **common)
-    report.write_section("40-startup", "Start-up", startup_text(bench), **common)
+    if set(options.parts) == set(PARTS):
+        (folder / "peer.json").write_text(json.dumps({"settings": bench.settings, "runs": bench.runs}, indent=1) + "\n")
+        draw(bench, folder / "peer.png")
+        report.write_section("00-setup", "Beside the released CellPLM", setup_text(bench, peer_python), **common)
+    sections = {
+        "embed": ("10-embed", "Embedding", embed_text),
+        "step": ("20-train", "A step of pretraining", step_text),
+        "annotate": ("27-annotate", "An epoch of annotation", annotate_text),
+        "chunks": ("30-chunks", "The embedding does not depend on the batch size", chunk_text),
+        "startup": ("40-startup", "Start-up", startup_text),
+    }
+    for part in options.parts:
+        name, title, text = sections[part]
+        report.write_section(name, title, text(bench), **common)
     say(f"Written: {report.assemble(folder)}")
 
 
@@ -361,7 +372,7 @@ def annotate_text(bench: Bench) -> str:
 Fine-tuning of the whole model on {bench.task["label_cells"]:,} labelled cells × {CONFIG["out_dim"]:,} genes, a tenth of
 them held out and scored after the epoch. An epoch is a third of what three more of them take, so what comes before and
 after the training cancels; memory is that of the whole fit. `CellTypeAnnotationPipeline.fit` as in the released
-tutorial, but on all genes and with no cell left out, takes one step an epoch; `cq.Annotator` with `model=` takes eight.
+tutorial, but on all genes and with no cell left out, takes one step an epoch; `cq.Annotator` with `model=` takes six.
 """
 
 

@@ -29,9 +29,9 @@ as_plain <- function(x, path = "", drop = function(path, why) NULL) {
   value <- if (is.list(bare)) {
     list_as_plain(bare, kept$names, path, drop)
   } else {
-    vector_as_plain(bare, if (is.null(kept$dimnames)) kept$dim)
+    vector_as_plain(bare, if (by_shape(kept)) kept$dim)
   }
-  attributes_of_array <- if (is.null(kept$dimnames)) "dim"
+  attributes_of_array <- if (by_shape(kept)) "dim"
   kept <- kept[setdiff(names(kept), c(if (is.list(bare)) "names", if (!is.list(bare)) attributes_of_array))]
   if (is.list(bare) && is.null(value)) {
     return(NULL)
@@ -41,6 +41,9 @@ as_plain <- function(x, path = "", drop = function(path, why) NULL) {
   }
   list(R = "object", value = value, attributes = as_plain(kept, paste0(path, " (attributes)"), drop))
 }
+
+# Whether the shape of Python's array says what the dimensions were; of one dimension is there what a vector is.
+by_shape <- function(attributes) is.null(attributes$dimnames) && length(attributes$dim) > 1
 
 vector_as_plain <- function(x, dim = NULL) {
   shaped <- function(x) array(x, dim %||% length(x))

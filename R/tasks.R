@@ -145,7 +145,8 @@ run_task <- function(name, cells, learn, given = list(), asked = list(), others 
 
 # How a result was made, in plain data, with the loss by epoch of what was trained for it.
 provenance <- function(adata) {
-  made <- reticulate::py_to_r(adata$uns[["celloquy"]])
+  # Vectors, not arrays of one dimension.
+  made <- rapply(reticulate::py_to_r(adata$uns[["celloquy"]]), as.vector, how = "replace")
   history <- attr(adata, "history")
   if (!is.null(history)) made$history <- as.data.frame(lapply(reticulate::py_to_r(history$to_dict("list")), unlist))
   made

@@ -258,3 +258,13 @@ test_that("what can't be converted is one error that names the remedy", {
     AnnDataToSeurat(list(SeuratToAnnData(SeuratObject::pbmc_small, verbose = FALSE)))
   })
 })
+
+test_that("what celloquy itself leaves in an object comes back, too", {
+  skip_without_python()
+  object <- small_object()
+  object <- RunCelloquy(object, model.object = small_model(), verbose = FALSE)
+  object <- AnnotateCells(object, object, "half", epochs = 1, verbose = FALSE)
+  object <- DenoiseExpression(object, features = c("LYZ", "CD3E"), epochs = 1, verbose = FALSE)
+  expect_same(there_and_back(object), object)
+  expect_same(through_a_file(object), object)
+})

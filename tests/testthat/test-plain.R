@@ -7,6 +7,7 @@ test_that("plain data of every kind comes back identical", {
     list(1, NULL, "a"), list(a = 1, b = list(c = NULL)), list(R = 1, names = 2),
     stats::setNames(list(1, 2), c("a/b", "")),
     every_column(7), matrix(1:6, 2), matrix(c("a", NA), 1, dimnames = list("r", c("x", "y"))), array(1:24, 2:4),
+    array(1:3), array(character()), array(c(a = 1), dimnames = list("a")),
     Sys.time(), as.POSIXct("2020-01-01", tz = "Europe/Berlin"), as.POSIXlt("2020-01-01"),
     as.difftime(3, units = "mins"), 1i, as.raw(1:3), structure(1, class = "zz"), numeric_version("1.2.3"),
     stats::setNames(list(), character()),

@@ -129,12 +129,21 @@ def report(runs: expression.Runs) -> None:
             chosen = pd.concat([whole[whole["seed"].isin(chosen["seed"])], chosen])
         if not len(chosen):
             continue
-        # Seeds hide different genes, so only those that every method has been measured on compare.
+        # Seeds hide different genes, so only those that every method has been measured on compare. A method that was
+        # measured on one seed alone, where others were on more, would leave nothing else of these.
+        seeds = chosen.groupby("method")["seed"].nunique()
+        once = chosen[chosen["method"].isin(seeds.index[(seeds == 1) & (seeds.max() > 2)])]
+        chosen = chosen.drop(once.index)
         complete = chosen.groupby("seed")["method"].nunique() == chosen["method"].nunique()
         chosen = chosen[chosen["seed"].map(complete)]
         if not len(chosen):
             continue
         text = f"### {dataset}\n\n{expression.table(chosen, FIGURES, wanted)}"
+        for _, run in once.iterrows():
+            same = chosen[(chosen["seed"] == run["seed"]) & (chosen["method"] == expression.OURS)]
+            beside = f"; {expression.OURS} there {same[[*FIGURES]].round(3).iloc[0].to_dict()}" if len(same) else ""
+            figures = {name: round(float(run[name]), 3) for name in FIGURES}
+            text += f"\n\n{run['method']}, seed {run['seed']} alone: {figures}{beside}."
         ours_only = chosen[chosen["method"] == expression.OURS]
         if not dataset.endswith("ablations") and len(ours_only):
             text += (

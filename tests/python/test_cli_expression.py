@@ -61,6 +61,23 @@ def test_denoise_reads_a_fitted_denoiser_and_takes_some_genes(folder):
     np.testing.assert_allclose(found, adata.obsm["celloquy_denoised"].to_numpy(), rtol=1e-4)
 
 
+def test_denoise_keeps_what_it_fitted(folder):
+    kept = ["--denoiser", folder / "kept"]
+    first = run("denoise", folder / "cells.h5ad", "-o", folder / "first.h5ad", *kept, "--epochs", 1, "-q")
+    again = run("denoise", folder / "cells.h5ad", "-o", folder / "second.h5ad", *kept)
+    assert first.exit_code == again.exit_code == 0, first.output + again.output
+    with open_store(folder / "first.h5ad") as one, open_store(folder / "second.h5ad") as other:
+        np.testing.assert_array_equal(*(np.asarray(file.layers["celloquy_denoised"]) for file in (one, other)))
+
+
+def test_what_cannot_be_denoised_is_said_before_training(folder, monkeypatch):
+    monkeypatch.setattr(cq.Denoiser, "fit", lambda *_: pytest.fail("trained"))
+    adata = ad.read_h5ad(folder / "cells.h5ad")
+    with pytest.raises(cq.CelloquyError, match="`unit`"):
+        cq.denoise(adata, unit="tpm")
+    assert "`unit`" in run("denoise", folder / "cells.h5ad", "-o", folder / "none.h5ad", "--unit", "tpm").output
+
+
 def test_impute_writes_what_the_class_writes_and_reads_what_it_saved(folder):
     arguments = [
         "--reference",

@@ -7,7 +7,21 @@ from typing import Annotated
 
 import typer
 
-from celloquy.cli.app import Device, Epochs, Input, Layer, Out, Precision, Quiet, Seed, Species, app, plain_errors
+from celloquy.cli.app import (
+    Device,
+    Epochs,
+    Input,
+    Layer,
+    Out,
+    Precision,
+    Pretrained,
+    Quiet,
+    Seed,
+    Species,
+    app,
+    fitting_of,
+    plain_errors,
+)  # fmt: skip
 from celloquy.cli.files import changed_file, whole
 
 
@@ -24,9 +38,7 @@ def annotate(
     annotator: Annotated[
         Path | None, typer.Option(help="Directory of a fitted annotator: read instead of a reference, or written.")
     ] = None,
-    model: Annotated[
-        Path | None, typer.Option("--model", "-m", help="Directory of a pretrained model to fine-tune.")
-    ] = None,
+    model: Pretrained = None,
     unknown: Annotated[
         float, typer.Option(help="Share of held-out reference cells that may be called unknown.")
     ] = 0.02,
@@ -62,12 +74,8 @@ def annotate(
                 assert annotator is not None
                 fitted = celloquy.Annotator.load(annotator)
             else:
-                fitting = celloquy.Fitting(
-                    epochs=epochs,
-                    precision=precision,  # type: ignore[arg-type]  # checked there
-                    device=device,
-                    seed=seed,
-                    progress=not quiet,
+                fitting = fitting_of(
+                    celloquy.Annotator, epochs=epochs, seed=seed, precision=precision, device=device, quiet=quiet
                 )
                 fitted = celloquy.Annotator(
                     label_key=label_key,

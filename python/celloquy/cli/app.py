@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from celloquy import __version__
 from celloquy.errors import CelloquyError
+
+if TYPE_CHECKING:
+    from celloquy.tasks.task import Task
+    from celloquy.training.fitting import Fitting
 
 app = typer.Typer(
     name="celloquy",
@@ -26,6 +31,7 @@ Input = Annotated[
     Path, typer.Argument(help="h5ad file or zarr directory with raw counts, cells × genes.", show_default=False)
 ]
 Model = Annotated[Path, typer.Option("--model", "-m", help="Directory of a saved model.", show_default=False)]
+Pretrained = Annotated[Path | None, typer.Option("--model", "-m", help="Directory of a pretrained model to fine-tune.")]
 Layer = Annotated[
     str | None,
     typer.Option(help="Where the raw counts are: a layer, X or raw. By default the first that holds counts."),
@@ -66,6 +72,23 @@ def _main(
     ),
 ) -> None:
     """A cell language model: cells are tokens, a tissue is a sentence."""
+
+
+def listed(names: str | None) -> list[str] | None:
+    """Return the names of a list with commas."""
+    return None if names is None else [name.strip() for name in names.split(",") if name.strip()]
+
+
+def fitting_of(task: type[Task], *, epochs: int | None, seed: int, precision: str, device: str, quiet: bool) -> Fitting:
+    """Return how to train a task: as is its own default, but for what the command line says."""
+    return replace(
+        task.fitting,
+        epochs=epochs,
+        seed=seed,
+        precision=precision,  # type: ignore[arg-type]  # checked there
+        device=device,
+        progress=not quiet,
+    )
 
 
 @contextmanager

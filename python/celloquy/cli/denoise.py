@@ -15,11 +15,15 @@ from celloquy.cli.app import (
     Layer,
     Out,
     Precision,
+    Pretrained,
     Quiet,
     Seed,
     SpatialKey,
+    Species,
     TissueKey,
     app,
+    fitting_of,
+    listed,
     plain_errors,
 )
 
@@ -34,15 +38,14 @@ def denoise(
     genes: Annotated[str | None, typer.Option(help="Names of some genes, with commas; by default all.")] = None,
     uncertainty: Annotated[bool, typer.Option("--uncertainty", help="Write standard deviations, too.")] = False,
     denoiser: Annotated[
-        Path | None, typer.Option(help="Directory of a fitted denoiser: read instead of fitting one.")
+        Path | None, typer.Option(help="Directory of a fitted denoiser: read if it is there, else written.")
     ] = None,
-    model: Annotated[
-        Path | None, typer.Option("--model", "-m", help="Directory of a pretrained model to fine-tune.")
-    ] = None,
+    model: Pretrained = None,
     layer: Layer = None,
     tissue_key: TissueKey = None,
     spatial_key: SpatialKey = None,
     batch_key: BatchKey = None,
+    species: Species = None,
     epochs: Epochs = None,
     seed: Seed = 0,
     precision: Precision = "auto",
@@ -57,34 +60,24 @@ def denoise(
     """
     import celloquy
     from celloquy.data.store import open_store
+    from celloquy.tasks.denoising import check_request
 
-    names = None if genes is None else [gene.strip() for gene in genes.split(",") if gene.strip()]
-    with plain_errors():
-        if denoiser is not None:
-            with open_store(file) as adata:
-                celloquy.Denoiser.load(denoiser).predict(
-                    adata,
-                    unit=unit,  # type: ignore[arg-type]  # checked there
-                    genes=names,
-                    uncertainty=uncertainty,
-                    out=out,
-                )
+    names = listed(genes)
+    with plain_errors(), open_store(file) as adata:
+        # Before the training, not after it.
+        check_request(adata, unit, names, out=out)
+        if denoiser is not None and denoiser.exists():
+            fitted = celloquy.Denoiser.load(denoiser)
         else:
-            celloquy.denoise(
-                file,
-                unit=unit,  # type: ignore[arg-type]  # checked there
-                genes=names,
-                uncertainty=uncertainty,
-                out=out,
-                model=model,
-                layer=layer,
-                tissue_key=tissue_key,
-                spatial_key=spatial_key,
-                batch_key=batch_key,
-                epochs=epochs,
-                precision=precision,  # type: ignore[arg-type]  # checked there
-                device=device,
-                seed=seed,
-                progress=not quiet,
+            fitting = fitting_of(
+                celloquy.Denoiser, epochs=epochs, seed=seed, precision=precision, device=device, quiet=quiet
             )
+            fitted = celloquy.Denoiser(
+                model=model, layer=layer, tissue_key=tissue_key, spatial_key=spatial_key, batch_key=batch_key,
+                species=species, fitting=fitting,  # type: ignore[arg-type]  # checked there
+            )  # fmt: skip
+            fitted.fit(adata)
+            if denoiser is not None:
+                fitted.save(denoiser)
+        fitted.predict(adata, unit=unit, genes=names, uncertainty=uncertainty, out=out)  # type: ignore[arg-type]
         typer.echo(f"denoised: {out}")

@@ -13,11 +13,14 @@ from celloquy.cli.app import (
     Layer,
     Out,
     Precision,
+    Pretrained,
     Quiet,
     Seed,
     Species,
     TissueKey,
     app,
+    fitting_of,
+    listed,
     plain_errors,
 )
 from celloquy.cli.files import changed_file, whole
@@ -37,9 +40,7 @@ def impute(
     imputer: Annotated[
         Path | None, typer.Option(help="Directory of a fitted imputer: read instead of fitting one, or written.")
     ] = None,
-    model: Annotated[
-        Path | None, typer.Option("--model", "-m", help="Directory of a pretrained model to fine-tune.")
-    ] = None,
+    model: Pretrained = None,
     layer: Layer = None,
     reference_layer: Annotated[str | None, typer.Option(help="Where the reference's raw counts are.")] = None,
     tissue_key: TissueKey = None,
@@ -73,21 +74,14 @@ def impute(
                 assert imputer is not None
                 fitted = celloquy.Imputer.load(imputer)
             else:
-                fitting = celloquy.Fitting(
-                    epochs=epochs,
-                    precision=precision,  # type: ignore[arg-type]  # checked there
-                    device=device,
-                    seed=seed,
-                    progress=not quiet,
-                    validation=0.0,
-                    patience=None,
+                fitting = fitting_of(
+                    celloquy.Imputer, epochs=epochs, seed=seed, precision=precision, device=device, quiet=quiet
                 )
                 fitted = celloquy.Imputer(
                     model=model, layer=layer, reference_layer=reference_layer, tissue_key=tissue_key,
                     spatial_key=spatial_key, species=species, fitting=fitting,  # type: ignore[arg-type]
                 )  # fmt: skip
-                names = None if genes is None else [gene.strip() for gene in genes.split(",") if gene.strip()]
-                fitted.fit(adata, whole(reference), genes=names)
+                fitted.fit(adata, whole(reference), genes=listed(genes))
                 if imputer is not None:
                     fitted.save(imputer)
             fitted.predict(adata)

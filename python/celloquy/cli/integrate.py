@@ -14,11 +14,13 @@ from celloquy.cli.app import (
     Layer,
     Out,
     Precision,
+    Pretrained,
     Quiet,
     Seed,
     SpatialKey,
     TissueKey,
     app,
+    fitting_of,
     plain_errors,
 )
 from celloquy.cli.files import changed_file
@@ -34,9 +36,7 @@ def integrate(
     integrator: Annotated[
         Path | None, typer.Option(help="Directory of a fitted integrator: read instead of fitting one, or written.")
     ] = None,
-    model: Annotated[
-        Path | None, typer.Option("--model", "-m", help="Directory of a pretrained model to fine-tune.")
-    ] = None,
+    model: Pretrained = None,
     mixing: Annotated[float, typer.Option(help="How strongly batches are drawn together, in nats a cell.")] = 100.0,
     layer: Layer = None,
     tissue_key: TissueKey = None,
@@ -69,12 +69,8 @@ def integrate(
                 assert integrator is not None
                 fitted = celloquy.Integrator.load(integrator)
             else:
-                fitting = celloquy.Fitting(
-                    epochs=epochs,
-                    precision=precision,  # type: ignore[arg-type]  # checked there
-                    device=device,
-                    seed=seed,
-                    progress=not quiet,
+                fitting = fitting_of(
+                    celloquy.Integrator, epochs=epochs, seed=seed, precision=precision, device=device, quiet=quiet
                 )
                 fitted = celloquy.Integrator(
                     batch_key=batch_key, model=model, mixing=mixing, layer=layer, tissue_key=tissue_key,

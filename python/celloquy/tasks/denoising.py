@@ -136,14 +136,8 @@ class Denoiser(Task):
             ``adata`` is then as it was.
         """
         began = time.perf_counter()
-        if unit not in ("counts", "lognorm"):
-            raise ArgumentError(
-                "`unit` can't be used.", found=repr(unit), expected="'counts' or 'lognorm'", remedy="pass one of these."
-            )
         model = self._trained
-        names = adata.var_names if genes is None else _names(adata, genes)
-        if out is None:
-            _check_memory(adata.n_obs, len(names), 2 if uncertainty else 1)
+        names = check_request(adata, unit, genes, uncertainty=uncertainty, out=out)
         with ExitStack() as stack:
             work = None if out is None else stack.enter_context(work_for(Path(out)))
             cells = self._cells(adata, model.vocabulary, batches=self.batches_ or None)
@@ -246,11 +240,36 @@ def denoise(
         )
     with ExitStack() as stack:
         opened = stack.enter_context(open_store(source)) if source else cast("AnnData", adata)
-        if genes is not None:
-            _names(opened, genes)
+        # Before the training, not after it.
+        check_request(opened, unit, genes, uncertainty=uncertainty, out=out)
         return denoiser.fit(opened).predict(
             opened, unit=unit, genes=genes, uncertainty=uncertainty, out=out, key_added=key_added, copy=copy
         )
+
+
+def check_request(
+    adata: AnnData,
+    unit: str,
+    genes: Sequence[str] | None,
+    *,
+    uncertainty: bool = False,
+    out: str | PathLike[str] | None = None,
+) -> pd.Index[str]:
+    """Return the names of the genes that :meth:`Denoiser.predict` is asked for.
+
+    Raises
+    ------
+    ArgumentError
+        If there is no such unit or gene, or the result does not fit the memory.
+    """
+    if unit not in ("counts", "lognorm"):
+        raise ArgumentError(
+            "`unit` can't be used.", found=repr(unit), expected="'counts' or 'lognorm'", remedy="pass one of these."
+        )
+    names = adata.var_names if genes is None else _names(adata, genes)
+    if out is None:
+        _check_memory(adata.n_obs, len(names), 2 if uncertainty else 1)
+    return names
 
 
 def _names(adata: AnnData, genes: Sequence[str]) -> pd.Index[str]:

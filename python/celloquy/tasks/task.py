@@ -7,7 +7,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from os import PathLike
 from pathlib import Path
@@ -29,7 +29,7 @@ from celloquy.models import CellModel, CellModelConfig
 from celloquy.models.checkpoint import load_model, replace_directory, write_model
 from celloquy.tasks.encoding import Encoding, vectors_fit
 from celloquy.tasks.memory import memory_budget
-from celloquy.training.fitting import STEPS, Fitting
+from celloquy.training.fitting import STEPS, USUAL, Fitting
 from celloquy.training.loop import Record
 from celloquy.training.objective import MaskedCells, MaskedCounts
 from celloquy.training.sources import Source, find_vocabulary
@@ -78,7 +78,7 @@ class Task(ABC):
     """Column of ``obs`` with the experimental batch, which the decoder is told, so that the embedding need not be."""
     species: Literal["auto"] | None = None
     """``"auto"`` maps genes of the other species through one-to-one orthologs, with a warning; by default an error."""
-    fitting: Fitting = field(default_factory=Fitting)
+    fitting: Fitting = USUAL
     """How to train, see :class:`celloquy.Fitting`."""
 
     def __post_init__(self) -> None:

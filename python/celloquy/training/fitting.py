@@ -105,6 +105,10 @@ class Fitting:
             objective.cpu().eval()
 
 
+USUAL = Fitting()
+"""Cells that are held out tell which epoch is the best."""
+
+
 def _refuse(name: str, found: object, expected: str) -> NoReturn:
     raise ArgumentError(
         f"`{name}` can't be used.",

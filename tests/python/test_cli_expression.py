@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 import celloquy as cq
 from celloquy.cli import app
 from celloquy.data.store import open_store
+from celloquy.errors import ArgumentError
 from celloquy.tasks.expression import ALL_CELLS
 
 IDS = [f"ENSG{i:011d}" for i in range(1, 31)]
@@ -73,7 +74,7 @@ def test_denoise_keeps_what_it_fitted(folder):
 def test_what_cannot_be_denoised_is_said_before_training(folder, monkeypatch):
     monkeypatch.setattr(cq.Denoiser, "fit", lambda *_: pytest.fail("trained"))
     adata = ad.read_h5ad(folder / "cells.h5ad")
-    with pytest.raises(cq.CelloquyError, match="`unit`"):
+    with pytest.raises(ArgumentError, match="`unit`"):
         cq.denoise(adata, unit="tpm")
     assert "`unit`" in run("denoise", folder / "cells.h5ad", "-o", folder / "none.h5ad", "--unit", "tpm").output
 

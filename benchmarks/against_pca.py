@@ -72,7 +72,7 @@ def score(adata: ad.AnnData, rep: str, label: str) -> dict[str, float]:
         found = adata.obs["leiden"]
         every.append((adjusted_rand_score(known, found), normalized_mutual_info_score(known, found)))
     ari, nmi = np.mean(every, axis=0)
-    return {"ARI": chosen["ARI"], "NMI": chosen["NMI"], "ARI, mean": ari, "NMI, mean": nmi}  # type: ignore[dict-item]
+    return {"ARI": chosen["ARI"], "NMI": chosen["NMI"], "ARI, mean": ari, "NMI, mean": nmi}
 
 
 if __name__ == "__main__":

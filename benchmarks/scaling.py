@@ -114,7 +114,7 @@ def embed(file: Path, out: Path, model: Path, precision: str, max_memory: str) -
     """Embed a file and print what it took."""
     loaded = cq.CellModel.from_pretrained(model)
     began = time.perf_counter()
-    cq.embed(file, model=loaded, out=out, precision=precision, max_memory=max_memory, progress=False)  # type: ignore[arg-type]
+    cq.embed(file, model=loaded, out=out, precision=precision, max_memory=max_memory, progress=False)
     seconds = time.perf_counter() - began
     with h5py.File(file) as store:
         nonzeros = store["X/data"].shape[0] / (store["X/indptr"].shape[0] - 1)

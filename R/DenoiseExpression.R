@@ -97,6 +97,13 @@ DenoiseExpression.default <- function(object, features = NULL, unit = c("lognorm
 denoise_cells <- function(cells, features, unit = c("lognorm", "counts"), uncertainty = FALSE, tissue = NULL,
                           batch = NULL, positions = NULL, ..., call = rlang::caller_env()) {
   unit <- rlang::arg_match(unit, error_call = call)
+  if (!length(features)) {
+    cli::cli_abort(c(
+      "There are no features to return.",
+      x = "Neither {.arg features} nor variable features are given.",
+      i = "Pass {.arg features}, or run {.fn Seurat::FindVariableFeatures} on a Seurat object first."
+    ), class = "celloquy_ArgumentError", call = call)
+  }
   features <- check_features(features, rownames(cells$counts), call)
   adata <- run_task(
     "Denoiser", cross_cells(cells, tissue, positions, batch, call),
@@ -109,21 +116,15 @@ denoise_cells <- function(cells, features, unit = c("lognorm", "counts"), uncert
   list(layers = layers, provenance = provenance(adata))
 }
 
-check_features <- function(features, present, call) {
-  if (!length(features)) {
-    cli::cli_abort(c(
-      "There are no features to return.",
-      x = "Neither {.arg features} nor variable features are given.",
-      i = "Pass {.arg features}, or run {.fn Seurat::FindVariableFeatures} on a Seurat object first."
-    ), class = "celloquy_ArgumentError", call = call)
-  }
+# Names of genes that are there, each once.
+check_features <- function(features, present, call = rlang::caller_env()) {
   absent <- setdiff(features, present)
-  if (!is.character(features) || length(absent)) {
+  if (!is.character(features) || !length(features) || length(absent)) {
     cli::cli_abort(c(
       "Some of {.arg features} are not in the object.",
-      x = "Not there: {.val {utils::head(absent, 5)}}.",
+      x = if (length(absent)) "Not there: {.val {utils::head(absent, 5)}}." else "No name is given.",
       i = "Pass names as the object spells them, such as {.val {utils::head(present, 3)}}."
-    ), class = "celloquy_GenesError", call = call)
+    ), class = c("celloquy_GenesError", "celloquy_ArgumentError"), call = call)
   }
   unique(features)
 }

@@ -90,8 +90,8 @@ DenoisePlot <- function(object, features, assay = "denoised", observed = NULL, l
   denoised <- object[[assay]]
   unit <- SeuratObject::DefaultLayer(denoised)
   counts <- assay_counts(object[[observed]], layer, observed)
-  features <- drawable_features(features, rownames(denoised), paste0("assay \"", assay, "\""))
-  drawable_features(features, rownames(counts), paste0("assay \"", observed, "\""))
+  features <- check_features(features, rownames(denoised))
+  check_features(features, rownames(counts))
   # As the denoised values are: counts, or log1p of counts per 10,000.
   per <- if (unit == "counts") 1 else 1e4 / pmax(Matrix::colSums(counts), 1)
   group <- if (!is.null(group.by)) metadata_column(object[[]], group.by, "group.by")
@@ -125,7 +125,7 @@ DenoisePlot <- function(object, features, assay = "denoised", observed = NULL, l
 ImputePlot <- function(object, features, assay = "imputed", measured = NULL, layer = "counts", pt.size = 0.8) {
   rlang::check_installed("ggplot2")
   assay <- choose_assay(object, assay)
-  features <- drawable_features(features, rownames(object[[assay]]), paste0("assay \"", assay, "\""))
+  features <- check_features(features, rownames(object[[assay]]))
   places <- tissue_positions(object)
   cells <- rownames(places)
   values <- SeuratObject::LayerData(object, assay = assay, layer = "data")
@@ -141,7 +141,7 @@ ImputePlot <- function(object, features, assay = "imputed", measured = NULL, lay
     rbind(
       if (!is.null(measured)) {
         counts <- assay_counts(measured[[choose_assay(measured, NULL)]], layer)
-        drawable_features(feature, rownames(counts), "`measured`")
+        check_features(feature, rownames(counts))
         panel(feature, log1p(counts[feature, cells]), paste(feature, "measured", sep = ", "))
       },
       panel(feature, values[feature, cells], sprintf("%s, imputed (reliability %.2f)", feature, sure))
@@ -209,17 +209,4 @@ LossPlot <- function(object, result = "celloquy") {
     ggplot2::geom_line() +
     ggplot2::labs(colour = NULL, caption = if (held.out) paste("Kept: epoch", best)) +
     ggplot2::theme_classic()
-}
-
-# Genes that are there, each once.
-drawable_features <- function(features, present, where, call = rlang::caller_env()) {
-  missing <- setdiff(features, present)
-  if (!length(features) || length(missing)) {
-    cli::cli_abort(c(
-      "Some of {.arg features} can't be drawn.",
-      x = if (length(missing)) "Not in {where}: {.val {utils::head(missing, 5)}}." else "No gene is named.",
-      i = "Pass names as the object spells them, such as {.val {utils::head(present, 3)}}."
-    ), class = "celloquy_ArgumentError", call = call)
-  }
-  unique(features)
 }

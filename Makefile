@@ -1,9 +1,9 @@
 # Everything a contributor runs. The first `make test` makes .venv and, if this machine has no recent R, a system that
 # has one (scripts/r-root); later runs reuse both.
 
-PYTHON_TESTS ?= tests/python
+TEST_PYTHON ?= tests/python
 BENCH ?=
-R_TESTS ?=
+TEST_R ?=
 WORKERS ?= 2
 DATA ?=
 
@@ -34,12 +34,12 @@ bench-convert: venv ## Measure conversion beside the ways of zellkonverter, scea
 
 test: test-python test-r ## Run every test: Python, then R
 
-test-python: venv ## Run the Python tests (PYTHON_TESTS=path for some of them)
-	OMP_NUM_THREADS=$(threads) $(venv)/python -m pytest -n $(WORKERS) $(PYTHON_TESTS)
+test-python: venv ## Run the Python tests (TEST_PYTHON=path for some of them)
+	OMP_NUM_THREADS=$(threads) $(venv)/python -m pytest -n $(WORKERS) $(TEST_PYTHON)
 
-test-r: venv ## Run the R tests (R_TESTS=name for one file), and the Python tests that need R
-	scripts/r Rscript --vanilla scripts/test.R $(R_TESTS)
-	$(if $(R_TESTS),,scripts/r env CELLOQUY_TEST_R=1 $(venv)/python -m pytest $(addprefix tests/python/,test_anndata2ri.py test_seurat.py))
+test-r: venv ## Run the R tests (TEST_R=name for one file), and the Python tests that need R
+	scripts/r Rscript --vanilla scripts/test.R $(TEST_R)
+	$(if $(TEST_R),,scripts/r env CELLOQUY_TEST_R=1 $(venv)/python -m pytest $(addprefix tests/python/,test_anndata2ri.py test_seurat.py))
 
 lint: venv ## Check style and types: ruff, mypy, lintr
 	$(venv)/ruff check .

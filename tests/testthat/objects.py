@@ -222,6 +222,7 @@ def too_large() -> AnnData:
         def nnz(self) -> int:
             return 2**31
 
-    adata = AnnData(X=sp.csr_matrix((3, 4)))
-    object.__setattr__(adata, "_X", Claims((3, 4)))
+    matrix = sp.csr_matrix((3, 4))
+    adata = AnnData(X=matrix)
+    matrix.__class__ = Claims
     return adata

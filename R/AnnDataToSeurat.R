@@ -19,7 +19,7 @@ AnnDataToSeurat <- function(adata, assay = "RNA", verbose = TRUE) {
 seurat_of_one <- function(adata, assay, verbose, call = rlang::caller_env()) {
   check_anndata(adata, call)
   report <- new_report("AnnData", "Seurat")
-  source <- open_anndata(adata)
+  source <- open_anndata(adata, call)
   memory <- if (is.null(source$plain)) foreign_memory(source, assay) else with_added(from_plain(source$plain), source)
   # What came from an AnnData before has that one's names.
   if (isTRUE(memory$foreign)) memory$names <- foreign_names(source, report)

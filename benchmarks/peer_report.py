@@ -157,7 +157,7 @@ def step_text(bench: Bench) -> str:
 {report.table(["", "a step", "speed", "peak memory"], rows)}
 
 {bench.task["step_cells"]:,} cells × {genes_of(bench):,} genes: draw the masks, forward, backward, clip, AdamW; the
-second of two steps. The released model and loss in training mode, with its share of dropped cells set to 0 (it would
+last of three steps. The released model and loss in training mode, with its share of dropped cells set to 0 (it would
 leave out 30 % of them), against the objective of `cq.pretrain`. The losses differ in their constants, so their values
 are not compared.
 """

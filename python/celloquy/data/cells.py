@@ -83,6 +83,7 @@ class Cells:
         self.columns = alignment.columns.astype(np.int32)
         self._genes = len(vocabulary)
         known = self.columns[self.columns >= 0]
+        self._lacking = len(known) < len(self.columns)
         self._shared = len(known) > len(np.unique(known))
         self._measured = torch.zeros(1, self._genes, dtype=torch.bool)
         self._measured[0, torch.from_numpy(known.astype(np.int64))] = True
@@ -120,11 +121,11 @@ class Cells:
     def read(self, start: int, stop: int) -> CellBatch:
         """Return a run of cells; counts of unknown genes are left out, columns of the same gene are summed."""
         block = self._counts.read(start, stop)
-        columns = self.columns[block.indices]
-        known = columns >= 0
-        before = np.concatenate([[0], np.cumsum(known)])
-        indptr = before[block.indptr]
-        indices, values = columns[known], block.data[known]
+        indptr, indices, values = block.indptr, self.columns[block.indices], block.data
+        if self._lacking:
+            known = indices >= 0
+            before = np.concatenate([[0], np.cumsum(known)])
+            indptr, indices, values = before[indptr], indices[known], values[known]
         if self._shared:
             # Several columns of one gene, e.g. an old and a new symbol: their counts belong together.
             merged = sparse.csr_matrix((values, indices, indptr), shape=(stop - start, self._genes))
@@ -134,7 +135,8 @@ class Cells:
         return CellBatch(
             indptr=torch.from_numpy(indptr.astype(np.int64)),
             indices=torch.from_numpy(indices.astype(np.int32, copy=False)),
-            values=torch.from_numpy(values.astype(np.float32, copy=False)),
+            # They may be the caller's own: read here, never written.
+            values=torch.from_numpy(np.require(values, np.float32, "W")),
             tissue=torch.from_numpy(self.tissue[rows]),
             position=torch.from_numpy(self.position[rows]),
             batch=torch.from_numpy(self.batch[rows]),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Final, Literal, get_args
 
 from celloquy.genes import spellings
@@ -61,10 +62,14 @@ class Match:
     candidates: tuple[str, ...] = ()
 
 
+NAMES_KEPT = 2**16
+"""Names whose meaning is remembered, for the same genes are asked for again and again: a table or two of them."""
+
 UNKNOWN: Final = Match("", "", "", "unknown")
 
 
-def match_name(name: str, species: Sequence[Species]) -> Match:
+@lru_cache(NAMES_KEPT)
+def match_name(name: str, species: tuple[Species, ...]) -> Match:
     """Tell what a name stands for in one of the species."""
     text = name.strip().strip("\"'")
     match = _match_text(text, species)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from os import PathLike
 from typing import TYPE_CHECKING, Self
 
@@ -77,9 +78,12 @@ class CellModel(nn.Module):
             norm_groups=config.norm_groups,
         )
 
-    def embed_expression(self, batch: CellBatch) -> Tensor:
-        """Return the cells ``(n, width)`` before they read each other: expression and position."""
-        cells = self.embedder.finish(self.embedder.gene_sum(batch.indices, batch.indptr, batch.values))
+    def embed_expression(self, batch: CellBatch, table: Sequence[Tensor] | None = None) -> Tensor:
+        """Return the cells ``(n, width)`` before they read each other: expression and position.
+
+        Where no gradient is wanted, ``table`` may hold the genes' vectors, see :meth:`ExpressionEmbedder.table`.
+        """
+        cells = self.embedder.finish(self.embedder.gene_sum(batch.indices, batch.indptr, batch.values, table))
         return cells if self.position is None else cells + self.position(batch.position)
 
     def encode(self, batch: CellBatch) -> Tensor:

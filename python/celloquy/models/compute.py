@@ -12,6 +12,9 @@ from celloquy.errors import ArgumentError
 
 Precision = Literal["auto", "float32", "bfloat16"]
 
+PRODUCTS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+"""Type in which a precision computes its matrix products."""
+
 WIDE_ENOUGH = 512
 """Width of a model from which bfloat16 pays on a CPU; below, the products are too small to matter."""
 

@@ -59,6 +59,18 @@ class Sentences:
         """Give every cell what belongs to its tissue: ``(t, …)`` to ``(n, …)``, or ``(1, …)`` where that broadcasts."""
         return totals if len(self) == 1 else totals[self.tissue]
 
+    def flow(self, features: Tensor, totals: Tensor) -> Tensor:
+        """Return how much of its tissue's sums flows through each cell: ``(n, h, d) · (t, h, d)`` to ``(n, h)``."""
+        if len(self) == 1:
+            return flow(features, totals[0])
+        return ((features + EPSILON) * (self.spread(totals) + EPSILON)).sum(-1)
+
+    def collect(self, weights: Tensor, features: Tensor) -> Tensor:
+        """Sum the cells of each tissue by weights: ``(n, h) · (n, h, d)`` to ``(t, h, d)``."""
+        if len(self) == 1:
+            return collect(weights, features)[None]
+        return self.total(weights[..., None] * features)
+
     def blocks(self) -> Iterator[tuple[slice, Tensor | None]]:
         """Yield runs of cells that are mixed together: one tissue, or several of like size with how to pad them.
 
@@ -118,14 +130,14 @@ class FlowAttention(nn.Module):
             Which cells are read together.
         """
         query, key, value = self.open(self.query(cells)), self.open(self.key(cells)), self.split(self.value(cells))
-        total, spread = sentences.total, sentences.spread
-        query_sum, key_sum = spread(total(query)), spread(total(key))
-        incoming = 1 / flow(query, key_sum)
-        outgoing = 1 / flow(key, query_sum)
-        allocation = flow(query, spread(total(outgoing[..., None] * key))).sigmoid() * incoming
-        attraction = flow(key, spread(total(incoming[..., None] * query))).clamp(-1, 1).exp()
-        share = sentences.cells_per_tissue(attraction) / total(attraction)
-        value = value * (attraction * spread(share))[..., None]
+        with torch.autocast(cells.device.type, enabled=False):
+            query_sum, key_sum = sentences.total(query), sentences.total(key)
+            incoming = 1 / sentences.flow(query, key_sum)
+            outgoing = 1 / sentences.flow(key, query_sum)
+            allocation = sentences.flow(query, sentences.collect(outgoing, key)).sigmoid() * incoming
+            attraction = sentences.flow(key, sentences.collect(incoming, query)).clamp(-1, 1).exp()
+            share = sentences.cells_per_tissue(attraction) / sentences.total(attraction)
+            value = value * (attraction * sentences.spread(share))[..., None]
         mixed = torch.cat([_mix(query[run], key[run], value[run], padding) for run, padding in sentences.blocks()])
         out: Tensor = self.out((mixed * allocation[..., None]).flatten(1))
         return out
@@ -133,7 +145,7 @@ class FlowAttention(nn.Module):
     def open(self, projected: Tensor) -> Tensor:
         """Make queries or keys of their projection: ``(n, h * d)`` to ``(n, h, d)``, within 0 and 1, float32."""
         # Sums over a tissue in float32: q·Σk leaves the range of half precision near 50,000 cells.
-        return self.split(projected).sigmoid()
+        return self.split(projected).sigmoid_()
 
     def split(self, projected: Tensor) -> Tensor:
         """Give every head its part: ``(n, h * d)`` to ``(n, h, d)``, float32."""
@@ -141,8 +153,21 @@ class FlowAttention(nn.Module):
 
 
 def flow(features: Tensor, sums: Tensor) -> Tensor:
-    """Return how much of a tissue's sums flows through each cell: ``(n, h, d) · (n or 1, h, d)`` to ``(n, h)``."""
-    return ((features + EPSILON) * (sums + EPSILON)).sum(-1)
+    """Return how much of a tissue's sums flows through each of its cells: ``(n, h, d) · (h, d)`` to ``(n, h)``.
+
+    One product with every head's sums in a column of their own, for it reads the cells once and writes none.
+    """
+    sums = sums + EPSILON
+    return torch.addmm(EPSILON * sums.sum(-1), features.flatten(1), torch.block_diag(*sums).T)
+
+
+def collect(weights: Tensor, features: Tensor) -> Tensor:
+    """Sum the cells of a tissue by weights: ``(n, h) · (n, h, d)`` to ``(h, d)``.
+
+    One product over all pairs of heads, of which those of a head with itself are wanted, for the same reason.
+    """
+    pairs = (weights.T @ features.flatten(1)).unflatten(1, features.shape[1:])
+    return pairs.diagonal(dim1=0, dim2=1).T
 
 
 def _mix(query: Tensor, key: Tensor, value: Tensor, padding: Tensor | None) -> Tensor:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from celloquy.nn.dropout import Dropout
 from celloquy.nn.expression import WeightedGeneSum
 from celloquy.nn.novelty import Novelty
 
@@ -90,7 +91,7 @@ class LabelClassifier(nn.Module):
         self.bias: Tensor
         self.weight: Tensor
         """Weights of the linear and of the embedding's reading: the inverse of their temperatures."""
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.head = nn.Linear(width, classes)
 
     def forward(self, batch: CellBatch, embedding: Tensor) -> tuple[Tensor, Tensor]:

@@ -11,6 +11,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from celloquy.nn.dropout import Dropout
+
 MEAN_BOUNDS = (1e-5, 1e6)
 """Range of an expected count before it is scaled to the depth of a cell."""
 
@@ -109,7 +111,7 @@ class _HiddenLayer(nn.Module):
         super().__init__()
         self.linear = nn.Linear(before, after)
         self.activation = nn.PReLU()
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.norm = nn.GroupNorm(norm_groups, after)
         self.covariates = nn.ModuleDict({name: _Shift(levels, after, norm_groups) for name, levels in covariates})
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from celloquy.nn.attention import FlowAttention, Sentences, SoftmaxAttention
+from celloquy.nn.dropout import Dropout
 
 Attention = Literal["flow", "softmax", "none"]
 """How cells read each other; ``"none"`` leaves a multi-layer perceptron over single cells."""
@@ -36,14 +37,14 @@ class EncoderLayer(nn.Module):
         self.attention: FlowAttention | SoftmaxAttention | None = None
         if attention != "none":
             self.attention = (FlowAttention if attention == "flow" else SoftmaxAttention)(width, heads)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.norm_feedforward = nn.LayerNorm(width)
         self.feedforward = nn.Sequential(
             nn.Linear(width, feedforward),
             nn.GELU(),
-            nn.Dropout(dropout),
+            Dropout(dropout),
             nn.Linear(feedforward, width),
-            nn.Dropout(dropout),
+            Dropout(dropout),
         )
 
     def forward(self, cells: Tensor, sentences: Sentences) -> Tensor:

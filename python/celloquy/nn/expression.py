@@ -5,13 +5,18 @@ Wen et al. 2024, CellPLM, section 3.1.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx
 from torch.nn import functional
 
-BLOCK_BYTES = 128
-"""Bytes of a table's row that a processor sums at a time: so narrow a slice of the table stays in its cache, and two to
+from celloquy.nn.dropout import Dropout
+
+SLICE_COLUMNS = {torch.bfloat16: 128}
+OTHER_SLICE_COLUMNS = 32
+"""Columns of a table that a processor sums at a time: so narrow a slice of the table stays in its cache, and two to
 three times as many cells are summed a second as with whole rows of 1,024 values."""
 
 ROWS_READ_AGAIN = 2
@@ -31,7 +36,7 @@ class WeightedGeneSum(torch.autograd.Function):
         """Sum ``(genes, width)`` rows into ``(cells, width)``; no gradient flows to the counts."""
         ctx.save_for_backward(indices, indptr, weights)
         ctx.genes = len(table)  # type: ignore[attr-defined]
-        return _bags(table, indices, indptr, weights)
+        return _bags(_slices(table, len(indices)), indices, indptr, weights)
 
     @staticmethod
     def backward(ctx: FunctionCtx, *gradients: Tensor) -> tuple[Tensor | None, ...]:
@@ -43,27 +48,27 @@ class WeightedGeneSum(torch.autograd.Function):
         order = torch.argsort(indices, stable=True)
         per_gene = torch.bincount(indices, minlength=genes)
         indptr_of_gene = torch.cat([per_gene.new_zeros(1), per_gene.cumsum(0)])
-        return _bags(gradients[0].contiguous(), cell_of_count[order], indptr_of_gene, weights[order]), None, None, None
+        table = _slices(gradients[0].contiguous(), len(indices))
+        return _bags(table, cell_of_count[order], indptr_of_gene, weights[order]), None, None, None
 
 
-def _bags(table: Tensor, indices: Tensor, indptr: Tensor, weights: Tensor) -> Tensor:
-    """Weighted sums of rows of a table, ``(genes, width)`` to ``(cells, width)``."""
-    columns = table.shape[1]
-    if table.device.type == "cpu" and len(indices) > ROWS_READ_AGAIN * len(table):
-        columns = max(1, BLOCK_BYTES // table.element_size())
-    offsets, weights = indptr.to(indices.dtype), weights.to(table.dtype)
-    blocks = [
+def _slices(table: Tensor, read: int) -> Sequence[Tensor]:
+    """Cut a table ``(genes, width)``, of which so many rows are read, into columns, if that pays."""
+    if table.device.type != "cpu" or read <= ROWS_READ_AGAIN * len(table):
+        return [table]
+    return [part.contiguous() for part in table.split(SLICE_COLUMNS.get(table.dtype, OTHER_SLICE_COLUMNS), 1)]
+
+
+def _bags(slices: Sequence[Tensor], indices: Tensor, indptr: Tensor, weights: Tensor) -> Tensor:
+    """Weighted sums of rows of a table in slices, each ``(genes, columns)``, to ``(cells, width)``."""
+    offsets, weights = indptr.to(indices.dtype), weights.to(slices[0].dtype)
+    sums = [
         functional.embedding_bag(
-            indices,
-            table[:, first : first + columns].contiguous(),
-            offsets,
-            mode="sum",
-            per_sample_weights=weights,
-            include_last_offset=True,
+            indices, columns, offsets, mode="sum", per_sample_weights=weights, include_last_offset=True
         )
-        for first in range(0, table.shape[1], columns)
+        for columns in slices
     ]
-    return blocks[0] if len(blocks) == 1 else torch.cat(blocks, 1)
+    return sums[0] if len(sums) == 1 else torch.cat(sums, 1)
 
 
 class ExpressionEmbedder(nn.Module):
@@ -87,21 +92,30 @@ class ExpressionEmbedder(nn.Module):
         super().__init__()
         self.gene = nn.Parameter(torch.randn(genes, width) * 0.005)
         self.mix = nn.Linear(width, width)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.norm = nn.GroupNorm(norm_groups, width)
 
-    def gene_sum(self, indices: Tensor, indptr: Tensor, values: Tensor) -> Tensor:
+    def table(self, precision: torch.dtype, read: int) -> Sequence[Tensor]:
+        """Return the genes' vectors as :meth:`gene_sum` reads them fastest, if so many of them are read in all.
+
+        Reading them is what the sum costs, so half the bytes are twice the speed; it stays float32 inside.
+        """
+        return _slices(self.gene.detach().to(precision), read)
+
+    def gene_sum(
+        self, indices: Tensor, indptr: Tensor, values: Tensor, table: Sequence[Tensor] | None = None
+    ) -> Tensor:
         """Return ``sum_g log1p(x_g) W_g`` for every cell, ``(n, width)``.
 
         Parameters
         ----------
         indices, indptr, values
             Raw counts ``(z,)`` in rows, as in :class:`celloquy.CellBatch`.
+        table
+            Of :meth:`table`, where no gradient is wanted.
         """
         weights = values.log1p()
-        if torch.is_autocast_enabled(values.device.type) and not torch.is_grad_enabled():
-            # Reading the table is what this costs, so half the bytes are twice the speed; the sums stay float32 inside.
-            table = self.gene.to(torch.get_autocast_dtype(values.device.type))
+        if table is not None:
             return _bags(table, indices, indptr, weights)
         summed: Tensor = WeightedGeneSum.apply(self.gene, indices, indptr, weights)  # type: ignore[no-untyped-call]
         return summed

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from operator import attrgetter
 from os import PathLike
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -136,10 +138,12 @@ def embed(
         hardware = choose_device(device)
         exact = choose_precision(precision, hardware, model.config.width)
         was_training = model.training
+        # A hash of all weights takes a while, so it is made beside the look at the counts.
+        fingerprint = stack.enter_context(ThreadPoolExecutor(1)).submit(attrgetter("fingerprint"), model)
         cells = Cells(opened, model.vocabulary, layer=layer, tissue_key=tissue_key, spatial_key=spatial_key)
         identity: dict[str, str | int] = {
             "version": celloquy.__version__,
-            "model": model.fingerprint,
+            "model": fingerprint.result(),
             "counts": cells.source,
             "positions": spatial_key or "",
             "input": fingerprint_of(source or opened.filename),

@@ -19,16 +19,17 @@ from celloquy.data import CellBatch, Cells
 from celloquy.data.work import JOURNAL
 from celloquy.errors import ArgumentError
 from celloquy.models import CellModel
-from celloquy.models.compute import autocast
+from celloquy.models.compute import PRODUCTS, autocast
 from celloquy.nn.encoder import EncoderLayer
 from celloquy.nn.streaming import Rows, stream_layer
 from celloquy.tasks.scratch import Journal, Scratch, runs
 from celloquy.training.progress import ProgressBar
 
-CHUNK_BYTES = 96 * 2**20
-"""Memory for the cells that are computed at a time, where the user does not say how many; more is not faster."""
+CHUNK_BYTES = {"cpu": 40 * 2**20, "cuda": 2**30, "mps": 2**28}
+"""Memory for the cells that are computed at a time, where the user does not say how many. A processor's cache holds
+what is computed of so few; a GPU is kept busy by more."""
 
-CELLS_READ = 4096
+CELLS_READ = 2048
 """Cells whose counts are in memory at a time, at most; the next ones are read meanwhile."""
 
 
@@ -72,27 +73,33 @@ class Encoding:
     ) -> None:
         self.model, self.cells, self.precision, self.device = model.to(device).eval(), cells, precision, device
         config, n = model.config, len(cells)
-        self.chunk = batch_size or _cells_in(_room(model, memory, precision) // 4, config.width, config.feedforward)
-        self.keep = folder is None and 12 * n * config.width <= _room(model, memory, precision) // 4
+        memory = min(_room(model, memory, precision) // 4, CHUNK_BYTES[device.type])
+        self.chunk = batch_size or _cells_in(memory, config.width, config.feedforward)
+        self.read = batch_size or CELLS_READ
         self.order = np.argsort(cells.tissue, kind="stable")
         # Cells that lie tissue by tissue already are read and written in runs.
         self.sorted = bool((self.order[1:] > self.order[:-1]).all())
         self.place = np.empty_like(self.order)
         self.place[self.order] = np.arange(n)
         self.groups = list(self._groups())
-        names = ("vectors", "others", "latent", "empty")
+        names = ("vectors", "others", "queries", "keys", "latent", "empty")
         files = {name: None if folder is None else folder / name for name in names}
         self.journal = Journal(
             None if folder is None else folder / JOURNAL,
-            identity | {"cells": n, "chunk": self.chunk, "precision": precision, "device": str(device)}
-            | {"tissues": hashlib.sha256(cells.tissue.tobytes()).hexdigest()},
+            identity | {"cells": n, "chunk": self.chunk, "read": self.read, "precision": precision}
+            | {"device": str(device), "tissues": hashlib.sha256(cells.tissue.tobytes()).hexdigest()},
         )  # fmt: skip
         self.vectors = Scratch((n, config.width), file=files["vectors"])
         # A layer of a tissue that is streamed reads one file and writes the other, so that it can be done again.
         streamed = any(len(parts) > 1 for parts in self.groups)
         self.others = Scratch((n, config.width), file=files["others"]) if streamed and folder else self.vectors
         self.latent = Scratch((n, config.latent_width), file=files["latent"])
-        self.empty = Scratch((n, 1), np.uint8, file=files["empty"])
+        self.empty = Scratch((n, 1), torch.uint8, file=files["empty"])
+        # Those of one tissue at a time, so they need not outlive an interruption.
+        self.queries, self.keys = (
+            Scratch((n if streamed else 0, config.width), PRODUCTS[precision], file=files[name])
+            for name in ("queries", "keys")
+        )
         if any(array.new for array in (self.vectors, self.others, self.latent, self.empty)):
             self.journal.forget()
 
@@ -137,7 +144,8 @@ class Encoding:
 
     def _read_expression(self) -> None:
         """Write every cell's own vector, the next cells being read meanwhile."""
-        parts = runs(0, len(self.cells), min(self.chunk, CELLS_READ))
+        parts = runs(0, len(self.cells), self.read)
+        embedder, table = self.model.embedder, None
         done = self.journal.done("runs")
         self._bar.update(sum(part.stop - part.start for part in parts[:done]))
         with ThreadPoolExecutor(1) as reader:
@@ -147,8 +155,11 @@ class Encoding:
                 batch: CellBatch = (coming or reader.submit(self.cells.read, part.start, part.stop)).result()
                 if number + 1 < len(parts):
                     coming = reader.submit(self.cells.read, parts[number + 1].start, parts[number + 1].stop)
+                # One for all cells: to make it reads all of the genes' vectors.
+                table = table or embedder.table(PRODUCTS[self.precision], len(parts) * len(batch.indices))
                 self.vectors.write(
-                    part if self.sorted else self.place[part], self.model.embed_expression(batch.to(self.device))
+                    part if self.sorted else self.place[part],
+                    self.model.embed_expression(batch.to(self.device), table),
                 )
                 self.empty.write(part, batch.indptr.diff().eq(0)[:, None])
                 self.journal.note(runs=number + 1)
@@ -166,7 +177,9 @@ class Encoding:
         sides = (self.vectors, self.others)
         for number in range(self.journal.done("layers"), len(layers)):
             target: Rows = finish if number + 1 == len(layers) else sides[(number + 1) % 2]
-            stream_layer(layers[number], sides[number % 2], target, parts, self._bar.update, keep=self.keep)
+            stream_layer(
+                layers[number], sides[number % 2], target, self.queries, self.keys, parts, self._bar.update
+            )  # fmt: skip
             self.journal.note(layers=number + 1)
 
 
@@ -187,9 +200,11 @@ class _Finish:
         encoding.latent.write(rows if encoding.sorted else encoding.order[rows], latent)
 
 
-def vectors_fit(model: CellModel, cells: int, memory: int, precision: str) -> bool:
-    """Whether the vectors of so many cells fit the memory beside the model."""
-    return cells * 4 * (model.config.width + model.config.latent_width) <= _room(model, memory, precision) // 2
+def vectors_fit(model: CellModel, cells: int, memory: int, precision: Literal["float32", "bfloat16"]) -> bool:
+    """Whether the vectors, queries and keys of so many cells fit the memory beside the model."""
+    width, latent = model.config.width, model.config.latent_width
+    a_cell = 4 * (width + latent) + 2 * PRODUCTS[precision].itemsize * width
+    return cells * a_cell <= _room(model, memory, precision) // 2
 
 
 def _room(model: CellModel, memory: int, precision: str) -> int:
@@ -208,4 +223,4 @@ def _room(model: CellModel, memory: int, precision: str) -> int:
 
 def _cells_in(memory: int, width: int, feedforward: int) -> int:
     """Cells whose vectors, queries, keys, values and hidden layers fit a number of bytes in float32."""
-    return max(64, min(memory, CHUNK_BYTES) // (4 * (6 * width + 2 * feedforward)))
+    return max(64, memory // (4 * (6 * width + 2 * feedforward)))

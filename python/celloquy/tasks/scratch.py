@@ -25,7 +25,7 @@ class Scratch:
     ----------
     shape
         Cells and width.
-    dtype
+    precision
         Type of the values.
     file
         Where; by default in memory. One that is there with the right size is kept as it is.
@@ -36,8 +36,13 @@ class Scratch:
         If there is no room for the file.
     """
 
-    def __init__(self, shape: tuple[int, int], dtype: Any = np.float32, *, file: Path | None = None) -> None:
-        self.shape, self.dtype, self.file = shape, np.dtype(dtype), file
+    def __init__(
+        self, shape: tuple[int, int], precision: torch.dtype = torch.float32, *, file: Path | None = None
+    ) -> None:
+        self.shape, self.precision, self.file = shape, precision, file
+        # NumPy has no bfloat16, so its bits are kept.
+        self._bits = torch.int16 if precision == torch.bfloat16 else precision
+        self.dtype = np.dtype(str(self._bits).removeprefix("torch."))
         self.new = True
         """Whether nothing was there before."""
         if file is None:
@@ -53,12 +58,26 @@ class Scratch:
 
     def read(self, rows: slice) -> Tensor:
         """Return a run of rows."""
-        values = self.open()[rows]
-        return torch.from_numpy(values if self.file is None else np.array(values))
+        if self.file is None:
+            values = self._values[rows]
+        else:
+            # Read, not mapped: a page that is mapped costs a fault each time.
+            first, last, _ = rows.indices(self.shape[0])
+            width = self.shape[1]
+            values = np.fromfile(
+                self.file, self.dtype, (last - first) * width, offset=first * width * self.dtype.itemsize
+            ).reshape(-1, width)
+        return torch.from_numpy(values).view(self.precision)
 
     def write(self, rows: slice | np.ndarray, values: Tensor) -> None:
         """Replace some rows."""
-        self.open()[rows] = values.to("cpu", getattr(torch, self.dtype.name)).numpy()
+        new = values.to("cpu", self.precision).view(self._bits).numpy()
+        if self.file is None or not isinstance(rows, slice):
+            self.open()[rows] = new
+        else:
+            with self.file.open("r+b") as file:
+                file.seek(rows.indices(self.shape[0])[0] * self.shape[1] * self.dtype.itemsize)
+                file.write(np.ascontiguousarray(new).data)
 
 
 def reserve(file: Path, size: int) -> bool:

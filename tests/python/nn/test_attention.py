@@ -87,13 +87,14 @@ def test_a_streamed_tissue_equals_one_read_at_once(attention, tissue, chunk):
     cells = vectors(len(tissue))
     with torch.no_grad():
         order = tissue.argsort(stable=True)
-        at_once, buffer = model(cells, tissue)[order], Scratch(tuple(cells.shape))
+        at_once = model(cells, tissue)[order]
+        buffer, queries, keys = (Scratch(tuple(cells.shape)) for _ in range(3))
         buffer.write(slice(None), cells[order])
         last = 0
         for size in tissue.unique(return_counts=True)[1].tolist():
             first, last = last, last + size
             for layer in model.layers:
-                stream_layer(layer, buffer, buffer, runs(first, last, chunk))
+                stream_layer(layer, buffer, buffer, queries, keys, runs(first, last, chunk))
     torch.testing.assert_close(buffer.read(slice(None)), at_once, rtol=1e-5, atol=1e-5)
 
 

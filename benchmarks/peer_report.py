@@ -128,7 +128,8 @@ the call alone is timed, after a warm-up on 64 cells.
 A cell takes {total / 1e9:.4f} GFLOP: {flop["linear"] / total:.0%} linear layers, {flop["genes"] / total:.0%} the sum
 over its genes, {flop["attention"] / total:.0%} attention. The share compares that with a plain product of 2048 × 1024
 and 1024 × 1024 in the same process: {gemm[FLOAT32] / 1e9:,.0f} GFLOP/s in float32 (with which the released code is
-compared too), {gemm[BFLOAT16] / 1e9:,.0f} GFLOP/s in bfloat16.
+compared too), {gemm[BFLOAT16] / 1e9:,.0f} GFLOP/s in bfloat16. celloquy merges the attention's own products into
+those of the linear layers, and its share counts them none the less.
 
 {report.table(["same answer", ""], checks)}
 

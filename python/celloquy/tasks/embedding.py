@@ -69,7 +69,7 @@ def embed(
     spatial_key
         Key of ``obsm`` with positions, ``(cells, 2)`` in any unit; by default the model is not told where a cell lies.
     batch_size
-        Cells computed at a time; by default as many as fit 100 MB. A tissue may be larger: it is then streamed.
+        Cells computed at a time; by default as many as suit the hardware. A tissue may be larger: it is then streamed.
     max_memory
         Memory to use, the model included: bytes, or text such as ``"4 GB"``. What does not fit lies in temporary files.
         By default half of what the machine has free.

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx
 from torch.nn import functional
 
+from celloquy.nn import densify
 from celloquy.nn.dropout import Dropout
 
 SLICE_COLUMNS = {torch.bfloat16: 128}
@@ -36,6 +37,8 @@ class WeightedGeneSum(torch.autograd.Function):
         """Sum ``(genes, width)`` rows into ``(cells, width)``; no gradient flows to the counts."""
         ctx.save_for_backward(indices, indptr, weights)
         ctx.genes = len(table)  # type: ignore[attr-defined]
+        if densify.pays(table.device, len(indices), len(indptr) - 1):
+            return densify.dense_sum(table, indices, indptr, weights)
         return _bags(_slices(table, len(indices)), indices, indptr, weights)
 
     @staticmethod
@@ -43,6 +46,9 @@ class WeightedGeneSum(torch.autograd.Function):
         """Return the gradient of the table."""
         indices, indptr, weights = ctx.saved_tensors  # type: ignore[attr-defined]
         genes = ctx.genes  # type: ignore[attr-defined]
+        if densify.pays(indices.device, len(indices), len(indptr) - 1):
+            found = densify.dense_gradient(gradients[0], genes, indices, indptr, weights)
+            return found, None, None, None
         cells = torch.arange(len(indptr) - 1, device=indptr.device, dtype=indices.dtype)
         cell_of_count = torch.repeat_interleave(cells, indptr.diff(), output_size=len(indices))
         order = torch.argsort(indices, stable=True)
@@ -115,6 +121,8 @@ class ExpressionEmbedder(nn.Module):
             Of :meth:`table`, where no gradient is wanted.
         """
         weights = values.log1p()
+        if table is not None and len(table) == 1 and densify.pays(values.device, len(indices), len(indptr) - 1):
+            return densify.dense_sum(table[0], indices, indptr, weights)
         if table is not None:
             return _bags(table, indices, indptr, weights)
         summed: Tensor = WeightedGeneSum.apply(self.gene, indices, indptr, weights)  # type: ignore[no-untyped-call]

@@ -120,7 +120,8 @@ def embed(
             expected="a whole number of at least 1, or None",
             remedy="leave it out: the embedding does not depend on it.",
         )
-    memory = memory_budget(max_memory)
+    hardware = choose_device(device)
+    memory = memory_budget(max_memory, hardware)
     source = Path(adata) if isinstance(adata, str | PathLike) else None
     target = None if out is None else Path(out)
     if source is not None and target is None:
@@ -135,7 +136,6 @@ def embed(
         opened = stack.enter_context(open_store(source)) if source else cast("AnnData", adata)
         if not isinstance(model, CellModel):
             model = CellModel.from_pretrained(model)
-        hardware = choose_device(device)
         exact = choose_precision(precision, hardware, model.config.width)
         was_training = model.training
         # A hash of all weights takes a while, so it is made beside the look at the counts.

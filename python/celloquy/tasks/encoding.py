@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from celloquy.data import CellBatch, Cells
+from celloquy.data.transfer import Transfer
 from celloquy.data.work import JOURNAL
 from celloquy.errors import ArgumentError
 from celloquy.models import CellModel
@@ -29,7 +30,7 @@ CHUNK_BYTES = {"cpu": 40 * 2**20, "cuda": 2**30, "mps": 2**28}
 """Memory for the cells that are computed at a time, where the user does not say how many. A processor's cache holds
 what is computed of so few; a GPU is kept busy by more."""
 
-CELLS_READ = 2048
+CELLS_READ = 1024
 """Cells whose counts are in memory at a time, at most; the next ones are read meanwhile."""
 
 
@@ -89,7 +90,7 @@ class Encoding:
             identity | {"cells": n, "chunk": self.chunk, "read": self.read, "precision": precision}
             | {"device": str(device), "tissues": hashlib.sha256(cells.tissue.tobytes()).hexdigest()},
         )  # fmt: skip
-        self.vectors = Scratch((n, config.width), file=files["vectors"])
+        self.vectors = Scratch((n, config.width), file=files["vectors"], device=device)
         # A layer of a tissue that is streamed reads one file and writes the other, so that it can be done again.
         streamed = any(len(parts) > 1 for parts in self.groups)
         self.others = Scratch((n, config.width), file=files["others"]) if streamed and folder else self.vectors
@@ -97,7 +98,7 @@ class Encoding:
         self.empty = Scratch((n, 1), torch.uint8, file=files["empty"])
         # Those of one tissue at a time, so they need not outlive an interruption.
         self.queries, self.keys = (
-            Scratch((n if streamed else 0, config.width), PRODUCTS[precision], file=files[name])
+            Scratch((n if streamed else 0, config.width), PRODUCTS[precision], file=files[name], device=device)
             for name in ("queries", "keys")
         )
         if any(array.new for array in (self.vectors, self.others, self.latent, self.empty)):
@@ -145,21 +146,25 @@ class Encoding:
     def _read_expression(self) -> None:
         """Write every cell's own vector, the next cells being read meanwhile."""
         parts = runs(0, len(self.cells), self.read)
-        embedder, table = self.model.embedder, None
+        embedder, table, send = self.model.embedder, None, Transfer(self.device)
+
+        def fetch(part: slice) -> CellBatch:
+            return send(self.cells.read(part.start, part.stop))
+
         done = self.journal.done("runs")
         self._bar.update(sum(part.stop - part.start for part in parts[:done]))
         with ThreadPoolExecutor(1) as reader:
             coming = None
             for number in range(done, len(parts)):
                 part = parts[number]
-                batch: CellBatch = (coming or reader.submit(self.cells.read, part.start, part.stop)).result()
+                batch: CellBatch = (coming or reader.submit(fetch, part)).result()
                 if number + 1 < len(parts):
-                    coming = reader.submit(self.cells.read, parts[number + 1].start, parts[number + 1].stop)
+                    coming = reader.submit(fetch, parts[number + 1])
                 # One for all cells: to make it reads all of the genes' vectors.
                 table = table or embedder.table(PRODUCTS[self.precision], len(parts) * len(batch.indices))
                 self.vectors.write(
                     part if self.sorted else self.place[part],
-                    self.model.embed_expression(batch.to(self.device), table),
+                    self.model.embed_expression(batch, table),
                 )
                 self.empty.write(part, batch.indptr.diff().eq(0)[:, None])
                 self.journal.note(runs=number + 1)

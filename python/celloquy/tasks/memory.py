@@ -6,25 +6,31 @@ import re
 from pathlib import Path
 
 import psutil
+import torch
 
 from celloquy.errors import ArgumentError
 
 UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "KI": 2**10, "MI": 2**20, "GI": 2**30, "TI": 2**40}
 
 
-def memory_budget(max_memory: int | str | None) -> int:
-    """Return a number of bytes: what the user allows, or half of what the machine has free.
+def memory_budget(max_memory: int | str | None, device: torch.device | None = None) -> int:
+    """Return a number of bytes: what the user allows, or half of what the machine has free; on a GPU, half of its own.
 
     Parameters
     ----------
     max_memory
         Bytes, or text such as ``"4 GB"`` or ``"512MiB"``; None looks at the machine.
+    device
+        Where to compute, for what is computed lies in its memory; by default the machine's own.
 
     Raises
     ------
     ArgumentError
         If it is no amount of memory.
     """
+    if device is not None and device.type == "cuda":
+        free = torch.cuda.mem_get_info(device)[0] // 2
+        return free if max_memory is None else min(free, memory_budget(max_memory))
     if max_memory is None:
         return min(psutil.virtual_memory().available, _container_limit()) // 2
     if isinstance(max_memory, str):

@@ -29,6 +29,8 @@ class Scratch:
         Type of the values.
     file
         Where; by default in memory. One that is there with the right size is kept as it is.
+    device
+        Whose memory, where there is no file.
 
     Raises
     ------
@@ -37,7 +39,12 @@ class Scratch:
     """
 
     def __init__(
-        self, shape: tuple[int, int], precision: torch.dtype = torch.float32, *, file: Path | None = None
+        self,
+        shape: tuple[int, int],
+        precision: torch.dtype = torch.float32,
+        *,
+        file: Path | None = None,
+        device: torch.device | str = "cpu",
     ) -> None:
         self.shape, self.precision, self.file = shape, precision, file
         # NumPy has no bfloat16, so its bits are kept.
@@ -46,38 +53,43 @@ class Scratch:
         self.new = True
         """Whether nothing was there before."""
         if file is None:
-            self._values = np.zeros(shape, self.dtype)
+            # NumPy's zeros take no memory before they are written to.
+            rows = torch.from_numpy(np.zeros(shape, self.dtype))
+            self._rows = (rows if str(device) == "cpu" else torch.zeros(shape, dtype=self._bits, device=device)).view(
+                precision
+            )
         else:
             self.new = reserve(file, max(1, shape[0] * shape[1]) * self.dtype.itemsize)
 
     def open(self) -> np.ndarray:
         """Return all rows; those in a file are mapped anew, so that they leave the memory with the array."""
         if self.file is None:
-            return self._values
+            return self._rows.view(self._bits).cpu().numpy()
         return np.memmap(self.file, self.dtype, "r+", shape=self.shape)
 
     def read(self, rows: slice) -> Tensor:
         """Return a run of rows."""
         if self.file is None:
-            values = self._values[rows]
-        else:
-            # Read, not mapped: a page that is mapped costs a fault each time.
-            first, last, _ = rows.indices(self.shape[0])
-            width = self.shape[1]
-            values = np.fromfile(
-                self.file, self.dtype, (last - first) * width, offset=first * width * self.dtype.itemsize
-            ).reshape(-1, width)
-        return torch.from_numpy(values).view(self.precision)
+            return self._rows[rows]
+        # Read, not mapped: a page that is mapped costs a fault each time.
+        first, last, _ = rows.indices(self.shape[0])
+        width = self.shape[1]
+        values = np.fromfile(self.file, self.dtype, (last - first) * width, offset=first * width * self.dtype.itemsize)
+        return torch.from_numpy(values.reshape(-1, width)).view(self.precision)
 
     def write(self, rows: slice | np.ndarray, values: Tensor) -> None:
         """Replace some rows."""
+        if self.file is None:
+            place = rows if isinstance(rows, slice) else torch.from_numpy(rows).to(self._rows.device)
+            self._rows[place] = values.to(self._rows)
+            return
         new = values.to("cpu", self.precision).view(self._bits).numpy()
-        if self.file is None or not isinstance(rows, slice):
+        if not isinstance(rows, slice):
             self.open()[rows] = new
-        else:
-            with self.file.open("r+b") as file:
-                file.seek(rows.indices(self.shape[0])[0] * self.shape[1] * self.dtype.itemsize)
-                file.write(np.ascontiguousarray(new).data)
+            return
+        with self.file.open("r+b") as file:
+            file.seek(rows.indices(self.shape[0])[0] * self.shape[1] * self.dtype.itemsize)
+            file.write(np.ascontiguousarray(new).data)
 
 
 def reserve(file: Path, size: int) -> bool:

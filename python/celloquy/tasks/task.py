@@ -153,7 +153,7 @@ class Task(ABC):
         """The embedding ``(cells, latent)`` float32, each cell read with its tissue, in bounded memory."""
         model = model or self._trained
         device, precision = self.fitting.hardware(model.config.width)
-        memory = memory_budget(None)
+        memory = memory_budget(None, device)
         with ExitStack() as stack:
             folder = None
             if not vectors_fit(model, len(cells), memory, precision):

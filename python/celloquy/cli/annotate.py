@@ -21,7 +21,7 @@ from celloquy.cli.app import (
     app,
     fitting_of,
     plain_errors,
-)  # fmt: skip
+)
 from celloquy.cli.files import changed_file, whole
 
 

@@ -79,5 +79,11 @@ def denoise(
             fitted.fit(adata)
             if denoiser is not None:
                 fitted.save(denoiser)
-        fitted.predict(adata, unit=unit, genes=names, uncertainty=uncertainty, out=out)  # type: ignore[arg-type]
+        fitted.predict(
+            adata,
+            unit=unit,  # type: ignore[arg-type]  # checked there
+            genes=names,
+            uncertainty=uncertainty,
+            out=out,
+        )
         typer.echo(f"denoised: {out}")

@@ -6,7 +6,7 @@ cells have few counts. There is never more than a chunk of cells × genes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 import torch
@@ -25,11 +25,12 @@ def pays(device: torch.device, counts: int, cells: int) -> bool:
     return device.type in DENSE_FROM and counts >= DENSE_FROM[device.type] * cells
 
 
-def dense_sum(table: Tensor, indices: Tensor, indptr: Tensor, weights: Tensor) -> Tensor:
-    """Return the weighted sums of the rows of a table, ``(genes, width)`` to ``(cells, width)``."""
-    out = table.new_empty(len(indptr) - 1, table.shape[1])
-    for cells, dense in _chunks(len(table), indices, indptr, weights.to(table)):
-        torch.mm(dense, table, out=out[cells])
+def dense_sum(slices: Sequence[Tensor], indices: Tensor, indptr: Tensor, weights: Tensor) -> Tensor:
+    """Return the weighted sums of the rows of a table in slices, each ``(genes, columns)``, to ``(cells, width)``."""
+    first = slices[0]
+    out = first.new_empty(len(indptr) - 1, sum(columns.shape[1] for columns in slices))
+    for cells, dense in _chunks(len(first), indices, indptr, weights.to(first)):
+        out[cells] = torch.cat([dense @ columns for columns in slices], 1)
     return out
 
 

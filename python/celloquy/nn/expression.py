@@ -15,8 +15,7 @@ from torch.nn import functional
 from celloquy.nn import densify
 from celloquy.nn.dropout import Dropout
 
-SLICE_COLUMNS = {torch.bfloat16: 128}
-OTHER_SLICE_COLUMNS = 32
+SLICE_COLUMNS, SLICE_COLUMNS_BFLOAT16 = 32, 128
 """Columns of a table that a processor sums at a time: so narrow a slice of the table stays in its cache, and two to
 three times as many cells are summed a second as with whole rows of 1,024 values."""
 
@@ -37,9 +36,7 @@ class WeightedGeneSum(torch.autograd.Function):
         """Sum ``(genes, width)`` rows into ``(cells, width)``; no gradient flows to the counts."""
         ctx.save_for_backward(indices, indptr, weights)
         ctx.genes = len(table)  # type: ignore[attr-defined]
-        if densify.pays(table.device, len(indices), len(indptr) - 1):
-            return densify.dense_sum(table, indices, indptr, weights)
-        return _bags(_slices(table, len(indices)), indices, indptr, weights)
+        return _sums(_slices(table, len(indices)), indices, indptr, weights)
 
     @staticmethod
     def backward(ctx: FunctionCtx, *gradients: Tensor) -> tuple[Tensor | None, ...]:
@@ -47,26 +44,33 @@ class WeightedGeneSum(torch.autograd.Function):
         indices, indptr, weights = ctx.saved_tensors  # type: ignore[attr-defined]
         genes = ctx.genes  # type: ignore[attr-defined]
         if densify.pays(indices.device, len(indices), len(indptr) - 1):
-            found = densify.dense_gradient(gradients[0], genes, indices, indptr, weights)
-            return found, None, None, None
+            return densify.dense_gradient(gradients[0], genes, indices, indptr, weights), None, None, None
         cells = torch.arange(len(indptr) - 1, device=indptr.device, dtype=indices.dtype)
         cell_of_count = torch.repeat_interleave(cells, indptr.diff(), output_size=len(indices))
         order = torch.argsort(indices, stable=True)
         per_gene = torch.bincount(indices, minlength=genes)
         indptr_of_gene = torch.cat([per_gene.new_zeros(1), per_gene.cumsum(0)])
         table = _slices(gradients[0].contiguous(), len(indices))
-        return _bags(table, cell_of_count[order], indptr_of_gene, weights[order]), None, None, None
+        return _gathered(table, cell_of_count[order], indptr_of_gene, weights[order]), None, None, None
 
 
 def _slices(table: Tensor, read: int) -> Sequence[Tensor]:
     """Cut a table ``(genes, width)``, of which so many rows are read, into columns, if that pays."""
     if table.device.type != "cpu" or read <= ROWS_READ_AGAIN * len(table):
         return [table]
-    return [part.contiguous() for part in table.split(SLICE_COLUMNS.get(table.dtype, OTHER_SLICE_COLUMNS), 1)]
+    columns = SLICE_COLUMNS_BFLOAT16 if table.dtype == torch.bfloat16 else SLICE_COLUMNS
+    return [part.contiguous() for part in table.split(columns, 1)]
 
 
-def _bags(slices: Sequence[Tensor], indices: Tensor, indptr: Tensor, weights: Tensor) -> Tensor:
+def _sums(slices: Sequence[Tensor], indices: Tensor, indptr: Tensor, weights: Tensor) -> Tensor:
     """Weighted sums of rows of a table in slices, each ``(genes, columns)``, to ``(cells, width)``."""
+    if densify.pays(indices.device, len(indices), len(indptr) - 1):
+        return densify.dense_sum(slices, indices, indptr, weights)
+    return _gathered(slices, indices, indptr, weights)
+
+
+def _gathered(slices: Sequence[Tensor], indices: Tensor, indptr: Tensor, weights: Tensor) -> Tensor:
+    """The same by ``embedding_bag``."""
     offsets, weights = indptr.to(indices.dtype), weights.to(slices[0].dtype)
     sums = [
         functional.embedding_bag(
@@ -121,10 +125,8 @@ class ExpressionEmbedder(nn.Module):
             Of :meth:`table`, where no gradient is wanted.
         """
         weights = values.log1p()
-        if table is not None and len(table) == 1 and densify.pays(values.device, len(indices), len(indptr) - 1):
-            return densify.dense_sum(table[0], indices, indptr, weights)
         if table is not None:
-            return _bags(table, indices, indptr, weights)
+            return _sums(table, indices, indptr, weights)
         summed: Tensor = WeightedGeneSum.apply(self.gene, indices, indptr, weights)  # type: ignore[no-untyped-call]
         return summed
 

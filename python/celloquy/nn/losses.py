@@ -22,6 +22,7 @@ from torch.autograd.function import FunctionCtx, once_differentiable
 
 from celloquy.nn.decoder import DISPERSION_BOUNDS, MEAN_BOUNDS, CountDecoder
 from celloquy.nn.masking import BiLevelMask
+from celloquy.nn.precision import product_type
 
 if TYPE_CHECKING:
     from celloquy.data import CellBatch
@@ -52,12 +53,11 @@ def count_loss(hidden: Tensor, decoder: CountDecoder, batch: CellBatch, mask: Bi
     # Cells of one panel lie together, so that genes that it did not measure cost nothing.
     cells = cells[batch.panel[cells].argsort(stable=True)]
     parameters = hidden[cells].to(decoder.log_dispersion), decoder.log_mean.weight, decoder.log_mean.bias
-    device = hidden.device.type
     task = _Task(
         batch.select(cells),
         None if mask is None else mask.select(cells),
         gradients=torch.is_grad_enabled(),
-        products=torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else parameters[0].dtype,
+        products=product_type(hidden.device, parameters[0].dtype),
     )
     total: Tensor = _CountLoss.apply(*parameters, decoder.log_dispersion, task)  # type: ignore[no-untyped-call]
     return total / max(1, len(cells))

@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from celloquy.nn.attention import FlowAttention, collect, flow
 from celloquy.nn.encoder import EncoderLayer
+from celloquy.nn.precision import product_type
 
 RUNS_IN_FLOAT32 = 16
 """Runs whose products are summed in float32 before they join the sum of all: adding so large a matrix to one of float64
@@ -108,13 +109,13 @@ class _Tissue:
             key_sum += self._heads(self._keys, rows).sum(0)
         for rows in self._runs:
             query, key = self._heads(self._queries, rows), self._heads(self._keys, rows)
-            with _exactly(device):
+            with torch.autocast(device.type, enabled=False):
                 incoming_query += collect(1 / flow(query, key_sum.float()), query)
                 outgoing_key += collect(1 / flow(key, query_sum.float()), key)
         part = torch.zeros_like(memory, dtype=torch.float32)
         for number, rows in enumerate(self._runs, 1):
             key = self._heads(self._keys, rows)
-            with _exactly(device):
+            with torch.autocast(device.type, enabled=False):
                 attraction = flow(key, incoming_query.float()).clamp(-1, 1).exp()
             competition += attraction.sum(0)
             key = key * attraction[..., None]
@@ -126,9 +127,9 @@ class _Tissue:
                 part.zero_()
         cells = sum(rows.stop - rows.start for rows in self._runs)
         share = (cells / competition)[:, None]
-        with _exactly(device):
+        with torch.autocast(device.type, enabled=False):
             mixed = self._mixed((memory * share[..., None]).float(), (drawn * share).float())
-        return FlowSums(key=key_sum.float(), outgoing_key=outgoing_key.float(), memory=mixed.to(computed_in(device)))
+        return FlowSums(key=key_sum.float(), outgoing_key=outgoing_key.float(), memory=mixed.to(product_type(device)))
 
     def _mixed(self, memory: Tensor, drawn: Tensor) -> Tensor:
         """Send Σ k x ``(h, d, w)`` and Σ k ``(h, d)`` through the values' and the output weights: ``(w, h * d)``."""
@@ -140,24 +141,14 @@ class _Tissue:
     def recall(self, rows: slice, sums: FlowSums) -> Tensor:
         """Return what cells take from their tissue, ``(n, width)``."""
         query = self._heads(self._queries, rows)
-        with _exactly(self._device):
+        with torch.autocast(self._device.type, enabled=False):
             allocation = flow(query, sums.outgoing_key).sigmoid() / flow(query, sums.key)
         return functional.linear((query * allocation[..., None]).flatten(1), sums.memory, self._attention.out.bias)
 
     def _cells(self, rows: slice) -> Tensor:
         """Cells as the attention reads them, in the precision of its products."""
         cells: Tensor = self._norm(self._source.read(rows).to(self._device))
-        return cells.to(computed_in(self._device))
+        return cells.to(product_type(self._device))
 
     def _heads(self, room: Rows, rows: slice) -> Tensor:
         return self._attention.split(room.read(rows).to(self._device))
-
-
-def computed_in(device: torch.device) -> torch.dtype:
-    """Return the type of matrix products."""
-    return torch.get_autocast_dtype(device.type) if torch.is_autocast_enabled(device.type) else torch.float32
-
-
-def _exactly(device: torch.device) -> torch.autocast:
-    """In float32 whatever the precision of the other products."""
-    return torch.autocast(device.type, enabled=False)

@@ -74,8 +74,8 @@ class Encoding:
     ) -> None:
         self.model, self.cells, self.precision, self.device = model.to(device).eval(), cells, precision, device
         config, n = model.config, len(cells)
-        memory = min(_room(model, memory, precision) // 4, CHUNK_BYTES[device.type])
-        self.chunk = batch_size or _cells_in(memory, config.width, config.feedforward)
+        room = min(_room(model, memory, precision) // 4, CHUNK_BYTES[device.type])
+        self.chunk = batch_size or _cells_in(room, config.width, config.feedforward)
         self.read = batch_size or CELLS_READ
         self.order = np.argsort(cells.tissue, kind="stable")
         # Cells that lie tissue by tissue already are read and written in runs.
@@ -162,10 +162,8 @@ class Encoding:
                     coming = reader.submit(fetch, parts[number + 1])
                 # One for all cells: to make it reads all of the genes' vectors.
                 table = table or embedder.table(PRODUCTS[self.precision], len(parts) * len(batch.indices))
-                self.vectors.write(
-                    part if self.sorted else self.place[part],
-                    self.model.embed_expression(batch, table),
-                )
+                cells = self.model.embed_expression(batch, table)
+                self.vectors.write(part if self.sorted else self.place[part], cells)
                 self.empty.write(part, batch.indptr.diff().eq(0)[:, None])
                 self.journal.note(runs=number + 1)
                 self._bar.update(part.stop - part.start)

@@ -53,11 +53,8 @@ class Scratch:
         self.new = True
         """Whether nothing was there before."""
         if file is None:
-            # NumPy's zeros take no memory before they are written to.
-            rows = torch.from_numpy(np.zeros(shape, self.dtype))
-            self._rows = (rows if str(device) == "cpu" else torch.zeros(shape, dtype=self._bits, device=device)).view(
-                precision
-            )
+            # NumPy's zeros take no memory before they are written to; on a CPU the tensor shares theirs.
+            self._rows = torch.from_numpy(np.zeros(shape, self.dtype)).to(device).view(precision)
         else:
             self.new = reserve(file, max(1, shape[0] * shape[1]) * self.dtype.itemsize)
 

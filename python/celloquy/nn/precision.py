@@ -1,0 +1,11 @@
+"""In which type matrix products are computed."""
+
+from __future__ import annotations
+
+import torch
+
+
+def product_type(device: torch.device, otherwise: torch.dtype = torch.float32) -> torch.dtype:
+    """Return the type that autocast gives to matrix products, or another where it is off."""
+    kind = device.type
+    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else otherwise

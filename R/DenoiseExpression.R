@@ -104,7 +104,7 @@ denoise_cells <- function(cells, features, unit = c("lognorm", "counts"), uncert
       i = "Pass {.arg features}, or run {.fn Seurat::FindVariableFeatures} on a Seurat object first."
     ), class = "celloquy_ArgumentError", call = call)
   }
-  features <- check_features(features, rownames(cells$counts), call)
+  features <- check_features(features, rownames(cells$counts), call = call)
   adata <- run_task(
     "Denoiser", cross_cells(cells, tissue, positions, batch, call),
     learn = function(task, adata, other) task$fit(adata),
@@ -116,12 +116,12 @@ denoise_cells <- function(cells, features, unit = c("lognorm", "counts"), uncert
   list(layers = layers, provenance = provenance(adata))
 }
 
-# Names of genes that are there, each once.
-check_features <- function(features, present, call = rlang::caller_env()) {
+# Names of genes that are there, each once; an object may have them in one assay and not in another.
+check_features <- function(features, present, where = "the object", call = rlang::caller_env()) {
   absent <- setdiff(features, present)
   if (!is.character(features) || !length(features) || length(absent)) {
     cli::cli_abort(c(
-      "Some of {.arg features} are not in the object.",
+      "Some of {.arg features} are not in {where}.",
       x = if (length(absent)) "Not there: {.val {utils::head(absent, 5)}}." else "No name is given.",
       i = "Pass names as the object spells them, such as {.val {utils::head(present, 3)}}."
     ), class = c("celloquy_GenesError", "celloquy_ArgumentError"), call = call)

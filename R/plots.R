@@ -90,8 +90,8 @@ DenoisePlot <- function(object, features, assay = "denoised", observed = NULL, l
   denoised <- object[[assay]]
   unit <- SeuratObject::DefaultLayer(denoised)
   counts <- assay_counts(object[[observed]], layer, observed)
-  features <- check_features(features, rownames(denoised))
-  check_features(features, rownames(counts))
+  features <- check_features(features, rownames(denoised), paste0("assay \"", assay, "\""))
+  check_features(features, rownames(counts), paste0("assay \"", observed, "\""))
   # As the denoised values are: counts, or log1p of counts per 10,000.
   per <- if (unit == "counts") 1 else 1e4 / pmax(Matrix::colSums(counts), 1)
   group <- if (!is.null(group.by)) metadata_column(object[[]], group.by, "group.by")
@@ -125,7 +125,7 @@ DenoisePlot <- function(object, features, assay = "denoised", observed = NULL, l
 ImputePlot <- function(object, features, assay = "imputed", measured = NULL, layer = "counts", pt.size = 0.8) {
   rlang::check_installed("ggplot2")
   assay <- choose_assay(object, assay)
-  features <- check_features(features, rownames(object[[assay]]))
+  features <- check_features(features, rownames(object[[assay]]), paste0("assay \"", assay, "\""))
   places <- tissue_positions(object)
   cells <- rownames(places)
   values <- SeuratObject::LayerData(object, assay = assay, layer = "data")
@@ -141,7 +141,7 @@ ImputePlot <- function(object, features, assay = "imputed", measured = NULL, lay
     rbind(
       if (!is.null(measured)) {
         counts <- assay_counts(measured[[choose_assay(measured, NULL)]], layer)
-        check_features(feature, rownames(counts))
+        check_features(feature, rownames(counts), "`measured`")
         panel(feature, log1p(counts[feature, cells]), paste(feature, "measured", sep = ", "))
       },
       panel(feature, values[feature, cells], sprintf("%s, imputed (reliability %.2f)", feature, sure))

@@ -14,13 +14,12 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
-import anndata as ad
 import peer_worker
 import report
 import torch
+from random_cells import random_cells
 
 import celloquy as cq
 from celloquy.data import Cells
@@ -44,13 +43,7 @@ def main() -> None:
     device = torch.device(options.device)
     if device.type == "cuda" and not torch.cuda.is_available():
         sys.exit("There is no GPU that torch can use here; --device cpu tries the script.")
-    with TemporaryDirectory(prefix="celloquy-gpu-") as name:
-        task = {
-            "config": {"out_dim": GENES}, "cells": options.cells, "genes_a_cell": GENES_A_CELL, "seed": options.seed,
-            "cells_file": f"{name}/cells.h5ad", "genes_file": f"{name}/genes.txt",
-        }  # fmt: skip
-        peer_worker.make_cells(task)
-        adata = ad.read_h5ad(task["cells_file"])
+    adata = random_cells(options.cells, GENES, GENES_A_CELL, options.seed)
     torch.manual_seed(options.seed)
     model = cq.CellModel(cq.CellModelConfig.preset("base"), cq.GeneVocabulary.from_ids(adata.var_names.tolist()))
     found = [measure(model, adata, precision, device, options.runs) for precision in ("float32", "bfloat16")]

@@ -136,7 +136,7 @@ class Bench:
             "reference_file": str(folder / "reference.npz"),
         }
         self.file = folder / "measured.json"
-        code = [*sorted(HERE.parent.glob("python/celloquy/**/*.py")), HERE / "peer_worker.py"]
+        code = [*sorted(HERE.parent.glob("python/celloquy/**/*.py")), HERE / "peer_worker.py", HERE / "random_cells.py"]
         settings = {
             "task": self.task,
             "code": hashlib.sha256(b"".join(file.read_bytes() for file in code)).hexdigest(),

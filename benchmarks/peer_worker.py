@@ -166,47 +166,13 @@ def peer_annotate(task: Task) -> Task:
 
 
 def make_cells(task: Task) -> Task:
-    """Write synthetic cells: Zipf-like genes, eight kinds of cell, Poisson counts, about 2,100 genes a cell."""
-    import anndata as ad
-    import numpy as np
-    import pandas as pd
-    from scipy import sparse
+    """Write the cells of the benchmark, and the names of their genes."""
+    from random_cells import random_cells
 
-    from celloquy.genes.tables import gene_table
-
-    genes, cells, kinds = task["config"]["out_dim"], task["cells"], 8
-    random = np.random.default_rng(task["seed"])
-    frequency = random.permutation((np.arange(genes) + 30.0) ** -1.1)
-    profile = frequency * random.lognormal(0, 1, size=(kinds, genes))
-    profile /= profile.sum(1, keepdims=True)
-    depth = depth_for(profile, task["genes_a_cell"])
-    kind = random.integers(kinds, size=cells)
-    size = depth[kind] * random.lognormal(-0.06, 0.35, size=cells)
-    blocks = []
-    for start in range(0, cells, 500):
-        rows = slice(start, start + 500)
-        blocks.append(sparse.csr_matrix(random.poisson(profile[kind[rows]] * size[rows, None]).astype(np.float32)))
-    known = gene_table("human")
-    past = known.retired | known.replaced
-    ids = [known.id_of(number) for number in known.symbol_of if number not in past][:genes]
-    obs = pd.DataFrame({"sample": pd.Categorical(random.choice(list("abcd"), size=cells))}, map(str, range(cells)))
-    obs["kind"] = pd.Categorical([f"kind {number}" for number in kind])
-    adata = ad.AnnData(sparse.vstack(blocks, format="csr"), obs=obs, var=pd.DataFrame(index=ids))
-    Path(task["genes_file"]).write_text("\n".join(ids))
+    adata = random_cells(task["cells"], task["config"]["out_dim"], task["genes_a_cell"], task["seed"])
+    Path(task["genes_file"]).write_text("\n".join(adata.var_names))
     adata.write_h5ad(task["cells_file"])
-    return {"genes_a_cell": adata.X.nnz / cells, "counts_a_cell": float(adata.X.sum()) / cells}
-
-
-def depth_for(profile: Any, genes_a_cell: float) -> Any:
-    """Counts a cell, ``(kinds,)``, at which so many genes of each profile are expected to be seen."""
-    import numpy as np
-
-    low, high = np.full(len(profile), 1.0), np.full(len(profile), 1e7)
-    for _ in range(60):
-        middle = np.sqrt(low * high)
-        few = -np.expm1(-profile * middle[:, None]).sum(1) < genes_a_cell
-        low, high = np.where(few, middle, low), np.where(few, high, middle)
-    return high
+    return {"genes_a_cell": adata.X.nnz / adata.n_obs, "counts_a_cell": float(adata.X.sum()) / adata.n_obs}
 
 
 def embed(task: Task) -> Task:

@@ -113,7 +113,9 @@ sce_with_news <- function(object, memory, source, obs, var, report) {
   }
   if (isTRUE(memory$foreign)) {
     graphs <- lapply(stats::setNames(nm = sparse_keys(there$obsp)), function(key) list(key = key))
-    types <- list(main = list(layers = memory$layers), reductions = memory$reductions, graphs = graphs)
+    types <- c(
+      list(main = list(layers = memory$layers), graphs = graphs), memory[intersect(c("reductions", "types"), names(memory))]
+    )
     news <- c(news, foreign_types(types, source, obs, var, source$cells, source$genes))
   }
   if (length(news)) S4Vectors::metadata(object)$anndata <- news

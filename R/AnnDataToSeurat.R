@@ -150,7 +150,14 @@ in_old_order <- function(data, order, added) {
 main_assay <- function(main, source, genes, cells, metadata, cells_of, drop) {
   layers <- layers_from_python(main$layers, genes, cells, cells_of, source$fetch, drop)
   order <- c(intersect(main$layer.order, names(layers)), setdiff(names(layers), main$layer.order))
-  attr(metadata, "row.names") <- if (isTRUE(main$metadata$numbered)) .set_row_names(length(genes)) else genes
+  rows <- main$metadata$rows
+  attr(metadata, "row.names") <- if (is.null(rows)) {
+    genes
+  } else if (length(rows) == length(genes)) {
+    rows
+  } else {
+    .set_row_names(length(genes))
+  }
   build_assay(main, layers[order], genes, cells, metadata)
 }
 

@@ -49,6 +49,10 @@ sce_parts <- function(object, layer, on_disk = FALSE, call = rlang::caller_env()
     layers = placed$memory, layer.order = names(layers),
     # Whether matrices carry the names that the object has anyway.
     inner = lapply(layers, function(layer) !is.null(unlist(dimnames(layer$matrix)))), foreign = !is.null(came),
+    types = remembered_types(came, list(
+      obs = obs, var = var, layers = placed$memory, reductions = reductions$memory,
+      obsp_types = as.list(SingleCellExperiment::colPairs(object))
+    )),
     obs = lapply(obs, prototype_of), var = lapply(var, prototype_of), reductions = reductions$memory,
     named = list(cells = !is.null(colnames(object)), genes = !is.null(rownames(object))),
     main = SingleCellExperiment::mainExpName(object), metadata = metadata[setdiff(names(metadata), "anndata")],

@@ -128,6 +128,9 @@ seurat_parts <- function(object, assay, layer, alone = FALSE, on_disk = FALSE, c
     assay.order = names(object@assays), metadata = obs$memory, identities = obs$identities,
     main = c(assay_memory(main), list(layers = layers$memory, metadata = var$memory)),
     foreign = !is.null(came),
+    types = remembered_types(came, list(
+      obs = obs$data, var = var$data, layers = layers$memory, reductions = reductions$memory, obsp_types = graphs$memory
+    )),
     reductions = reductions$memory, graphs = graphs$memory, neighbors = graphs$neighbors, images = images$memory,
     commands = object@commands, tools = object@tools,
     misc = object@misc[setdiff(names(object@misc), "anndata")],
@@ -210,8 +213,7 @@ feature_metadata <- function(assay, derived, report) {
   data <- data[setdiff(names(data), derived)]
   memory <- list(
     order = names(data), prototypes = lapply(data, prototype_of),
-    # Features are rows by name in some versions, by number in others.
-    numbered = .row_names_info(data) < 0
+    rows = row_numbers(data)
   )
   variable <- if (v5) {
     if ("var.features" %in% names(data)) data$var.features[!is.na(data$var.features)]
@@ -226,6 +228,13 @@ feature_metadata <- function(assay, derived, report) {
   columns <- columns_to_python(data, function(name, why) dropped(report, paste("feature column", name), why))
   if (length(memory$order)) kept(report, "metadata of features", paste0("var, ", length(memory$order), " columns"))
   list(data = data[names(columns)], memory = memory)
+}
+
+# Features are rows by name in some versions, by number in others, and keep their numbers when some are selected: those
+# numbers, none where they count the rows, NULL for names.
+row_numbers <- function(data) {
+  rows <- attr(data, "row.names")
+  if (is.integer(rows)) if (identical(rows, seq_along(rows))) integer() else rows
 }
 
 # What an assay is besides its matrices and its features' metadata.

@@ -8,7 +8,7 @@ foreign_memory <- function(source, assay) {
     assay = assay, assay.order = assay, foreign = TRUE,
     metadata = list(), identities = list(all = "SeuratProject", prototype = factor(character(), "SeuratProject")),
     main = list(
-      class = "Assay5", package = "SeuratObject", layers = layers, metadata = list(numbered = TRUE),
+      class = "Assay5", package = "SeuratObject", layers = layers, metadata = list(rows = integer()),
       slots = list(default = 1L, assay.orig = character(), misc = named(list()), key = seurat_key(assay))
     ),
     reductions = foreign_reductions(there, assay),
@@ -195,9 +195,8 @@ foreign_types <- function(memory, source, obs, var, cells, genes) {
   there <- source$there
   type <- function(place, key) there[[place]][[key]][c("dtype", "format")]
   changed <- function(new, old) if (!identical(new, old)) stats::setNames(old, new)
-  list(
-    cells = changed(cells, source$cells), genes = changed(genes, source$genes),
-    obs_index = there$obs_index, var_index = there$var_index, obs = obs$dtypes, var = var$dtypes,
+  types <- list(
+    obs = obs$dtypes, var = var$dtypes,
     layers = lapply(named(memory$main$layers), function(one) {
       c(list(key = one$key), if (one$place == "X") there$X[c("dtype", "format")] else type(one$place, one$key))
     }),
@@ -210,6 +209,30 @@ foreign_types <- function(memory, source, obs, var, cells, genes) {
     }),
     obsp_types = lapply(named(memory$graphs), function(one) c(list(key = one$key), type("obsp", one$key)))
   )
+  for (part in names(memory$types)) {
+    was <- memory$types[[part]]
+    news <- types[[part]][setdiff(names(types[[part]]), was$of_r)]
+    types[[part]] <- named(was$had)
+    types[[part]][names(news)] <- news
+  }
+  c(
+    list(
+      cells = changed(cells, source$cells), genes = changed(genes, source$genes),
+      obs_index = there$obs_index, var_index = there$var_index
+    ),
+    types
+  )
+}
+
+# For the way back, of each kind of part: the types that parts had in Python, and the names of those that R made, which
+# have none to remember. `came` is what the object remembers of the AnnData that it came from, `there` what it has now.
+remembered_types <- function(came, there) {
+  if (is.null(came)) {
+    return(NULL)
+  }
+  lapply(stats::setNames(nm = names(there)), function(part) {
+    list(had = came[[part]], of_r = setdiff(names(there[[part]]), names(came[[part]])))
+  })
 }
 
 raw_assay <- function(source, cells, report) {

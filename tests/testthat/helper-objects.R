@@ -123,7 +123,9 @@ v5_assay <- function(counts, maybe) {
     c(list(matrix = layer$matrix), names)
   })
   metadata <- every_column(max(2, genes))[seq_len(genes), sort(sample(20, sample(0:5, 1))), drop = FALSE]
-  attr(metadata, "row.names") <- .set_row_names(genes)
+  # Numbers, those of a larger assay that features were selected from, or names.
+  rows <- list(.set_row_names(genes), sort(sample(200L, genes)), rownames(counts))
+  attr(metadata, "row.names") <- sample(rows, 1)[[1]]
   memory <- list(
     class = "Assay5", package = "SeuratObject",
     slots = list(default = 1L, assay.orig = character(), misc = named(list()), key = "rna_")

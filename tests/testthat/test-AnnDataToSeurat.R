@@ -15,6 +15,23 @@ test_that("an AnnData with everything in it comes back identical from Seurat", {
   }
 })
 
+test_that("what R adds to an object from Python, and what it drops, comes back identical", {
+  skip_without_python()
+  make <- python_objects()
+  for (seed in 1:20) {
+    object <- AnnDataToSeurat(make$everything(seed), verbose = FALSE)
+    attr(object, "report") <- NULL
+    object$text <- rep(c("a", "b"), length.out = ncol(object))
+    object$whole <- seq_len(ncol(object))
+    object@meta.data[[2]] <- NULL
+    vectors <- matrix(rnorm(3 * ncol(object)), ncol = 3, dimnames = list(colnames(object), paste0("new_", 1:3)))
+    object[["new"]] <- SeuratObject::CreateDimReducObject(vectors, key = "new_", assay = "RNA")
+    object[["near"]] <- SeuratObject::as.Graph(Matrix::Diagonal(ncol(object)) |>
+      `dimnames<-`(list(colnames(object), colnames(object))) |> methods::as("dgCMatrix"))
+    expect_same(there_and_back(object), object)
+  }
+})
+
 test_that("the file route gives the same", {
   skip_without_python()
   make <- python_objects()

@@ -240,10 +240,11 @@ def step(task: Task) -> Task:
     def one() -> float:
         mask = BiLevelMask.draw(len(batch), seed=task["seed"], share=share, beta=beta)
         loss = objective(batch, mask)["loss"]
-        optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(objective.parameters(), CLIP)
         optimizer.step()
+        # Here, as in the loop of training: no gradient lies about while the next loss is computed.
+        optimizer.zero_grad()
         return loss.item()
 
     return timed_step(one)

@@ -1,12 +1,13 @@
 """Integration against the tools that its users would otherwise pick: results/integration.md.
 
-Usage: python benchmarks/quality/integration.py --data FOLDER [--seeds 5] [--only METHOD] [--scib] [--report]
+Usage: python benchmarks/quality/integration.py --data FOLDER [--seeds 5] [--only METHOD] [--scib] [--ablations]
+       [--report]
 
 Every method sees the same cells, raw counts; peers run as their documentation has it, on 2,000 variable genes, in an
 environment of their own. The labels of the blood cells are those on which at least two of three independent classifiers
 agree (logistic regression and kNN on PCA, CellTypist), trained on PBMC 3k; cells without agreement are left out. Scored
 by cq.evaluate.integration, and with --scib by scib-metrics, too. What is measured is kept in the cache folder and not
-repeated. --report measures nothing.
+repeated. --ablations adds ours with one part switched off or changed. --report measures nothing.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import json
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import anndata as ad
 import numpy as np
@@ -33,6 +35,18 @@ METHODS = (OURS, "scVI", "Harmony", "PCA")
 SETS = ("IFN-β blood", "cell lines, two platforms")
 FOLDER = peers.CACHE / "integration"
 
+# What is switched: of the model, of the task, and the cells of a context (None: all).
+ABLATIONS: dict[str, tuple[dict[str, Any], dict[str, Any], int | None]] = {
+    "decoder alone, nothing drawn together": ({}, {"mixing": 0.0}, None),
+    "mixture latent": ({"latent": "mixture"}, {}, None),
+    "no latent": ({"latent": "none"}, {}, None),
+    "no attention": ({"attention": "none"}, {}, None),
+    "no masks": ({"mask_cells": 0.0}, {}, None),
+    "1 cell a context": ({}, {}, 1),
+    "64 cells a context": ({}, {}, 64),
+}
+ABLATED, ABLATION_SEEDS = SETS[1], 2
+
 
 def main() -> None:
     """Measure what is missing, and write the table."""
@@ -42,6 +56,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", default=METHODS, choices=METHODS)
     parser.add_argument("--sets", nargs="+", default=SETS, choices=SETS)
     parser.add_argument("--scib", action="store_true", help="score with scib-metrics, too: minutes a run")
+    parser.add_argument("--ablations", action="store_true", help=f"on {ABLATED}")
     parser.add_argument("--report", action="store_true", help="measure nothing")
     options = parser.parse_args()
     FOLDER.mkdir(parents=True, exist_ok=True)
@@ -53,6 +68,11 @@ def main() -> None:
                     if options.scib:
                         score_again(options.data, method, name, seed)
                     print(f"{name} {method} {seed}", file=sys.stderr, flush=True)
+        if options.ablations:
+            for seed in range(min(ABLATION_SEEDS, options.seeds)):
+                for switch in ABLATIONS:
+                    measure(options.data, f"{OURS}, {switch}", ABLATED, seed)
+                    print(f"{ABLATED} {switch} {seed}", file=sys.stderr, flush=True)
     write(options)
 
 
@@ -105,9 +125,21 @@ def measure(data: Path, method: str, name: str, seed: int) -> None:
         return
     file, embedded = cells(data, name), FOLDER / f"{out.stem}.partial.npz"
     adata = ad.read_h5ad(file)
-    if method == OURS:
+    if method.startswith(OURS):
+        shape, task, context = ABLATIONS.get(method.removeprefix(f"{OURS}, "), ({}, {}, None))
+        if context:
+            place = np.random.default_rng(seed).permutation(adata.n_obs) // context
+            adata.obs["context"], task = place.astype(str), task | {"tissue_key": "context"}
         began = time.perf_counter()
-        cq.integrate(adata, batch_key="batch", seed=seed, device="cpu", progress=False)
+        cq.integrate(
+            adata,
+            batch_key="batch",
+            config=cq.CellModelConfig(**shape),
+            seed=seed,
+            device="cpu",
+            progress=False,
+            **task,
+        )
         embedding, seconds = adata.obsm[cq.keys.EMBEDDING], time.perf_counter() - began
     else:
         peers.run("integration_peers.py", method, file, embedded, seed)
@@ -136,7 +168,7 @@ def score_again(data: Path, method: str, name: str, seed: int) -> None:
 def file_of(method: str, name: str, seed: int) -> Path:
     """Where a run is kept; ours change with the code."""
     code = ""
-    if method == OURS:
+    if method.startswith(OURS):
         source = Path(cq.__file__).parent
         parts = ("tasks/integration.py", "training/objective.py", "training/selection.py", "nn/mixing.py")
         code = hashlib.sha256(b"".join((source / part).read_bytes() for part in parts)).hexdigest()[:8]
@@ -145,9 +177,11 @@ def file_of(method: str, name: str, seed: int) -> Path:
 
 def write(options: argparse.Namespace) -> None:
     """Write the section of the report, the figures and the plot."""
+    methods = {name: [*METHODS] for name in SETS}
+    methods[ABLATED] += [f"{OURS}, {switch}" for switch in ABLATIONS]
     rows = []
     for name in SETS:
-        for method in METHODS:
+        for method in methods[name]:
             for seed in range(options.seeds):
                 file = file_of(method, name, seed)
                 if file.exists():
@@ -158,21 +192,22 @@ def write(options: argparse.Namespace) -> None:
     table = pd.DataFrame(rows)
     table.to_csv(folder / "integration.csv", index=False, float_format="%.4f")
     draw(table, folder / "integration.png")
-    wanted = ("batch", "biology", "total", "scib batch", "scib biology", "scib total")
-    shown = [key for key in wanted if key in table]
-    lines = []
-    for (name, method), runs in table.groupby(["set", "method"], sort=False):
-        spread = {key: f" ± {runs[key].std():.3f}" if len(runs) > 1 else "" for key in shown}
-        figures = [f"{runs[key].mean():.3f}{spread[key]}" for key in shown]
-        lines.append([f"{name}: {method}", *figures, f"{runs['seconds'].mean():.0f}", len(runs)])
+    switched = table["method"].str.startswith(f"{OURS}, ")
+    # Ours as it is beside what is switched, for the same seeds.
+    beside = (table["set"] == ABLATED) & (table["method"] == OURS) & table["seed"].isin(table.loc[switched, "seed"])
+    ablations = f"""
+**{ABLATED}: what the parts are worth**
+
+{tabulate(table[switched | beside])}
+"""
     body = f"""
 Batch: mean of iLISI, batch silhouette and kBET; biology: mean of NMI, ARI, label silhouette and cLISI; total: the mean
 of both (`cq.evaluate.integration`); scib: the same by scib-metrics' own choice of scores, where it was run. Mean ±
 standard deviation over the seeds. Peers on 2,000 variable genes, otherwise at their defaults; seconds on a thread of a
 machine that was shared. celloquy's settings were chosen on the two plates of five cell lines, not on these.
 
-{report.table(["", *shown, "seconds", "runs"], lines)}
-
+{tabulate(table[~switched])}
+{ablations if switched.any() else ""}
 ![Batch and biology](results/integration.png)
 """
     report.write_section(
@@ -182,6 +217,18 @@ machine that was shared. celloquy's settings were chosen on the two plates of fi
         command="python benchmarks/quality/integration.py --data FOLDER",
         folder=folder,
     )
+
+
+def tabulate(table: pd.DataFrame) -> str:
+    """Means and standard deviations over the seeds, a row a set and method."""
+    wanted = ("batch", "biology", "total", "scib batch", "scib biology", "scib total")
+    shown = [key for key in wanted if key in table]
+    lines = []
+    for (name, method), runs in table.groupby(["set", "method"], sort=False):
+        spread = {key: f" ± {runs[key].std():.3f}" if len(runs) > 1 else "" for key in shown}
+        figures = [f"{runs[key].mean():.3f}{spread[key]}" for key in shown]
+        lines.append([f"{name}: {method}", *figures, f"{runs['seconds'].mean():.0f}", len(runs)])
+    return report.table(["", *shown, "seconds", "runs"], lines)
 
 
 def draw(table: pd.DataFrame, file: Path) -> None:

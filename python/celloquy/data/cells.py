@@ -127,8 +127,9 @@ class Cells:
             before = np.concatenate([[0], np.cumsum(known)])
             indptr, indices, values = before[indptr], indices[known], values[known]
         if self._shared:
-            # Several columns of one gene, e.g. an old and a new symbol: their counts belong together.
-            merged = sparse.csr_matrix((values, indices, indptr), shape=(stop - start, self._genes))
+            # Several columns of one gene, e.g. an old and a new symbol: their counts belong together. Of a copy, as
+            # scipy sorts and sums in place, and the values may be the caller's.
+            merged = sparse.csr_matrix((values, indices, indptr), shape=(stop - start, self._genes), copy=True)
             merged.sum_duplicates()
             indptr, indices, values = merged.indptr, merged.indices, merged.data
         rows = slice(start, stop)

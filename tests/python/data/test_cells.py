@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import sparse
-from strategies import dense_counts
 
 import celloquy as cq
 from celloquy.data import Cells
+from strategies import dense_counts
 
 GENES = {"CD3E": "ENSG00000198851", "LYZ": "ENSG00000090382", "MS4A1": "ENSG00000156738", "MT-CO1": "ENSG00000198804"}
 

@@ -69,6 +69,18 @@ def test_divergence_weighs_in_over_the_first_half_of_the_training():
     assert weights == pytest.approx([0, 1, 2, 2, 2], abs=1e-3)
 
 
+def test_the_discrepancy_of_batches_does_so_too():
+    batch = example_batch()
+    objective = MaskedCounts(model_for(batch.genes, kl_weight=0.0, latent="gaussian"), mixing=1e5)
+    weights = []
+    for progress in (0.0, 0.25, 0.5, 1.0):
+        objective.progress = progress
+        with torch.no_grad():
+            figures = objective(batch, BiLevelMask.draw(40, seed=0))
+        weights.append(float((figures["loss"] - figures["reconstruction"]) / figures["discrepancy"]))
+    assert weights == pytest.approx([0, 5e4, 1e5, 1e5], rel=1e-2)
+
+
 def test_bfloat16_gives_nearly_the_same_loss():
     batch, mask = example_batch(), BiLevelMask.draw(40, seed=0)
     model = model_for(batch.genes).eval()

@@ -113,8 +113,8 @@ sce_with_news <- function(object, memory, source, obs, var, report) {
   }
   if (isTRUE(memory$foreign)) {
     graphs <- lapply(stats::setNames(nm = sparse_keys(there$obsp)), function(key) list(key = key))
-    types <- c(
-      list(main = list(layers = memory$layers), graphs = graphs), memory[intersect(c("reductions", "types"), names(memory))]
+    types <- list(
+      main = list(layers = memory$layers), reductions = memory$reductions, graphs = graphs, types = memory$types
     )
     news <- c(news, foreign_types(types, source, obs, var, source$cells, source$genes))
   }

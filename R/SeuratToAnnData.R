@@ -234,7 +234,10 @@ feature_metadata <- function(assay, derived, report) {
 # numbers, none where they count the rows, NULL for names.
 row_numbers <- function(data) {
   rows <- attr(data, "row.names")
-  if (is.integer(rows)) if (identical(rows, seq_along(rows))) integer() else rows
+  if (!is.integer(rows)) {
+    return(NULL)
+  }
+  if (identical(rows, seq_along(rows))) integer() else rows
 }
 
 # What an assay is besides its matrices and its features' metadata.

@@ -26,8 +26,9 @@ test_that("what R adds to an object from Python, and what it drops, comes back i
     object@meta.data[[2]] <- NULL
     vectors <- matrix(rnorm(3 * ncol(object)), ncol = 3, dimnames = list(colnames(object), paste0("new_", 1:3)))
     object[["new"]] <- SeuratObject::CreateDimReducObject(vectors, key = "new_", assay = "RNA")
-    object[["near"]] <- SeuratObject::as.Graph(Matrix::Diagonal(ncol(object)) |>
-      `dimnames<-`(list(colnames(object), colnames(object))) |> methods::as("dgCMatrix"))
+    near <- as_sparse(diag(ncol(object)))
+    dimnames(near) <- list(colnames(object), colnames(object))
+    object[["near"]] <- SeuratObject::as.Graph(near)
     expect_same(there_and_back(object), object)
   }
 })

@@ -68,9 +68,9 @@ mean ± standard deviation.
 
 {report.table(["", "embedding alone", "both readings"], lines)}
 
-With a few thousand labelled cells little depends on any part: all but one stay within the spread over the slices. The
-mixture latent loses five points of what the embedding tells; masks win one; an encoder, neighbours in the tissue and
-positions win nothing here. So the default is the cheapest of them, and it is the labels that teach.
+With a few thousand labelled cells little depends on any part: both readings together stay within the spread over the
+slices. Of the embedding alone the mixture latent loses five points and masks win one; attention to other cells and
+positions win nothing here, and neither does the encoder, without which it does as well.
 """
     report.write_section(
         "annotation_ablations",

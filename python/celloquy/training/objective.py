@@ -36,8 +36,8 @@ class MaskedCounts(Objective):
     """The loss of a model on masked cells: negative binomial of the counts, and divergence of the latent.
 
     The divergence weighs in slowly, and so does the discrepancy of batches. At full weight from the start either drives
-    what it acts on out of the latent before the decoder has learned to read it; with a few hundred cells of two
-    platforms, half of all seeds then ended with an embedding of nothing.
+    what it acts on out of the latent before the decoder has learned to read it: with a few hundred cells of two plates,
+    one of them thinned, half of the seeds then lost the cell types.
 
     Parameters
     ----------

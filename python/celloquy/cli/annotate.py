@@ -82,7 +82,7 @@ def annotate(
                     model=model,
                     unknown=unknown,
                     layer=layer,
-                    species=species,  # type: ignore[arg-type]  # checked there
+                    species=species,  # type: ignore[arg-type]  # the call checks it
                     fitting=fitting,
                 )
                 fitted.fit(whole(reference), query=adata)

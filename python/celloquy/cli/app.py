@@ -85,7 +85,7 @@ def fitting_of(task: type[Task], *, epochs: int | None, seed: int, precision: st
         task.fitting,
         epochs=epochs,
         seed=seed,
-        precision=precision,  # type: ignore[arg-type]  # checked there
+        precision=precision,  # type: ignore[arg-type]  # the call checks it
         device=device,
         progress=not quiet,
     )

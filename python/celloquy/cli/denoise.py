@@ -74,14 +74,14 @@ def denoise(
             )
             fitted = celloquy.Denoiser(
                 model=model, layer=layer, tissue_key=tissue_key, spatial_key=spatial_key, batch_key=batch_key,
-                species=species, fitting=fitting,  # type: ignore[arg-type]  # checked there
+                species=species, fitting=fitting,  # type: ignore[arg-type]  # the call checks it
             )  # fmt: skip
             fitted.fit(adata)
             if denoiser is not None:
                 fitted.save(denoiser)
         fitted.predict(
             adata,
-            unit=unit,  # type: ignore[arg-type]  # checked there
+            unit=unit,  # type: ignore[arg-type]  # the call checks it
             genes=names,
             uncertainty=uncertainty,
             out=out,

@@ -60,7 +60,7 @@ def embed(
             spatial_key=spatial_key,
             batch_size=batch_size,
             max_memory=max_memory,
-            precision=precision,  # type: ignore[arg-type]  # checked there
+            precision=precision,  # type: ignore[arg-type]  # the call checks it
             device=device,
             progress=not quiet,
         )

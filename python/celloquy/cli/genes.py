@@ -34,7 +34,7 @@ def genes(
     with plain_errors():
         with open_store(file) as adata:
             names = adata.var_names
-        identified = celloquy.identify_genes(names, species=species)  # type: ignore[arg-type]  # checked there
+        identified = celloquy.identify_genes(names, species=species)  # type: ignore[arg-type]  # the call checks it
         typer.echo(str(identified))
         if out is not None:
             out.parent.mkdir(parents=True, exist_ok=True)

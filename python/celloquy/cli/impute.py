@@ -79,7 +79,7 @@ def impute(
                 )
                 fitted = celloquy.Imputer(
                     model=model, layer=layer, reference_layer=reference_layer, tissue_key=tissue_key,
-                    spatial_key=spatial_key, species=species, fitting=fitting,  # type: ignore[arg-type]  # checked there
+                    spatial_key=spatial_key, species=species, fitting=fitting,  # type: ignore[arg-type]  # the call checks it
                 )  # fmt: skip
                 fitted.fit(adata, whole(reference), genes=listed(genes))
                 if imputer is not None:

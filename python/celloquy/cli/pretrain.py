@@ -58,7 +58,7 @@ def pretrain(
             batch_key=batch_key,
             epochs=epochs,
             seed=seed,
-            precision=precision,  # type: ignore[arg-type]  # checked there
+            precision=precision,  # type: ignore[arg-type]  # the call checks it
             device=device,
             progress=not quiet,
         )

@@ -2,8 +2,9 @@
 
 import anndata as ad
 import numpy as np
+import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy import sparse
 
@@ -24,8 +25,7 @@ def objects(draw):
     counts = (random.poisson(2, (cells, len(columns))) * random.integers(0, 60, (cells, len(columns)))).clip(0, 255)
     counts[0, 0] = 200
     container = draw(st.sampled_from([sparse.csr_matrix, sparse.csc_matrix, np.asarray]))
-    adata = ad.AnnData(container(counts.astype(dtype)), var={"name": columns})
-    adata.var_names = columns
+    adata = ad.AnnData(container(counts.astype(dtype)), var=pd.DataFrame(index=columns))
     expected = np.zeros((cells, len(GENES)))
     for place, (symbol, gene) in enumerate(GENES.items()):
         for name in (symbol, gene):
@@ -42,8 +42,7 @@ def vocabulary():
 @given(objects(), st.data())
 def test_columns_of_a_gene_are_summed_and_the_object_stays_as_it_was(vocabulary, made, data):
     adata, expected = made
-    if not any(name in (*GENES, *GENES.values()) for name in adata.var_names):
-        return
+    assume(list(adata.var_names) != ["nothing known"])
     before = as_bytes(adata.X)
     cells = Cells(adata, vocabulary)
     for _ in range(2):

@@ -32,7 +32,9 @@ ABLATIONS: dict[str, dict[str, Any]] = {
     "1 cell per context": {},
     "64 cells per context": {},
 }
-ABLATIONS_SHOW = "With one seed, no part moves the errors by much more than one in a hundred; leaving the latent out costs most."
+ABLATIONS_SHOW = (
+    "With one seed, no part moves the errors by much more than one in a hundred; leaving the latent out costs most."
+)
 CONTEXT = {"1 cell per context": 1, "64 cells per context": 64}
 
 

@@ -112,7 +112,7 @@ def report(runs: expression.Runs) -> None:
         f"The {GENES:,} most variable genes; 10 % of each cell's non-zero counts removed, low ones more often; "
         "`rmse`, `mae` and `pearson` of log1p of the removed counts, predicted at the cell's depth; `normalised`: "
         "after scaling every cell to 10,000 counts. Mean ± standard deviation over seeds, each a removal and a "
-        "training of its own; one thread each, on a machine that other work shares, so seconds are rough."
+        "training of its own; peers on one or two threads, ours on two, at times beside other work: seconds are rough."
     )
     expression.write(
         "denoising",

@@ -159,7 +159,8 @@ def report(runs: expression.Runs) -> None:
         "Pearson correlation and cosine per hidden gene over all cells, averaged over genes; `pearson` and `cosine` of "
         "log-normalised expression, `counts`: of counts at each cell's depth. Each seed hides another fifth of the "
         "genes that panel and reference share, and only seeds that all methods have been measured on count; mean ± "
-        "standard deviation over seeds. One thread each, on a machine that other work shares, so seconds are rough."
+        "standard deviation over seeds. Peers on one or two threads, ours on two, at times beside other work: seconds "
+        "are rough."
     )
     expression.write(
         "imputation",

@@ -8,6 +8,7 @@ for the counts of all genes at the depth of each cell. Writes results/denoising.
 
 from __future__ import annotations
 
+import sys
 import time
 from itertools import product
 from typing import Any
@@ -18,6 +19,9 @@ import numpy as np
 import scanpy as sc
 
 import celloquy as cq
+
+sys.path.insert(0, str(expression.HERE.parent))
+import report
 
 DATASETS = {"PBMC 3k": "pbmc3k", "PBMC, IFN-β": "pbmc_ifnb", "breast tumours": "breast_wu"}
 PEERS = ("gene means", "scVI", "MAGIC", "DCA-like", "kNN smoothing")
@@ -33,7 +37,8 @@ ABLATIONS: dict[str, dict[str, Any]] = {
     "64 cells per context": {},
 }
 ABLATIONS_SHOW = (
-    "With one seed, no part moves the errors by much more than one in a hundred; leaving the latent out costs most."
+    "With one seed: masks are what the denoising rests on, without them the RMSE is three in a hundred higher. No "
+    "other part moves it by one in a hundred, and how many cells are read together does not matter."
 )
 CONTEXT = {"1 cell per context": 1, "64 cells per context": 64}
 
@@ -56,7 +61,7 @@ def main() -> None:
             for name in ABLATIONS:
                 key = {"data": f"{dataset}, ablations", "method": f"{expression.OURS}, {name}", "seed": seed}
                 runs.once(key, lambda n=name, task=task, seed=seed: ours(task, seed, n))
-    report(runs)
+    write(runs)
 
 
 def read(file: Any) -> ad.AnnData:
@@ -92,7 +97,7 @@ def peer(runs: expression.Runs, method: str, task: cq.evaluate.DenoisingTask, se
     return task.score(values) | {"seconds": seconds}
 
 
-def report(runs: expression.Runs) -> None:
+def write(runs: expression.Runs) -> None:
     """Write the table and the plot of all that was measured."""
     frame = runs.frame()
     parts = []
@@ -114,11 +119,12 @@ def report(runs: expression.Runs) -> None:
         "after scaling every cell to 10,000 counts. Mean ± standard deviation over seeds, each a removal and a "
         "training of its own; peers on one or two threads, ours on two, at times beside other work: seconds are rough."
     )
-    expression.write(
+    report.write_section(
         "denoising",
         "Denoising",
-        "\n\n".join([note, *parts, "![](denoising.png)"]),
-        "python benchmarks/quality/denoising.py --ablations",
+        "\n\n".join([note, *parts, "![RMSE and MAE](results/denoising.png)"]),
+        command="python benchmarks/quality/denoising.py --ablations",
+        folder=expression.RESULTS,
     )
 
 

@@ -10,8 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -132,7 +131,7 @@ def as_arrays(name: str, matrix: Any) -> dict[str, Any]:
     }
 
 
-def table(frame: pd.DataFrame, figures: Mapping[str, bool], methods: Sequence[str] = (), digits: int = 3) -> str:
+def table(frame: pd.DataFrame, figures: Mapping[str, bool], methods: Collection[str] = (), digits: int = 3) -> str:
     """A Markdown table with a row for every method: mean ± standard deviation over seeds, the best in bold.
 
     Parameters
@@ -161,7 +160,7 @@ def table(frame: pd.DataFrame, figures: Mapping[str, bool], methods: Sequence[st
         row += [f"{groups['seconds'].mean()[method]:.0f}", str(groups.size()[method])]
         lines.append(row)
     text = "\n".join("| " + " | ".join(line) + " |" for line in lines)
-    missing = [method for method in methods if method not in mean.index]
+    missing = sorted(set(methods) - set(mean.index))
     return f"{text}\n\nNot measured yet: {', '.join(missing)}." if missing else text
 
 
@@ -185,10 +184,3 @@ def plot(frame: pd.DataFrame, figures: Mapping[str, bool], file: Path) -> None:
     plt.tight_layout()
     plt.savefig(file, dpi=130)
     plt.close()
-
-
-def write(name: str, title: str, text: str, command: str) -> None:
-    """Write a fragment of the results, with the command that measures it again."""
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    made = f"`{command}`, {datetime.now(UTC):%Y-%m-%d}."
-    (RESULTS / f"{name}.md").write_text(f"## {title}\n\n{made}\n\n{text.strip()}\n", encoding="utf-8")

@@ -34,7 +34,7 @@ def memory_at(place: Mapping[str, Any]) -> np.ndarray:
     if not length:
         return np.empty(0, dtype)
     memory = (ctypes.c_char * (length * dtype.itemsize)).from_address(int(place["address"]))
-    return np.frombuffer(memory, dtype)  # type: ignore[call-overload]  # ctypes are buffers
+    return np.frombuffer(memoryview(memory), dtype)
 
 
 def assemble_rows(pieces: Sequence[dict[str, Any]], cells: int, genes: int, *, borrow: bool = False) -> sp.csr_matrix:

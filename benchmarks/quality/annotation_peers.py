@@ -110,7 +110,7 @@ def scanvi(train, test, seed):
     base = scvi.model.SCVI(joined)
     base.train(**quiet)
     model = scvi.model.SCANVI.from_scvi_model(base, unlabeled_category="Unknown")
-    # Nine in ten of either are trained on; batch normalisation stops at a last minibatch of one cell.
+    # scvi-tools trains on nine in ten cells of either; its batch normalisation can't take a last minibatch of one.
     trained = math.ceil(0.9 * train.n_obs) + math.ceil(0.9 * test.n_obs)
     model.train(batch_size=127 if trained % 128 == 1 else 128, **quiet)
     query = joined[joined.obs["source"] == "query"].copy()

@@ -137,8 +137,8 @@ def write(runs: expression.Runs) -> None:
     frame = runs.frame()
     parts = []
     for dataset in [*DATASETS, *(f"{name}, ablations" for name in DATASETS)]:
-        chosen = frame[frame["data"] == dataset]
-        if dataset.endswith("ablations") and len(chosen):
+        chosen, ablated = frame[frame["data"] == dataset], dataset not in DATASETS
+        if ablated and len(chosen):
             whole = frame[(frame["data"] == dataset.removesuffix(", ablations")) & (frame["method"] == expression.OURS)]
             chosen = pd.concat([whole[whole["seed"].isin(chosen["seed"])], chosen])
         if not len(chosen):
@@ -147,7 +147,7 @@ def write(runs: expression.Runs) -> None:
         # measured on one seed alone, where others were on more, would leave nothing else of these.
         seeds = chosen.groupby("method")["seed"].nunique()
         once = chosen[chosen["method"].isin(seeds.index[(seeds == 1) & (seeds.max() > 2)])]
-        wanted = {expression.OURS, *PEERS} - set(once["method"]) if dataset in DATASETS else ()
+        wanted = {expression.OURS, *PEERS} - set(once["method"]) if not ablated else ()
         chosen = chosen.drop(once.index)
         complete = chosen.groupby("seed")["method"].nunique() == chosen["method"].nunique()
         chosen = chosen[chosen["seed"].map(complete)]
@@ -159,13 +159,13 @@ def write(runs: expression.Runs) -> None:
             text += f"\n\n{run['method']}, seed {run['seed']} alone: {in_words(run)}"
             text += f"; {expression.OURS} there: {in_words(same.iloc[0])}." if len(same) else "."
         ours_only = chosen[chosen["method"] == expression.OURS]
-        if not dataset.endswith("ablations") and len(ours_only):
+        if ablated:
+            text += f"\n\n{ABLATIONS_SHOW}"
+        elif len(ours_only):
             text += (
                 f"\n\n{int(ours_only['genes'].sum())} genes, each hidden once. Predicted reliability against the "
                 f"correlation that came out: mean Spearman {ours_only['reliability'].mean():.2f}."
             )
-        if dataset.endswith("ablations"):
-            text += f"\n\n{ABLATIONS_SHOW}"
         parts.append(text)
     expression.plot(
         frame[frame["data"].isin(DATASETS)], {"pearson": True, "cosine": True}, expression.RESULTS / "imputation.png"

@@ -5,13 +5,17 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+PRIOR_CELLS = 5
+"""Cells of a label that count as much for what is usual of it as all labels together do."""
+
 
 class Novelty(nn.Module):
     """Two signs that a cell is of no known label, in units of how they vary among known cells, added.
 
     A known cell has a high logit, and its logits lie near those of the cells of its label; the first is that of Vaze et
     al. 2022 (Open-set recognition), the second that of prototypes. Neither looks at probabilities, which are high for
-    any cell that is less unlike one label than the others.
+    any cell that is less unlike one label than the others. Both are measured against the cells of the label that is
+    most likely: some labels are told by larger logits than others, and a distance counts by their length.
 
     Shapes: ``n`` cells, ``c`` labels.
 
@@ -24,21 +28,21 @@ class Novelty(nn.Module):
     def __init__(self, classes: int) -> None:
         super().__init__()
         self.register_buffer("centre", torch.zeros(classes, classes))
-        self.register_buffer("location", torch.zeros(2))
+        self.register_buffer("location", torch.zeros(classes, 2))
         self.register_buffer("scale", torch.ones(2))
         self.register_buffer("threshold", torch.zeros(()))
         self.centre: Tensor
         """``(c, c)``, mean logits of the cells of each label."""
         self.location: Tensor
-        """``(2,)``, median of each sign among known cells."""
+        """``(c, 2)``, median of each sign among known cells of a label, drawn to that of all where they are few."""
         self.scale: Tensor
-        """``(2,)``, and its spread."""
+        """``(2,)``, and its spread among all."""
         self.threshold: Tensor
         """Sum of the signs above which a cell is unknown."""
 
     def forward(self, logits: Tensor) -> Tensor:
         """Return the novelty ``(n,)`` of logits ``(n, c)``, from 0 to 1 and one half at the threshold."""
-        return (self._signs(logits) - self.threshold).sigmoid()
+        return (self._sum(logits) - self.threshold).sigmoid()
 
     @torch.no_grad()
     def place(self, logits: Tensor, codes: Tensor) -> None:
@@ -48,29 +52,32 @@ class Novelty(nn.Module):
 
     @torch.no_grad()
     def fit(self, logits: Tensor, share: float) -> None:
-        """Take scale and threshold from known cells that the logits were not fitted to.
+        """Take location, scale and threshold from known cells that the logits were not fitted to.
 
         Parameters
         ----------
         logits
-            ``(n, c)``; without any, the scale stays as it is and no cell is unknown.
+            ``(n, c)``; without any, location and scale stay as they are and no cell is unknown.
         share
             Of these cells that may lie above the threshold.
         """
         if not len(logits):
             self.threshold.fill_(torch.inf)
             return
-        self.location.zero_()
-        self.scale.fill_(1)
-        signs = self._raw(logits)
-        location = signs.median(0).values
+        signs, likely = self._signs(logits), logits.argmax(1)
+        of_all = signs.median(0).values
+        for label in range(len(self.location)):
+            of_label = signs[likely == label]
+            median = of_label.median(0).values if len(of_label) else of_all
+            self.location[label] = (len(of_label) * median + PRIOR_CELLS * of_all) / (len(of_label) + PRIOR_CELLS)
         # 1.4826 median deviations are a standard deviation where cells are normal.
-        self.location.copy_(location)
-        self.scale.copy_((1.4826 * (signs - location).abs().median(0).values).clamp(min=1e-3))
-        self.threshold.copy_(self._signs(logits).quantile(1 - share))
-
-    def _raw(self, logits: Tensor) -> Tensor:
-        return torch.stack([-logits.max(1).values, torch.cdist(logits, self.centre).min(1).values], 1)
+        self.scale.copy_((1.4826 * (signs - of_all).abs().median(0).values).clamp(min=1e-3))
+        self.threshold.copy_(self._sum(logits).quantile(1 - share))
 
     def _signs(self, logits: Tensor) -> Tensor:
-        return ((self._raw(logits) - self.location) / self.scale).sum(1)
+        """How low the highest logit is, and how far the nearest centre: ``(n, 2)``."""
+        length = self.centre.norm(dim=1).clamp(min=1e-6)
+        return torch.stack([-logits.max(1).values, (torch.cdist(logits, self.centre) / length).min(1).values], 1)
+
+    def _sum(self, logits: Tensor) -> Tensor:
+        return ((self._signs(logits) - self.location[logits.argmax(1)]) / self.scale).sum(1)

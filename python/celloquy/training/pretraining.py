@@ -172,7 +172,9 @@ class _Keeper:
         score = "validation" if "validation" in self.records[-1] else "epoch"
         best = (min if score == "validation" else max)(self.records, key=lambda record: record[score])
         self.provenance |= {"epoch": f"{best['epoch']:.0f} of {len(self.records)}"}
-        self.provenance |= {f"{name} loss": f"{best[name]:.4f}" for name in ("loss", "validation") if name in best}
+        for shown, name in {"training loss": "loss", "validation loss": "validation"}.items():
+            if name in best:
+                self.provenance[shown] = f"{best[name]:.4f}"
         self.model.provenance = dict(self.provenance)
         if self.folder is not None:
             self.model.save(self.folder)

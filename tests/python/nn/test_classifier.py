@@ -108,3 +108,16 @@ def test_novelty_is_one_half_at_the_threshold_and_higher_for_the_strange():
     assert (novelty(strange) > 0.5).float().mean() > 0.9
     novelty.fit(logits[:0], 0.05)
     assert (novelty(strange) == 0).all()
+
+
+def test_a_label_that_is_told_by_small_logits_is_no_stranger_than_the_others():
+    generator = torch.Generator().manual_seed(0)
+    codes = torch.arange(4000) % 4
+    size = torch.tensor([20.0, 20.0, 20.0, 5.0])[codes, None]
+    logits = size * (torch.nn.functional.one_hot(codes) + 0.1 * torch.randn(4000, 4, generator=generator))
+    novelty = Novelty(4)
+    novelty.place(logits[:2000], codes[:2000])
+    novelty.fit(logits[2000:], 0.02)
+    unknown = novelty(logits) > 0.5
+    assert (unknown[codes == 3]).float().mean() < 0.06
+    assert unknown.float().mean() < 0.04

@@ -19,7 +19,8 @@
 #' @param layer,reference.layer Layers with raw counts of the object and of the reference.
 #' @param reference.assay Name of the reference's assay; by default its default assay.
 #' @param unknown Share of held-out reference cells that may be called `"unknown"`; the more, the more cells of types
-#'   that the reference lacks are found. 0 never calls a cell unknown.
+#'   that the reference lacks are found. Of cells of another laboratory, or treated ones, it will be more; then try
+#'   0.005. 0 never calls a cell unknown.
 #' @param top.k Give the most probable labels, so many, too: as the metadata `predicted.id.1`, `predicted.id.2`, …
 #' @param return.evidence Give the five reference cells that lie nearest in the embedding, too, and their labels: as the
 #'   metadata `evidence.cell.1`, `evidence.label.1`, …

@@ -31,5 +31,6 @@ def info(model: Annotated[Path, typer.Argument(help="Directory of a saved model.
             "fingerprint": loaded.fingerprint,
             **loaded.provenance,
         }
+        width = max(map(len, lines))
         for key, value in lines.items():
-            typer.echo(f"{key:<12} {value}")
+            typer.echo(f"{key:<{width}} {value}")

@@ -29,7 +29,8 @@ def info(model: Annotated[Path, typer.Argument(help="Directory of a saved model.
             "encoder": f"{config.layers} layers, {config.width} wide, {config.attention} attention",
             "positions": "used" if config.positions else "not used",
             "fingerprint": loaded.fingerprint,
-            **loaded.provenance,
+            # The file keeps no order.
+            **dict(sorted(loaded.provenance.items())),
         }
         width = max(map(len, lines))
         for key, value in lines.items():

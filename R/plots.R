@@ -4,8 +4,8 @@
 #'
 #' * `AnnotationPlot()`: how sure each label is, and how many cells were given it; with `truth`, which share of the
 #'   cells of each known label was given which label.
-#' * `DenoisePlot()`: the denoised values of every cell against its observed ones, a panel a gene.
-#' * `ImputePlot()`: genes on the tissue, as measured, where they were, and as imputed beside it.
+#' * `DenoisingPlot()`: the denoised values of every cell against its observed ones, a panel a gene.
+#' * `ImputationPlot()`: genes on the tissue, as measured, where they were, and as imputed beside it.
 #' * `IntegrationPlot()`: UMAPs of two embeddings of the same cells, before and after.
 #' * `LossPlot()`: the loss by epoch of what was trained for a result, and that of held-out cells.
 #'
@@ -16,7 +16,7 @@
 #' @param assay Assay with the result.
 #' @param observed Assay with the counts, by default the default assay.
 #' @param layer Its layer.
-#' @param group.by For `DenoisePlot()`, a column of the metadata by which cells are coloured; for `IntegrationPlot()`
+#' @param group.by For `DenoisingPlot()`, a column of the metadata by which cells are coloured; for `IntegrationPlot()`
 #'   columns, such as the batch and the cell type, a panel each.
 #' @param measured A Seurat object of the same cells in which these genes were measured, if there is one.
 #' @param pt.size Size of the points.
@@ -82,8 +82,8 @@ percent <- function(share) paste0(100 * share, " %")
 
 #' @rdname plots
 #' @export
-DenoisePlot <- function(object, features, assay = "denoised", observed = NULL, layer = "counts", group.by = NULL,
-                        pt.size = 0.6) {
+DenoisingPlot <- function(object, features, assay = "denoised", observed = NULL, layer = "counts", group.by = NULL,
+                          pt.size = 0.6) {
   rlang::check_installed("ggplot2")
   assay <- choose_assay(object, assay)
   observed <- choose_assay(object, observed)
@@ -122,7 +122,7 @@ DenoisePlot <- function(object, features, assay = "denoised", observed = NULL, l
 
 #' @rdname plots
 #' @export
-ImputePlot <- function(object, features, assay = "imputed", measured = NULL, layer = "counts", pt.size = 0.8) {
+ImputationPlot <- function(object, features, assay = "imputed", measured = NULL, layer = "counts", pt.size = 0.8) {
   rlang::check_installed("ggplot2")
   assay <- choose_assay(object, assay)
   features <- check_features(features, rownames(object[[assay]]), paste0("assay \"", assay, "\""))

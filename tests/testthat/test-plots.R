@@ -25,15 +25,15 @@ test_that("denoised values are drawn against observed ones of the same unit", {
   for (unit in c("counts", "data")) {
     found <- list(layers = stats::setNames(list(as.matrix(counts[genes, ]) + 1), unit))
     with <- with_assay(object, "denoised", result_assay(found))
-    plot <- DenoisePlot(with, genes, group.by = "half")
+    plot <- DenoisingPlot(with, genes, group.by = "half")
     seen <- counts["LYZ", ]
     expected <- if (unit == "counts") seen else log1p(seen / Matrix::colSums(counts) * 1e4)
     expect_equal(plot$data$observed[plot$data$feature == "LYZ"], unname(expected))
     expect_equal(plot$data$denoised[plot$data$feature == "LYZ"], unname(seen + 1))
     expect_identical(nrow(drawn(plot, 2)), 160L)
   }
-  expect_error(DenoisePlot(with, "CD4"), "CD4", class = "celloquy_ArgumentError")
-  expect_error(DenoisePlot(object, "LYZ"), "no assay \"denoised\"", class = "celloquy_ArgumentError")
+  expect_error(DenoisingPlot(with, "CD4"), "CD4", class = "celloquy_ArgumentError")
+  expect_error(DenoisingPlot(object, "LYZ"), "no assay \"denoised\"", class = "celloquy_ArgumentError")
 })
 
 test_that("imputed genes are drawn on the tissue, beside what was measured", {
@@ -42,17 +42,17 @@ test_that("imputed genes are drawn on the tissue, beside what was measured", {
   values <- as.matrix(log1p(SeuratObject::LayerData(object, layer = "counts")[c("CD3E", "LYZ"), ]))
   found <- list(layers = list(data = values), features = list(reliability = c(0.5, 0.25)))
   panel <- with_assay(object, "imputed", result_assay(found))
-  expect_error(ImputePlot(panel, "LYZ"), "no positions", class = "celloquy_ArgumentError")
+  expect_error(ImputationPlot(panel, "LYZ"), "no positions", class = "celloquy_ArgumentError")
   centroids <- data.frame(x = seq_len(80), y = 80:1, cell = colnames(object))
   panel[["fov"]] <- SeuratObject::CreateFOV(centroids, type = "centroids", assay = "RNA")
-  plot <- ImputePlot(panel, c("LYZ", "CD3E"), measured = object)
+  plot <- ImputationPlot(panel, c("LYZ", "CD3E"), measured = object)
   expect_identical(
     levels(plot$data$title),
     c("LYZ, measured", "LYZ, imputed (reliability 0.25)", "CD3E, measured", "CD3E, imputed (reliability 0.50)")
   )
   expect_equal(range(plot$data$value), c(0, 1))
   expect_identical(nrow(drawn(plot)), 320L)
-  expect_identical(nrow(drawn(ImputePlot(panel, "LYZ"))), 80L)
+  expect_identical(nrow(drawn(ImputationPlot(panel, "LYZ"))), 80L)
 })
 
 test_that("embeddings before and after integration are drawn, and the loss of what was trained", {

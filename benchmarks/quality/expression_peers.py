@@ -25,7 +25,7 @@ def main() -> None:
     method, task, result = sys.argv[1], np.load(sys.argv[2], allow_pickle=False), Path(sys.argv[3])
     torch.set_num_threads(int(task["threads"]))
     seed = int(task["seed"])
-    np.random.seed(seed)  # noqa: NPY002 -- what MAGIC and Tangram draw from
+    np.random.seed(seed)  # noqa: NPY002 -- where Tangram starts from; its own random_state takes 0 for none
     torch.manual_seed(seed)
     if method in DENOISERS:
         values = DENOISERS[method](read(task, "counts"), seed)

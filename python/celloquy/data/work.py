@@ -75,12 +75,12 @@ def work_for(target: Path) -> Iterator[Work]:
         ) from None
     except Exception as error:
         # HDF5 tells the reason in its text alone.
-        full = isinstance(error, OSError) and (error.errno in FULL or "No space left" in str(error))
+        full = error if isinstance(error, OSError) and (error.errno in FULL or "No space left" in str(error)) else None
         resumable = full or isinstance(error, DiskError) or not isinstance(error, CelloquyError)
         if not resumable or not (folder / JOURNAL).exists():
             _remove(folder)
-        if full and not isinstance(error, DiskError):
-            raise DiskError.full(target, error) from error  # type: ignore[arg-type]  # an OSError, see above
+        if full and not isinstance(full, DiskError):
+            raise DiskError.full(target, full) from error
         raise
 
 

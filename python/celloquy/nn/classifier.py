@@ -107,7 +107,7 @@ class LabelClassifier(nn.Module):
     def linear(self, batch: CellBatch) -> Tensor:
         """Return what the expression alone says, ``(n, c)``."""
         values = self.normalise(batch)
-        summed: Tensor = WeightedGeneSum.apply(self.gene, batch.indices, batch.indptr, values)  # type: ignore[no-untyped-call]
+        summed: Tensor = WeightedGeneSum.apply(self.gene, batch.indices, batch.indptr, values)
         # A gene that was not measured is taken to be at its mean, so it says nothing.
         usual = (batch.measured.float() * self.normalise.mean) @ self.gene
         return summed - usual[batch.panel] + self.bias

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import FunctionCtx
 from torch.nn import functional
 
 LEVELS = 256
@@ -35,7 +36,7 @@ class Dropout(nn.Module):
             return values
         if values.device.type != "cpu":
             return functional.dropout(values, self.share)
-        dropped: Tensor = _Dropped.apply(values, levels)  # type: ignore[no-untyped-call]
+        dropped: Tensor = _Dropped.apply(values, levels)
         return dropped
 
     def extra_repr(self) -> str:
@@ -45,17 +46,17 @@ class Dropout(nn.Module):
 
 class _Dropped(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: FunctionCtx, values: Tensor, levels: int) -> Tensor:
+    def forward(ctx: Any, values: Tensor, levels: int) -> Tensor:
         # Seeded by torch, so that torch.manual_seed() is all that a user has to know.
         random = np.random.SFC64(int(torch.randint(2**63 - 1, ())))
         words = random.random_raw(-(-values.numel() // 8))
         drawn = torch.from_numpy(words.view(np.uint8)[: values.numel()]).view(values.shape)
         dropped = drawn <= levels - 1
         ctx.save_for_backward(dropped)
-        ctx.scale = LEVELS / max(1, LEVELS - levels)  # type: ignore[attr-defined]
-        return values.masked_fill(dropped, 0).mul_(ctx.scale)  # type: ignore[attr-defined]
+        ctx.scale = LEVELS / max(1, LEVELS - levels)
+        return values.masked_fill(dropped, 0).mul_(ctx.scale)
 
     @staticmethod
-    def backward(ctx: FunctionCtx, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        (dropped,) = ctx.saved_tensors  # type: ignore[attr-defined]
-        return gradients[0].masked_fill(dropped, 0).mul_(ctx.scale), None  # type: ignore[attr-defined]
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        (dropped,) = ctx.saved_tensors
+        return gradients[0].masked_fill(dropped, 0).mul_(ctx.scale), None

@@ -6,10 +6,10 @@ Wen et al. 2024, CellPLM, section 3.1.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import FunctionCtx
 from torch.nn import functional
 
 from celloquy.nn import densify
@@ -32,17 +32,17 @@ class WeightedGeneSum(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: FunctionCtx, table: Tensor, indices: Tensor, indptr: Tensor, weights: Tensor) -> Tensor:
+    def forward(ctx: Any, table: Tensor, indices: Tensor, indptr: Tensor, weights: Tensor) -> Tensor:
         """Sum ``(genes, width)`` rows into ``(cells, width)``; no gradient flows to the counts."""
         ctx.save_for_backward(indices, indptr, weights)
-        ctx.genes = len(table)  # type: ignore[attr-defined]
+        ctx.genes = len(table)
         return _sums(_slices(table, len(indices)), indices, indptr, weights)
 
     @staticmethod
-    def backward(ctx: FunctionCtx, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         """Return the gradient of the table."""
-        indices, indptr, weights = ctx.saved_tensors  # type: ignore[attr-defined]
-        genes = ctx.genes  # type: ignore[attr-defined]
+        indices, indptr, weights = ctx.saved_tensors
+        genes = ctx.genes
         if densify.pays(indices.device, len(indices), len(indptr) - 1):
             return densify.dense_gradient(gradients[0], genes, indices, indptr, weights), None, None, None
         cells = torch.arange(len(indptr) - 1, device=indptr.device, dtype=indices.dtype)
@@ -127,7 +127,7 @@ class ExpressionEmbedder(nn.Module):
         weights = values.log1p()
         if table is not None:
             return _sums(table, indices, indptr, weights)
-        summed: Tensor = WeightedGeneSum.apply(self.gene, indices, indptr, weights)  # type: ignore[no-untyped-call]
+        summed: Tensor = WeightedGeneSum.apply(self.gene, indices, indptr, weights)
         return summed
 
     def finish(self, cells: Tensor) -> Tensor:

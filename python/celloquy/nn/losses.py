@@ -14,11 +14,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import FunctionCtx, once_differentiable
+from torch.autograd.function import once_differentiable
 
 from celloquy.nn.decoder import DISPERSION_BOUNDS, MEAN_BOUNDS, CountDecoder
 from celloquy.nn.masking import BiLevelMask
@@ -59,7 +59,7 @@ def count_loss(hidden: Tensor, decoder: CountDecoder, batch: CellBatch, mask: Bi
         gradients=torch.is_grad_enabled(),
         products=product_type(hidden.device, parameters[0].dtype),
     )
-    total: Tensor = _CountLoss.apply(*parameters, decoder.log_dispersion, task)  # type: ignore[no-untyped-call]
+    total: Tensor = _CountLoss.apply(*parameters, decoder.log_dispersion, task)
     return total / max(1, len(cells))
 
 
@@ -77,9 +77,7 @@ class _CountLoss(torch.autograd.Function):
     """The sum of the loss over cells that are sorted by panel."""
 
     @staticmethod
-    def forward(
-        ctx: FunctionCtx, hidden: Tensor, weight: Tensor, bias: Tensor, log_dispersion: Tensor, task: _Task
-    ) -> Tensor:
+    def forward(ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor, log_dispersion: Tensor, task: _Task) -> Tensor:
         gradients = [torch.zeros_like(t) for t in (hidden, weight, bias, log_dispersion)] if task.gradients else []
         total = hidden.new_zeros((), dtype=_precise(hidden))
         sizes = torch.bincount(task.batch.panel, minlength=len(task.batch.measured)).tolist()
@@ -96,8 +94,8 @@ class _CountLoss(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: FunctionCtx, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        return *(gradient * saved for saved in ctx.saved_tensors), None  # type: ignore[attr-defined]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        return *(gradient * saved for saved in ctx.saved_tensors), None
 
 
 def _add_panel(

@@ -87,15 +87,21 @@ def pair(data: Path, name: str, seed: int) -> tuple[ad.AnnData, ad.AnnData]:
     draw = np.random.default_rng([seed, 2026])
     train = labelled(data / first, key)
     if second is None:
-        chosen = np.zeros(train.n_obs, dtype=bool)
-        for label in sorted(train.obs["label"].unique()):
-            cells = draw.permutation(np.flatnonzero(train.obs["label"] == label))
-            chosen[cells[: round(0.7 * len(cells))]] = True
+        chosen = drawn(train.obs["label"], 0.7, draw)
         return train[chosen].copy(), train[~chosen].copy()
     test = labelled(data / second, key)
     genes = train.var_names.intersection(test.var_names)
     chosen = np.sort(draw.permutation(train.n_obs)[: round(0.9 * train.n_obs)])
     return train[chosen, genes].copy(), test[:, genes].copy()
+
+
+def drawn(labels: pd.Series, share: float, draw: np.random.Generator) -> np.ndarray:
+    """Choose a share of the cells of every label: a mask."""
+    chosen = np.zeros(len(labels), dtype=bool)
+    for label in sorted(labels.unique()):
+        cells = draw.permutation(np.flatnonzero(labels == label))
+        chosen[cells[: round(share * len(cells))]] = True
+    return chosen
 
 
 @cache

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import anndata as ad
+import annotation
 import numpy as np
 import pandas as pd
 import peers
@@ -25,7 +26,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 import celloquy as cq
-from celloquy.nn.novelty import PRIOR_CELLS
+from celloquy.nn.novelty import Novelty
 
 sys.path.insert(0, str(peers.HERE.parent))
 import report
@@ -38,6 +39,8 @@ LUNG = {
 }  # fmt: skip
 HIDDEN = 5
 SHARE = 0.02
+ALIKE = {"prior": 1e9}
+"""So many cells of all labels that those of one do not count."""
 
 Sign = Callable[[Tensor, Tensor], Tensor]
 SIGNS: dict[str, Sign] = {
@@ -49,18 +52,30 @@ SIGNS: dict[str, Sign] = {
     "probability": lambda logits, _: -logits.softmax(1).max(1).values.clamp(1e-6, 1 - 1e-6).logit(),
     "entropy": lambda logits, _: -(logits.softmax(1) * logits.log_softmax(1)).sum(1),
 }
-# name: its signs, and whether a sign is measured against the cells of the likely label.
+# name: its signs, and how they are measured; by default against the cells of the likely label.
 CHOICES = {
-    "logit and distance, all labels alike": (("logit", "distance"), False),
-    "logit and distance": (("logit", "distance"), True),
-    "logit and relative distance, all labels alike": (("logit", "relative distance"), False),
-    "logit and relative distance (celloquy's)": (("logit", "relative distance"), True),
-    "logit alone": (("logit",), True),
-    "logit, distance and cosine": (("logit", "distance", "cosine"), True),
-    "celloquy's and the margin": (("logit", "relative distance", "margin"), True),
-    "celloquy's and the probability": (("logit", "relative distance", "probability"), True),
-    "celloquy's and the entropy": (("logit", "relative distance", "entropy"), True),
+    "logit and distance, all labels alike": (("logit", "distance"), ALIKE),
+    "logit and distance": (("logit", "distance"), {}),
+    "logit and relative distance, all labels alike": (("logit", "relative distance"), ALIKE),
+    "logit and relative distance (celloquy's)": (("logit", "relative distance"), {}),
+    "logit alone": (("logit",), {}),
+    "logit, distance and cosine": (("logit", "distance", "cosine"), {}),
+    "celloquy's and the margin": (("logit", "relative distance", "margin"), {}),
+    "celloquy's and the probability": (("logit", "relative distance", "probability"), {}),
+    "celloquy's and the entropy": (("logit", "relative distance", "entropy"), {}),
 }
+
+
+class Signs(Novelty):
+    """Novelty by other signs."""
+
+    def __init__(self, classes: int, names: tuple[str, ...], **prior: float) -> None:
+        super().__init__(classes, **prior)
+        self.names = names
+        self.location, self.scale = torch.zeros(classes, len(names)), torch.ones(len(names))
+
+    def _signs(self, logits: Tensor) -> Tensor:
+        return torch.stack([SIGNS[name](logits, self.centre) for name in self.names], 1)
 
 
 class Watched(cq.Annotator):
@@ -80,7 +95,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     rows = []
     for name, shifted, train, test in sets(parser.parse_args().data):
-        types = np.random.default_rng(0).permutation(sorted(train.obs["label"].unique()))[:HIDDEN]
+        types = np.random.default_rng(0).permutation(sorted(train.obs["cell_type"].unique()))[:HIDDEN]
         for hidden in types:
             rows += [
                 {"set": name, "shifted": shifted, "signs": choice, **figures}
@@ -109,37 +124,21 @@ def sets(data: Path) -> Iterator[tuple[str, bool, ad.AnnData, ad.AnnData]]:
     lung = ad.read_h5ad(data / "scrna/nsclc_zilionis.h5ad")
     names = {old: new for new, many in LUNG.items() for old in many}
     lung.obs["cell_type"] = lung.obs["Major.cell.type"].astype(str).map(names)
+    lung = lung[lung.obs["cell_type"].notna().to_numpy()].copy()
     split = {name: ad.read_h5ad(data / f"scrna/{name}.h5ad") for name in SPLIT} | {"nsclc": lung}
     for name, adata in split.items():
-        train, test = parts(adata)
+        chosen = annotation.drawn(adata.obs["cell_type"], 0.6, np.random.default_rng(0))
+        train, test = adata[chosen].copy(), adata[~chosen].copy()
         yield name, False, train, test
         yield name, True, train, thinned(test)
-    cells = labelled(lung)
-    first = cells.obs["Patient"].isin(["p1", "p4"]).to_numpy()
-    enough = cells.obs["label"][first].value_counts()
-    kept = cells.obs["label"].isin(enough.index[enough >= HIDDEN]).to_numpy()
-    yield "patients", True, cells[first & kept].copy(), cells[~first & kept].copy()
-    cortex = labelled(ad.read_h5ad(data / "spatial/starmap_mpfc.h5ad"))
+    first = lung.obs["Patient"].isin(["p1", "p4"]).to_numpy()
+    enough = lung.obs["cell_type"][first].value_counts()
+    kept = lung.obs["cell_type"].isin(enough.index[enough >= HIDDEN]).to_numpy()
+    yield "patients", True, lung[first & kept].copy(), lung[~first & kept].copy()
+    cortex = ad.read_h5ad(data / "spatial/starmap_mpfc.h5ad")
     where = cortex.obs["slice"].astype(str).to_numpy()
     slices = sorted(set(where))
     yield "slices", True, cortex[where == slices[0]].copy(), cortex[where == slices[-1]].copy()
-
-
-def labelled(adata: ad.AnnData) -> ad.AnnData:
-    """Cells that have a label, as ``obs["label"]``."""
-    adata = adata[adata.obs["cell_type"].notna().to_numpy()].copy()
-    adata.obs["label"] = adata.obs["cell_type"].astype(str)
-    return adata
-
-
-def parts(adata: ad.AnnData) -> tuple[ad.AnnData, ad.AnnData]:
-    """Three fifths of the cells of every label, and the rest."""
-    adata, draw = labelled(adata), np.random.default_rng(0)
-    chosen = np.zeros(adata.n_obs, dtype=bool)
-    for label in sorted(adata.obs["label"].unique()):
-        cells = draw.permutation(np.flatnonzero(adata.obs["label"] == label))
-        chosen[cells[: len(cells) * 3 // 5]] = True
-    return adata[chosen].copy(), adata[~chosen].copy()
 
 
 def thinned(adata: ad.AnnData) -> ad.AnnData:
@@ -152,30 +151,21 @@ def thinned(adata: ad.AnnData) -> ad.AnnData:
 
 def measure(train: ad.AnnData, test: ad.AnnData, hidden: str) -> Iterator[tuple[str, dict[str, float]]]:
     """Figures of every choice of signs, with one type hidden."""
-    train = train[(train.obs["label"] != hidden).to_numpy()].copy()
+    train = train[(train.obs["cell_type"] != hidden).to_numpy()].copy()
     # Novelty reads the expression alone, so the embedding need not be good.
-    annotator = Watched(label_key="label", fitting=cq.Fitting(epochs=1, progress=False)).fit(train, query=test)
+    annotator = Watched(label_key="cell_type", fitting=cq.Fitting(epochs=1, progress=False)).fit(train, query=test)
     assert annotator.model_ is not None
     cells = annotator._cells(test, annotator.model_.vocabulary)
     with torch.no_grad():
         logits, centre = annotator.classifier_.linear(cells.read_all()), annotator.classifier_.novelty.centre
-    unknown = (test.obs["label"] == hidden).to_numpy()
-    known = test.obs["label"].isin(annotator.labels_).to_numpy()
-    for name, (signs, by_label) in CHOICES.items():
-        held, found = (
-            torch.stack([SIGNS[sign](values, of) for sign in signs], 1)
-            for values, of in (annotator.held, (logits, centre))
-        )
-        usual = held.median(0).values
-        scale = (1.4826 * (held - usual).abs().median(0).values).clamp(min=1e-3)
-        likely, location = annotator.held[0].argmax(1), usual.repeat(len(centre), 1)
-        for label in range(len(centre) if by_label else 0):
-            of_label = held[likely == label]
-            if len(of_label):
-                weight = len(of_label) / (len(of_label) + PRIOR_CELLS)
-                location[label] = weight * of_label.median(0).values + (1 - weight) * usual
-        line = ((held - location[likely]) / scale).sum(1).quantile(1 - SHARE)
-        score = (((found - location[logits.argmax(1)]) / scale).sum(1) - line).numpy()
+    unknown = (test.obs["cell_type"] == hidden).to_numpy()
+    known = test.obs["cell_type"].isin(annotator.labels_).to_numpy()
+    for name, (names, prior) in CHOICES.items():
+        signs = Signs(len(centre), names, **prior)
+        signs.centre.copy_(annotator.held[1])
+        signs.fit(annotator.held[0], SHARE)
+        signs.centre.copy_(centre)
+        score = (signs._sum(logits) - signs.threshold).numpy()
         yield name, {
             "AUROC": float(roc_auc_score(unknown[known | unknown], score[known | unknown])),
             "known": float((score[known] > 0).mean()), "unknown": float((score[unknown] > 0).mean()),

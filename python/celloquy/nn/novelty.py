@@ -5,9 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-PRIOR_CELLS = 5
-"""Cells of a label that count as much for what is usual of it as all labels together do."""
-
 
 class Novelty(nn.Module):
     """Two signs that a cell is of no known label, in units of how they vary among known cells, added.
@@ -23,10 +20,13 @@ class Novelty(nn.Module):
     ----------
     classes
         Number of labels.
+    prior
+        Cells of all labels that weigh in what is usual of one, beside its own.
     """
 
-    def __init__(self, classes: int) -> None:
+    def __init__(self, classes: int, *, prior: float = 5.0) -> None:
         super().__init__()
+        self.prior = prior
         self.register_buffer("centre", torch.zeros(classes, classes))
         self.register_buffer("location", torch.zeros(classes, 2))
         self.register_buffer("scale", torch.ones(2))
@@ -69,7 +69,7 @@ class Novelty(nn.Module):
         for label in range(len(self.location)):
             of_label = signs[likely == label]
             median = of_label.median(0).values if len(of_label) else of_all
-            self.location[label] = (len(of_label) * median + PRIOR_CELLS * of_all) / (len(of_label) + PRIOR_CELLS)
+            self.location[label] = (len(of_label) * median + self.prior * of_all) / (len(of_label) + self.prior)
         # 1.4826 median deviations are a standard deviation where cells are normal.
         self.scale.copy_((1.4826 * (signs - of_all).abs().median(0).values).clamp(min=1e-3))
         self.threshold.copy_(self._sum(logits).quantile(1 - share))

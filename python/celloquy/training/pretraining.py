@@ -172,9 +172,8 @@ class _Keeper:
         score = "validation" if "validation" in self.records[-1] else "epoch"
         best = (min if score == "validation" else max)(self.records, key=lambda record: record[score])
         self.provenance |= {"epoch": f"{best['epoch']:.0f} of {len(self.records)}"}
-        for shown, name in {"training loss": "loss", "validation loss": "validation"}.items():
-            if name in best:
-                self.provenance[shown] = f"{best[name]:.4f}"
+        shown = {"loss": "training loss", "validation": "validation loss"}
+        self.provenance |= {shown[name]: f"{best[name]:.4f}" for name in shown if name in best}
         self.model.provenance = dict(self.provenance)
         if self.folder is not None:
             self.model.save(self.folder)

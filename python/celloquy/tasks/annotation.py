@@ -76,7 +76,8 @@ class Annotator(Task):
     label_key: str = field()
     """Column of the reference's ``obs`` with the labels; a coarse and a fine one are two annotators."""
     unknown: float = 0.02
-    """Share of held-out reference cells that may be called unknown; 0 never calls a cell unknown."""
+    """Share of held-out reference cells that may be called unknown; 0 never calls a cell unknown. Of cells of another
+    laboratory, or treated ones, it will be more: then try 0.005."""
     config: CellModelConfig | str = SHAPE
     """``"mini"``, ``"small"``, ``"base"``, or a configuration, of a model that is trained from scratch."""
 
@@ -334,7 +335,8 @@ def annotate(
     config
         ``"mini"``, ``"small"``, ``"base"``, or a configuration, of a model that is trained from scratch.
     unknown
-        Share of held-out reference cells that may be called unknown; 0 never calls a cell unknown.
+        Share of held-out reference cells that may be called unknown; 0 never calls a cell unknown. Of cells of another
+        laboratory, or treated ones, it will be more: then try 0.005.
     top_k, return_evidence
         Give the most probable labels, and the nearest reference cells, too; see :meth:`Annotator.predict`.
     layer

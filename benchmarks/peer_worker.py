@@ -179,7 +179,7 @@ def embed(task: Task) -> Task:
     """Embed all cells, and measure how fast this processor multiplies matrices meanwhile."""
     import celloquy as cq
 
-    model, adata = cq.CellModel.from_cellplm(task["prefix"]), read_cells(task)
+    model, adata = cq.read_cellplm(task["prefix"]), read_cells(task)
     how = {"model": model, "precision": task["precision"], "device": "cpu", "progress": False}
     cq.embed(adata[:WARM_UP_CELLS].copy(), **how)
     began = time.perf_counter()
@@ -226,15 +226,15 @@ def step(task: Task) -> Task:
     import torch
 
     import celloquy as cq
-    from celloquy.data import Cells
+    from celloquy.data import CellReader
     from celloquy.nn.masking import BiLevelMask
-    from celloquy.training.objective import MaskedCounts
+    from celloquy.training.masked_counts import MaskedCounts
 
-    model = cq.CellModel.from_cellplm(task["prefix"])
+    model = cq.read_cellplm(task["prefix"])
     objective = MaskedCounts(model, task["precision"]).train()
     optimizer = torch.optim.AdamW(objective.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY, fused=True)
     adata = read_cells(task, task["step_cells"])
-    batch = Cells(adata, model.vocabulary, batch_key="sample").read(0, adata.n_obs)
+    batch = CellReader(adata, model.vocabulary, batch_key="sample").read(0, adata.n_obs)
     share, beta = task["config"]["mask_node_rate"], (5.0, 4 / task["config"]["mask_feature_rate"] - 3)
 
     def one() -> float:
@@ -254,11 +254,11 @@ def annotate(task: Task) -> Task:
     """One epoch of fine-tuning on labels, as :class:`celloquy.Annotator` does it."""
     import celloquy as cq
 
-    model, adata = cq.CellModel.from_cellplm(task["prefix"]), read_cells(task, task["label_cells"])
+    model, adata = cq.read_cellplm(task["prefix"]), read_cells(task, task["label_cells"])
 
     def fit(epochs: int) -> None:
-        fitting = cq.Fitting(epochs=epochs, precision=task["precision"], device="cpu", progress=False)
-        cq.Annotator(label_key="kind", model=model, fitting=fitting).fit(adata)
+        training = cq.TrainingOptions(epochs=epochs, precision=task["precision"], device="cpu", progress=False)
+        cq.Annotator(label_key="kind", model=model, training=training).fit(adata)
 
     return timed_epochs(fit)
 
@@ -289,11 +289,11 @@ def compare(task: Task) -> Task:
     import torch
 
     import celloquy as cq
-    from celloquy.data import Cells
+    from celloquy.data import CellReader
 
     reference = np.load(task["reference_file"])
-    model, adata = cq.CellModel.from_cellplm(task["prefix"]), read_cells(task)
-    batch = Cells(adata, model.vocabulary).read(0, adata.n_obs)
+    model, adata = cq.read_cellplm(task["prefix"]), read_cells(task)
+    batch = CellReader(adata, model.vocabulary).read(0, adata.n_obs)
     with torch.inference_mode():
         encoded = model.eval().encode(batch).numpy()
     latent, component = {}, {}
@@ -342,7 +342,7 @@ def chunks(task: Task) -> Task:
 
     import celloquy as cq
 
-    model = cq.CellModel.from_cellplm(task["prefix"])
+    model = cq.read_cellplm(task["prefix"])
     rows = []
     for cells, sizes in task["chunks"]:
         adata, whole = read_cells(task, cells), None

@@ -18,23 +18,23 @@ import pandas as pd
 import peers
 
 import celloquy as cq
-from celloquy.tasks.annotation import SHAPE
+from celloquy.tasks.annotation.annotator import SHAPE
 
 sys.path.insert(0, str(peers.HERE.parent))
 import report
 
-FLOW = SHAPE.with_(attention="flow")
+FLOW = SHAPE.replace(attention="flow")
 # name: shape, whether positions are given, cells of a context (None: all of a slice)
 SWITCHES = {
     "default: each cell alone, no latent": (SHAPE, False, None),
-    "without masks": (SHAPE.with_(mask_cells=0.0), False, None),
-    "Gaussian latent": (SHAPE.with_(latent="gaussian"), False, None),
-    "mixture latent": (SHAPE.with_(latent="mixture"), False, None),
-    "without encoder": (SHAPE.with_(layers=0), False, None),
+    "without masks": (SHAPE.replace(mask_cells=0.0), False, None),
+    "Gaussian latent": (SHAPE.replace(latent="gaussian"), False, None),
+    "mixture latent": (SHAPE.replace(latent="mixture"), False, None),
+    "without encoder": (SHAPE.replace(layers=0), False, None),
     "flow attention, 1 cell a context": (FLOW, False, 1),
     "flow attention, 32 cells a context": (FLOW, False, 32),
     "flow attention, all cells": (FLOW, False, None),
-    "flow attention and positions": (FLOW.with_(positions=True), True, None),
+    "flow attention and positions": (FLOW.replace(positions=True), True, None),
 }
 
 
@@ -93,7 +93,7 @@ def measure(name: str, train: ad.AnnData, test: ad.AnnData, seed: int) -> dict[s
         config=shape,
         tissue_key="context",
         spatial_key="spatial" if positions else None,
-        fitting=cq.Fitting(seed=seed, progress=False, device="cpu"),
+        training=cq.TrainingOptions(seed=seed, progress=False, device="cpu"),
     ).fit(train)
     found = {}
     weight = annotator.classifier_.weight.clone()
@@ -101,7 +101,7 @@ def measure(name: str, train: ad.AnnData, test: ad.AnnData, seed: int) -> dict[s
         annotator.classifier_.weight.copy_(used)
         probability = annotator.predict(test, copy=True).obsm[cq.keys.PROBABILITY]
         best = probability.idxmax(axis=1)
-        found[reading] = cq.evaluate.annotation(test.obs["cell_type"], best, probability.max(axis=1))["macro F1"]
+        found[reading] = cq.evaluate.score_annotation(test.obs["cell_type"], best, probability.max(axis=1))["macro F1"]
     return found
 
 

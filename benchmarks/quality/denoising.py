@@ -50,7 +50,7 @@ def main() -> None:
     adatas = {dataset: read(options.data / "scrna" / f"{DATASETS[dataset]}.h5ad") for dataset in options.datasets}
     # Seed by seed, so that an interrupted benchmark has as many of every data set.
     for seed, dataset in product(range(options.seeds), adatas):
-        task = cq.evaluate.denoising(adatas[dataset], 0.1, seed)
+        task = cq.evaluate.hold_out_counts(adatas[dataset], 0.1, seed)
         for method in options.methods or (expression.OURS, *PEERS):
             key = {"data": dataset, "method": method, "seed": seed}
             if method == expression.OURS:
@@ -77,7 +77,7 @@ def read(file: Any) -> ad.AnnData:
     return chosen[np.asarray(chosen.X.sum(axis=1)).ravel() > 0].copy()
 
 
-def ours(task: cq.evaluate.DenoisingTask, seed: int, ablation: str | None = None) -> dict[str, float]:
+def ours(task: cq.evaluate.HeldOutCounts, seed: int, ablation: str | None = None) -> dict[str, float]:
     """Our figures, at the defaults or with one part of the model switched off."""
     config = cq.CellModelConfig(**ABLATIONS[ablation]) if ablation else "mini"
     adata = task.adata.copy()
@@ -91,7 +91,7 @@ def ours(task: cq.evaluate.DenoisingTask, seed: int, ablation: str | None = None
     return task.score(adata.layers["celloquy_denoised"]) | {"seconds": seconds}
 
 
-def peer(runs: expression.Runs, method: str, task: cq.evaluate.DenoisingTask, seed: int) -> dict[str, float]:
+def peer(runs: expression.Runs, method: str, task: cq.evaluate.HeldOutCounts, seed: int) -> dict[str, float]:
     """A peer's figures."""
     values, seconds = runs.peer(method, expression.as_arrays("counts", task.adata.X), seed)
     return task.score(values) | {"seconds": seconds}

@@ -60,7 +60,7 @@ def main() -> None:
     for seed, dataset in product(range(options.seeds), pairs):
         spatial, reference, hidden = pairs[dataset]
         tissue_key = DATASETS[dataset]["tissue_key"]
-        task = cq.evaluate.spatial_imputation(spatial, reference, hidden[seed])
+        task = cq.evaluate.hold_out_genes(spatial, reference, hidden[seed])
         for method in options.methods or (expression.OURS, *PEERS):
             key = {"data": dataset, "method": method, "seed": seed}
             if method == expression.OURS:
@@ -85,7 +85,7 @@ def read(dataset: str, folder: Path, seeds: int) -> tuple[ad.AnnData, ad.AnnData
 
 
 def ours(
-    task: cq.evaluate.ImputationTask, seed: int, tissue_key: str | None, ablation: str | None = None
+    task: cq.evaluate.HeldOutGenes, seed: int, tissue_key: str | None, ablation: str | None = None
 ) -> dict[str, float]:
     """Our figures, and the rank correlation of predicted reliability with what came out."""
     config = cq.CellModelConfig(**({"positions": False} | ABLATIONS[ablation])) if ablation else "mini"
@@ -103,7 +103,7 @@ def ours(
     }  # fmt: skip
 
 
-def peer(runs: expression.Runs, method: str, task: cq.evaluate.ImputationTask, seed: int) -> dict[str, float]:
+def peer(runs: expression.Runs, method: str, task: cq.evaluate.HeldOutGenes, seed: int) -> dict[str, float]:
     """A peer's figures."""
     names = shared_genes(task.spatial.var_names, task.reference.var_names)
     partner = dict(zip(cq.identify_genes(task.reference.var_names).ids, task.reference.var_names, strict=True))

@@ -147,7 +147,7 @@ def measure(data: Path, method: str, name: str, seed: int) -> None:
         found = np.load(embedded)
         embedding, seconds = found["embedding"], float(found["seconds"])
         embedded.unlink()
-    figures = cq.evaluate.integration(embedding, adata.obs["batch"], adata.obs["label"])
+    figures = cq.evaluate.score_integration(embedding, adata.obs["batch"], adata.obs["label"])
     np.savez(out, embedding=embedding, seconds=seconds, **figures)
 
 

@@ -26,7 +26,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 import celloquy as cq
-from celloquy.nn.novelty import Novelty
+from celloquy.tasks.annotation.novelty import Novelty
 
 sys.path.insert(0, str(peers.HERE.parent))
 import report
@@ -153,7 +153,9 @@ def measure(train: ad.AnnData, test: ad.AnnData, hidden: str) -> Iterator[tuple[
     """Figures of every choice of signs, with one type hidden."""
     train = train[(train.obs["cell_type"] != hidden).to_numpy()].copy()
     # Novelty reads the expression alone, so the embedding need not be good.
-    annotator = Watched(label_key="cell_type", fitting=cq.Fitting(epochs=1, progress=False)).fit(train, query=test)
+    annotator = Watched(label_key="cell_type", training=cq.TrainingOptions(epochs=1, progress=False)).fit(
+        train, query=test
+    )
     assert annotator.model_ is not None
     cells = annotator._cells(test, annotator.model_.vocabulary)
     with torch.no_grad():

@@ -1,6 +1,6 @@
-"""celloquy: a cell language model for R and Python.
+"""celloquy: cell language models for R and Python.
 
-Cells are tokens, a tissue is a sentence: the model reads the raw counts of all cells of a sample together.
+A cell model reads the raw counts of all cells of a sample together: cells are tokens, a tissue is a sentence.
 """
 
 from __future__ import annotations
@@ -8,79 +8,77 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from celloquy.data import CellBatch, recover_counts
-    from celloquy.genes import AlignmentReport, GeneVocabulary, identify_genes, orthologs
-    from celloquy.models import CellModel, CellModelConfig
-    from celloquy.seurat import read_seurat, write_seurat
-    from celloquy.tasks import embed
-    from celloquy.tasks.annotation import Annotator, annotate
-    from celloquy.tasks.denoising import Denoiser, denoise
-    from celloquy.tasks.imputation import Imputer, impute
-    from celloquy.tasks.integration import Integrator, integrate
-    from celloquy.training import pretrain
-    from celloquy.training.fitting import Fitting
+from celloquy.version import VERSION
 
-__version__ = "0.1.0"
+if TYPE_CHECKING:
+    from celloquy.data import CellBatch as CellBatch
+    from celloquy.data import CellColumns as CellColumns
+    from celloquy.data import recover_counts as recover_counts
+    from celloquy.genes import AlignmentReport as AlignmentReport
+    from celloquy.genes import GeneVocabulary as GeneVocabulary
+    from celloquy.genes import identify_genes as identify_genes
+    from celloquy.genes import orthologs as orthologs
+    from celloquy.models import CellModel as CellModel
+    from celloquy.models import CellModelConfig as CellModelConfig
+    from celloquy.models import Model as Model
+    from celloquy.models import read_cellplm as read_cellplm
+    from celloquy.seurat import read_seurat as read_seurat
+    from celloquy.seurat import write_seurat as write_seurat
+    from celloquy.tasks import Task as Task
+    from celloquy.tasks import embed as embed
+    from celloquy.tasks.annotation import Annotator as Annotator
+    from celloquy.tasks.annotation import annotate as annotate
+    from celloquy.tasks.denoising import Denoiser as Denoiser
+    from celloquy.tasks.denoising import denoise as denoise
+    from celloquy.tasks.imputation import Imputer as Imputer
+    from celloquy.tasks.imputation import impute as impute
+    from celloquy.tasks.integration import Integrator as Integrator
+    from celloquy.tasks.integration import integrate as integrate
+    from celloquy.training import TrainingOptions as TrainingOptions
+    from celloquy.training import pretrain as pretrain
+
+__version__ = VERSION
 
 # Where each public name lives. torch, scanpy and matplotlib take seconds to import, so a module loads when first used.
 _HOME = {
-    "AlignmentReport": "celloquy.genes",
-    "Annotator": "celloquy.tasks.annotation",
-    "CellBatch": "celloquy.data",
-    "CellModel": "celloquy.models",
-    "CellModelConfig": "celloquy.models",
-    "Denoiser": "celloquy.tasks.denoising",
-    "Fitting": "celloquy.training.fitting",
-    "GeneVocabulary": "celloquy.genes",
-    "Imputer": "celloquy.tasks.imputation",
-    "Integrator": "celloquy.tasks.integration",
-    "annotate": "celloquy.tasks.annotation",
-    "denoise": "celloquy.tasks.denoising",
-    "embed": "celloquy.tasks",
-    "identify_genes": "celloquy.genes",
-    "impute": "celloquy.tasks.imputation",
-    "integrate": "celloquy.tasks.integration",
-    "orthologs": "celloquy.genes",
-    "pretrain": "celloquy.training",
-    "read_seurat": "celloquy.seurat",
-    "recover_counts": "celloquy.data",
-    "write_seurat": "celloquy.seurat",
+    "AlignmentReport": "genes",
+    "Annotator": "tasks.annotation",
+    "CellBatch": "data",
+    "CellColumns": "data",
+    "CellModel": "models",
+    "CellModelConfig": "models",
+    "Denoiser": "tasks.denoising",
+    "GeneVocabulary": "genes",
+    "Imputer": "tasks.imputation",
+    "Integrator": "tasks.integration",
+    "Model": "models",
+    "Task": "tasks",
+    "TrainingOptions": "training",
+    "annotate": "tasks.annotation",
+    "denoise": "tasks.denoising",
+    "embed": "tasks",
+    "identify_genes": "genes",
+    "impute": "tasks.imputation",
+    "integrate": "tasks.integration",
+    "orthologs": "genes",
+    "pretrain": "training",
+    "read_cellplm": "models",
+    "read_seurat": "seurat",
+    "recover_counts": "data",
+    "write_seurat": "seurat",
 }
 _MODULES = ("data", "errors", "evaluate", "genes", "keys", "models", "nn", "plots", "seurat", "tasks", "training")
 
-__all__ = [
-    "AlignmentReport",
-    "Annotator",
-    "CellBatch",
-    "CellModel",
-    "CellModelConfig",
-    "Denoiser",
-    "Fitting",
-    "GeneVocabulary",
-    "Imputer",
-    "Integrator",
-    "annotate",
-    "denoise",
-    "embed",
-    "identify_genes",
-    "impute",
-    "integrate",
-    "orthologs",
-    "pretrain",
-    "read_seurat",
-    "recover_counts",
-    "write_seurat",
-]
+__all__ = ["__version__", *_HOME]
 
 
 def __getattr__(name: str) -> Any:
     if name in _HOME:
-        return getattr(import_module(_HOME[name]), name)
+        return getattr(import_module(f"celloquy.{_HOME[name]}"), name)
     if name in _MODULES:
         return import_module(f"celloquy.{name}")
     raise AttributeError(f"module 'celloquy' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted([*__all__, *_MODULES, "__version__"])
+    return sorted([*__all__, *_MODULES])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Self
 
@@ -20,10 +21,14 @@ class CelloquyError(Exception):
         What would have been accepted.
     remedy
         What to do about it: an argument, a function, a command.
+    argument
+        Name of the argument at fault, if it is one. The texts write arguments in backticks, so that R, where they are
+        spelled in another way, can tell them from other words.
     """
 
-    def __init__(self, problem: str, *, found: str = "", expected: str = "", remedy: str) -> None:
+    def __init__(self, problem: str, *, found: str = "", expected: str = "", remedy: str, argument: str = "") -> None:
         self.problem, self.found, self.expected, self.remedy = problem, found, expected, remedy
+        self.argument = argument
         lines = [problem]
         if found:
             lines.append(f"Found: {found}")
@@ -67,9 +72,20 @@ class DiskError(CelloquyError, OSError):
         )
 
 
+class ModelError(CelloquyError, ValueError):
+    """A model of a family that can't do what it is asked for."""
+
+
 class OtherSpeciesWarning(UserWarning):
     """Genes of another species were mapped through orthologs, as was asked for."""
 
 
 class GeneCoverageWarning(UserWarning):
     """Less than half of the counts belong to genes that the vocabulary knows."""
+
+
+def some(names: Iterable[object], shown: int = 5) -> str:
+    """Return the first few of many names, and how many more there are, for a message."""
+    given = list(map(str, names))
+    more = f" and {len(given) - shown:,} more" if len(given) > shown else ""
+    return ", ".join(given[:shown]) + more

@@ -9,7 +9,10 @@ EMBEDDING: Final = "X_celloquy"
 """``obsm`` key of the embedding, ``(cells, latent)`` float32."""
 
 PROVENANCE: Final = "celloquy"
-"""``uns`` key of how the results were made: version, model, parameters, genes matched."""
+"""``uns`` key of how the results were made: one record a result, by the key of the result."""
+
+ANNOTATION: Final = "celloquy"
+"""Prefix of the keys of an annotation, which ``key_added`` replaces."""
 
 LABEL: Final = "celloquy_label"
 """``obs`` key of the cell type found, categorical; :data:`UNKNOWN` where it is none of the reference's."""
@@ -37,3 +40,8 @@ DENOISED: Final = "celloquy_denoised"
 
 IMPUTED: Final = "celloquy_imputed"
 """``obsm`` key of imputed expression, a DataFrame cells × genes."""
+
+
+def prefixed(key: str, prefix: str) -> str:
+    """Return the key of an annotation's result under another prefix, e.g. ``"fine_label"``."""
+    return prefix + key.removeprefix(ANNOTATION)

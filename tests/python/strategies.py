@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 from celloquy.data.batch import CellBatch
-from celloquy.nn.masking import BiLevelMask
+from celloquy.nn.masking import BiLevelMask, Masking
 
 
 @st.composite
@@ -38,13 +38,13 @@ def cell_batches(draw, min_cells=0, max_cells=9, max_genes=40):
 def dense_counts(batch: CellBatch) -> torch.Tensor:
     """The counts as ``(cells, genes)``."""
     rows = (batch.values.numpy(), batch.indices.numpy(), batch.indptr.numpy())
-    return torch.from_numpy(sparse.csr_matrix(rows, shape=(len(batch), batch.genes)).toarray())
+    return torch.from_numpy(sparse.csr_matrix(rows, shape=(len(batch), batch.n_genes)).toarray())
 
 
 def masks(cells):
     """Bi-level masks of a number of cells, from nothing hidden to nearly everything."""
     return st.builds(
-        lambda seed, share, beta, cap: BiLevelMask.draw(cells, seed=seed, share=share, beta=beta, cap=cap),
+        lambda seed, share, beta, cap: BiLevelMask.draw(cells, Masking(share=share, beta=beta, cap=cap), seed=seed),
         seed=st.integers(0, 2**31),
         share=st.sampled_from([0.0, 0.3, 0.75, 1.0]),
         beta=st.sampled_from([(5.0, 13.0), (1.0, 1.0), (50.0, 1.0)]),

@@ -7,50 +7,46 @@ from typing import Annotated
 
 import typer
 
-from celloquy.cli.app import (
-    Device,
-    Epochs,
+from celloquy import keys
+from celloquy.cli.app import app, plain_errors
+from celloquy.cli.files import changed_file, read_whole
+from celloquy.cli.options import (
     Input,
-    Layer,
+    KeyAdded,
+    Modelling,
     Out,
-    Precision,
-    Pretrained,
-    Quiet,
-    Seed,
-    Species,
-    app,
-    fitting_of,
-    plain_errors,
+    Reading,
+    Reference,
+    Running,
+    Training,
+    fit_or_load,
+    verb,
 )
-from celloquy.cli.files import changed_file, whole
 
 
-@app.command()
+@verb(app)
 def annotate(
     file: Input,
     out: Out,
-    reference: Annotated[
-        Path | None, typer.Option("--reference", "-r", help="File of labelled cells.", show_default=False)
-    ] = None,
+    modelling: Modelling,
+    reading: Reading,
+    training: Training,
+    running: Running,
+    reference: Reference = None,
     label_key: Annotated[
         str | None, typer.Option("--label-key", "-l", help="Column of the reference's obs with the labels.")
     ] = None,
     annotator: Annotated[
         Path | None, typer.Option(help="Directory of a fitted annotator: read instead of a reference, or written.")
     ] = None,
-    model: Pretrained = None,
-    unknown: Annotated[
+    false_unknown_rate: Annotated[
         float, typer.Option(help="Share of held-out reference cells that may be called unknown.")
     ] = 0.02,
-    top_k: Annotated[int | None, typer.Option(help="Give the most probable labels, so many, too.")] = None,
-    evidence: Annotated[bool, typer.Option("--evidence", help="Give the nearest reference cells, too.")] = False,
-    layer: Layer = None,
-    species: Species = None,
-    epochs: Epochs = None,
-    seed: Seed = 0,
-    precision: Precision = "auto",
-    device: Device = "auto",
-    quiet: Quiet = False,
+    top_k: Annotated[int | None, typer.Option(help="Number of the most probable labels to give, too.")] = None,
+    return_evidence: Annotated[
+        bool, typer.Option("--return-evidence", help="Give the nearest reference cells, too.")
+    ] = False,
+    key_added: KeyAdded = None,
 ) -> None:
     """Annotate cells with the cell types of a labelled reference.
 
@@ -70,23 +66,25 @@ def annotate(
                 remedy="pass --reference FILE --label-key COLUMN, or --annotator DIRECTORY.",
             )
         with changed_file(file, out) as adata:
-            if reference is None or label_key is None:
-                assert annotator is not None
-                fitted = celloquy.Annotator.load(annotator)
-            else:
-                fitting = fitting_of(
-                    celloquy.Annotator, epochs=epochs, seed=seed, precision=precision, device=device, quiet=quiet
-                )
-                fitted = celloquy.Annotator(
-                    label_key=label_key,
-                    model=model,
-                    unknown=unknown,
-                    layer=layer,
-                    species=species,  # type: ignore[arg-type]  # the call checks it
-                    fitting=fitting,
-                )
-                fitted.fit(whole(reference), query=adata)
-                if annotator is not None:
-                    fitted.save(annotator)
-            fitted.predict(adata, top_k=top_k, return_evidence=evidence)
+            task = fit_or_load(
+                lambda: celloquy.Annotator(
+                    label_key=str(label_key),
+                    false_unknown_rate=false_unknown_rate,
+                    **modelling.arguments(),
+                    **reading.arguments(),
+                    epochs=training.epochs,
+                    training=training.options(celloquy.Annotator.usual_training),
+                    **running.arguments(),
+                ),
+                lambda task: task.fit(read_whole(reference), query=adata),
+                kind=celloquy.Annotator,
+                saved=annotator,
+                load=reference is None,
+                reading=reading,
+                modelling=modelling,
+                training=training,
+                running=running,
+            )
+            key = key_added or keys.ANNOTATION
+            task.predict(adata, top_k=top_k, return_evidence=return_evidence, key_added=key)
         typer.echo(f"annotated: {out}")

@@ -7,50 +7,42 @@ from typing import Annotated
 
 import typer
 
-from celloquy.cli.app import (
-    BatchKey,
-    Device,
-    Epochs,
+from celloquy import keys
+from celloquy.cli.app import app, plain_errors
+from celloquy.cli.options import (
     Input,
-    Layer,
+    KeyAdded,
+    Modelling,
     Out,
-    Precision,
-    Pretrained,
-    Quiet,
-    Seed,
-    SpatialKey,
-    Species,
-    TissueKey,
-    app,
-    fitting_of,
-    listed,
-    plain_errors,
+    Reading,
+    Running,
+    Training,
+    fit_or_load,
+    names_in,
+    verb,
 )
 
 
-@app.command()
+@verb(app)
 def denoise(
     file: Input,
     out: Out,
+    modelling: Modelling,
+    reading: Reading,
+    training: Training,
+    running: Running,
     unit: Annotated[
-        str, typer.Option(help="counts, at each cell's depth, or lognorm: log1p of counts per 10,000.")
+        str, typer.Option(help="counts: at the cell's own depth; lognorm: log1p of counts per 10,000.")
     ] = "counts",
-    genes: Annotated[str | None, typer.Option(help="Names of some genes, with commas; by default all.")] = None,
-    uncertainty: Annotated[bool, typer.Option("--uncertainty", help="Write standard deviations, too.")] = False,
+    genes: Annotated[str | None, typer.Option(help="Names of genes, with commas; by default all.")] = None,
+    return_std: Annotated[bool, typer.Option("--return-std", help="Give standard deviations, too.")] = False,
+    n_neighbors: Annotated[
+        int, typer.Option(help="Nearest cells that the decoder is averaged with; 0: the decoder alone.")
+    ] = 30,
     denoiser: Annotated[
         Path | None, typer.Option(help="Directory of a fitted denoiser: read if it is there, else written.")
     ] = None,
-    model: Pretrained = None,
-    layer: Layer = None,
-    tissue_key: TissueKey = None,
-    spatial_key: SpatialKey = None,
-    batch_key: BatchKey = None,
-    species: Species = None,
-    epochs: Epochs = None,
-    seed: Seed = 0,
-    precision: Precision = "auto",
-    device: Device = "auto",
-    quiet: Quiet = False,
+    key_added: KeyAdded = None,
 ) -> None:
     """Denoise the expression of cells.
 
@@ -60,30 +52,36 @@ def denoise(
     """
     import celloquy
     from celloquy.data.store import open_store
-    from celloquy.tasks.denoising import check_request
+    from celloquy.tasks.denoising.denoiser import check_request
 
-    names = listed(genes)
+    names = names_in(genes)
     with plain_errors(), open_store(file) as adata:
         # Before the training, not after it.
-        check_request(adata, unit, names, out=out)
-        if denoiser is not None and denoiser.exists():
-            fitted = celloquy.Denoiser.load(denoiser)
-        else:
-            fitting = fitting_of(
-                celloquy.Denoiser, epochs=epochs, seed=seed, precision=precision, device=device, quiet=quiet
-            )
-            fitted = celloquy.Denoiser(
-                model=model, layer=layer, tissue_key=tissue_key, spatial_key=spatial_key, batch_key=batch_key,
-                species=species, fitting=fitting,  # type: ignore[arg-type]  # the call checks it
-            )  # fmt: skip
-            fitted.fit(adata)
-            if denoiser is not None:
-                fitted.save(denoiser)
-        fitted.predict(
+        check_request(adata, unit, names, out=out)  # type: ignore[arg-type]  # the call checks it
+        task = fit_or_load(
+            lambda: celloquy.Denoiser(
+                n_neighbors=n_neighbors,
+                **modelling.arguments(),
+                **reading.arguments(),
+                epochs=training.epochs,
+                training=training.options(celloquy.Denoiser.usual_training),
+                **running.arguments(),
+            ),
+            lambda task: task.fit(adata),
+            kind=celloquy.Denoiser,
+            saved=denoiser,
+            load=denoiser is not None and denoiser.exists(),
+            reading=reading,
+            modelling=modelling,
+            training=training,
+            running=running,
+        )
+        task.predict(
             adata,
             unit=unit,  # type: ignore[arg-type]  # the call checks it
             genes=names,
-            uncertainty=uncertainty,
+            return_std=return_std,
             out=out,
+            key_added=key_added or keys.DENOISED,
         )
         typer.echo(f"denoised: {out}")

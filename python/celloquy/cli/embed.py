@@ -2,44 +2,30 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from celloquy.cli.app import (
-    Device,
-    Input,
-    Layer,
-    Model,
-    Out,
-    Precision,
-    Quiet,
-    SpatialKey,
-    TissueKey,
-    app,
-    plain_errors,
-)
+from celloquy import keys
+from celloquy.cli.app import app, plain_errors
+from celloquy.cli.options import Input, KeyAdded, Out, Reading, Running, verb
 
 
-@app.command()
+@verb(app, without=("batch_key", "seed"))
 def embed(
     file: Input,
-    model: Model,
+    model: Annotated[Path, typer.Option("--model", "-m", help="Directory of a saved model.", show_default=False)],
     out: Out,
-    layer: Layer = None,
-    tissue_key: TissueKey = None,
-    spatial_key: SpatialKey = None,
+    reading: Reading,
+    running: Running,
     batch_size: Annotated[
-        int | None,
-        typer.Option(help="Cells computed at a time; the result does not depend on it."),
+        int | None, typer.Option(help="Cells computed at a time; the result does not depend on it.")
     ] = None,
     max_memory: Annotated[
-        str | None,
-        typer.Option(help="Memory to use, e.g. '4 GB'. By default half of what is free."),
+        str | None, typer.Option(help="Memory to use, e.g. '4 GB'. By default half of what is free.")
     ] = None,
-    precision: Precision = "auto",
-    device: Device = "auto",
-    quiet: Quiet = False,
+    key_added: KeyAdded = None,
 ) -> None:
     """Embed the cells of a file of any size.
 
@@ -55,13 +41,10 @@ def embed(
             file,
             model=model,
             out=out,
-            layer=layer,
-            tissue_key=tissue_key,
-            spatial_key=spatial_key,
+            **reading.arguments(without=("batch_key",)),
             batch_size=batch_size,
             max_memory=max_memory,
-            precision=precision,  # type: ignore[arg-type]  # the call checks it
-            device=device,
-            progress=not quiet,
+            **running.arguments(without=("seed",)),
+            key_added=key_added or keys.EMBEDDING,
         )
         typer.echo(f"embedded: {out}")

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 
-def whole(file: Path) -> AnnData:
+def read_whole(file: Path | None) -> AnnData:
     """Return an AnnData in memory.
 
     Raises
@@ -23,6 +23,7 @@ def whole(file: Path) -> AnnData:
 
     from celloquy.data.store import is_zarr, open_store
 
+    assert file is not None
     # Says of an unfit file what is wrong with it.
     with open_store(file):
         pass
@@ -39,13 +40,13 @@ def changed_file(file: Path, out: Path) -> Iterator[AnnData]:
         If the file can't be read, or the other not written; what was there is then as it was.
     """
     from celloquy.data.store import is_zarr
-    from celloquy.data.work import work_for
+    from celloquy.runtime.resume import resumable_output
 
     # What can't be written is said before the work is done.
-    with work_for(out) as work:
-        adata = whole(file)
+    with resumable_output(out) as output:
+        adata = read_whole(file)
         yield adata
         if is_zarr(out):
-            adata.write_zarr(work.result)
+            adata.write_zarr(output.result)
         else:
-            adata.write_h5ad(work.result)
+            adata.write_h5ad(output.result)

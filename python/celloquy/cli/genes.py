@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from celloquy.cli.app import Input, app, plain_errors
+from celloquy.cli.app import app, plain_errors
+from celloquy.cli.options import Input
 
 
 @app.command()

@@ -2,55 +2,51 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from celloquy.cli.app import (
-    Device,
-    Epochs,
-    Layer,
+from celloquy import keys
+from celloquy.cli.app import app, plain_errors
+from celloquy.cli.files import changed_file, read_whole
+from celloquy.cli.options import (
+    KeyAdded,
+    Modelling,
     Out,
-    Precision,
-    Pretrained,
-    Quiet,
-    Seed,
-    Species,
-    TissueKey,
-    app,
-    fitting_of,
-    listed,
-    plain_errors,
+    Reading,
+    Reference,
+    Running,
+    Training,
+    fit_or_load,
+    names_in,
+    verb,
 )
-from celloquy.cli.files import changed_file, whole
 
 
-@app.command()
+@verb(app, without=("batch_key", "spatial_key"))
 def impute(
     file: Annotated[Path, typer.Argument(help="h5ad file or zarr directory of the spatial panel.", show_default=False)],
     out: Out,
-    reference: Annotated[
-        Path | None,
-        typer.Option("--reference", "-r", help="h5ad file or zarr directory of dissociated cells of the tissue."),
-    ] = None,
+    modelling: Modelling,
+    reading: Reading,
+    training: Training,
+    running: Running,
+    reference: Reference = None,
     genes: Annotated[
         str | None, typer.Option(help="Names of genes, with commas; by default all that the panel lacks.")
     ] = None,
     imputer: Annotated[
         Path | None, typer.Option(help="Directory of a fitted imputer: read instead of fitting one, or written.")
     ] = None,
-    model: Pretrained = None,
-    layer: Layer = None,
-    reference_layer: Annotated[str | None, typer.Option(help="Where the reference's raw counts are.")] = None,
-    tissue_key: TissueKey = None,
-    spatial_key: Annotated[str, typer.Option(help="Key of obsm with the cells' positions.")] = "spatial",
-    species: Species = None,
-    epochs: Epochs = None,
-    seed: Seed = 0,
-    precision: Precision = "auto",
-    device: Device = "auto",
-    quiet: Quiet = False,
+    spatial_key: Annotated[str, typer.Option(help="Key of obsm with positions; empty for none.")] = "spatial",
+    reference_layer: Annotated[str | None, typer.Option(help="Place of the reference's raw counts.")] = None,
+    n_models: Annotated[int, typer.Option(help="Models, from each of which other genes are held out.")] = 4,
+    batch_mixing: Annotated[
+        float, typer.Option(help="Weight, in nats a cell, with which panel and reference are drawn together.")
+    ] = 0.0,
+    key_added: KeyAdded = None,
 ) -> None:
     """Impute genes that a spatial panel lacks.
 
@@ -61,6 +57,7 @@ def impute(
     import celloquy
     from celloquy.errors import ArgumentError
 
+    reading = replace(reading, spatial_key=spatial_key or None)
     with plain_errors():
         if reference is None and imputer is None:
             raise ArgumentError(
@@ -70,19 +67,25 @@ def impute(
                 remedy="pass --reference FILE, or --imputer DIRECTORY.",
             )
         with changed_file(file, out) as adata:
-            if reference is None:
-                assert imputer is not None
-                fitted = celloquy.Imputer.load(imputer)
-            else:
-                fitting = fitting_of(
-                    celloquy.Imputer, epochs=epochs, seed=seed, precision=precision, device=device, quiet=quiet
-                )
-                fitted = celloquy.Imputer(
-                    model=model, layer=layer, reference_layer=reference_layer, tissue_key=tissue_key,
-                    spatial_key=spatial_key, species=species, fitting=fitting,  # type: ignore[arg-type]  # the call checks it
-                )  # fmt: skip
-                fitted.fit(adata, whole(reference), genes=listed(genes))
-                if imputer is not None:
-                    fitted.save(imputer)
-            fitted.predict(adata)
+            task = fit_or_load(
+                lambda: celloquy.Imputer(
+                    reference_layer=reference_layer,
+                    n_models=n_models,
+                    batch_mixing=batch_mixing,
+                    **modelling.arguments(),
+                    **reading.arguments(),
+                    epochs=training.epochs,
+                    training=training.options(celloquy.Imputer.usual_training),
+                    **running.arguments(),
+                ),
+                lambda task: task.fit(adata, read_whole(reference), genes=names_in(genes)),
+                kind=celloquy.Imputer,
+                saved=imputer,
+                load=reference is None,
+                reading=reading,
+                modelling=modelling,
+                training=training,
+                running=running,
+            )
+            task.predict(adata, key_added=key_added or keys.IMPUTED)
         typer.echo(f"imputed: {out}")

@@ -19,19 +19,9 @@ def info(model: Annotated[Path, typer.Argument(help="Directory of a saved model.
     import celloquy
 
     with plain_errors():
-        loaded = celloquy.CellModel.from_pretrained(model)
-        config = loaded.config
-        lines = {
-            "genes": f"{len(loaded.vocabulary):,}",
-            "species": ", ".join(sorted({s for s in loaded.vocabulary.species if s})) or "unknown",
-            "parameters": f"{sum(p.numel() for p in loaded.parameters()):,}",
-            "embedding": f"{config.latent_width} wide, {config.latent} latent",
-            "encoder": f"{config.layers} layers, {config.width} wide, {config.attention} attention",
-            "positions": "used" if config.positions else "not used",
-            "fingerprint": loaded.fingerprint,
-            # The file keeps no order.
-            **dict(sorted(loaded.provenance.items())),
-        }
+        loaded = celloquy.Model.from_pretrained(model)
+        # The file keeps no order.
+        lines = loaded.describe() | {"fingerprint": loaded.fingerprint} | dict(sorted(loaded.provenance.items()))
         width = max(map(len, lines))
         for key, value in lines.items():
             typer.echo(f"{key:<{width}} {value}")

@@ -7,45 +7,30 @@ from typing import Annotated
 
 import typer
 
-from celloquy.cli.app import (
-    Device,
-    Epochs,
-    Input,
-    Layer,
-    Out,
-    Precision,
-    Pretrained,
-    Quiet,
-    Seed,
-    SpatialKey,
-    TissueKey,
-    app,
-    fitting_of,
-    plain_errors,
-)
+from celloquy import keys
+from celloquy.cli.app import app, plain_errors
 from celloquy.cli.files import changed_file
+from celloquy.cli.options import Input, KeyAdded, Modelling, Out, Reading, Running, Training, fit_or_load, verb
 
 
-@app.command()
+@verb(app)
 def integrate(
     file: Input,
     out: Out,
-    batch_key: Annotated[
-        str | None, typer.Option("--batch-key", "-b", help="Column of obs with the batch to be rid of.")
-    ] = None,
+    modelling: Modelling,
+    reading: Reading,
+    training: Training,
+    running: Running,
     integrator: Annotated[
         Path | None, typer.Option(help="Directory of a fitted integrator: read instead of fitting one, or written.")
     ] = None,
-    model: Pretrained = None,
-    mixing: Annotated[float, typer.Option(help="How strongly batches are drawn together, in nats a cell.")] = 100.0,
-    layer: Layer = None,
-    tissue_key: TissueKey = None,
-    spatial_key: SpatialKey = None,
-    epochs: Epochs = None,
-    seed: Seed = 0,
-    precision: Precision = "auto",
-    device: Device = "auto",
-    quiet: Quiet = False,
+    batch_mixing: Annotated[
+        float, typer.Option(help="Weight, in nats a cell, with which batches are drawn together.")
+    ] = 100.0,
+    n_top_genes: Annotated[
+        int, typer.Option(help="Most variable genes for a model trained from scratch; 0: all genes.")
+    ] = 2000,
+    key_added: KeyAdded = None,
 ) -> None:
     """Embed cells of several batches such that the batch does not show.
 
@@ -57,7 +42,7 @@ def integrate(
     from celloquy.errors import ArgumentError
 
     with plain_errors():
-        if batch_key is None and integrator is None:
+        if reading.batch_key is None and integrator is None:
             raise ArgumentError(
                 "There are no batches to integrate.",
                 found="no --batch-key and no --integrator",
@@ -65,19 +50,24 @@ def integrate(
                 remedy="pass --batch-key COLUMN, or --integrator DIRECTORY.",
             )
         with changed_file(file, out) as adata:
-            if batch_key is None:
-                assert integrator is not None
-                fitted = celloquy.Integrator.load(integrator)
-            else:
-                fitting = fitting_of(
-                    celloquy.Integrator, epochs=epochs, seed=seed, precision=precision, device=device, quiet=quiet
-                )
-                fitted = celloquy.Integrator(
-                    batch_key=batch_key, model=model, mixing=mixing, layer=layer, tissue_key=tissue_key,
-                    spatial_key=spatial_key, fitting=fitting,
-                )  # fmt: skip
-                fitted.fit(adata)
-                if integrator is not None:
-                    fitted.save(integrator)
-            fitted.predict(adata)
+            task = fit_or_load(
+                lambda: celloquy.Integrator(
+                    batch_mixing=batch_mixing,
+                    n_top_genes=n_top_genes or None,
+                    **modelling.arguments(),
+                    **reading.arguments(),
+                    epochs=training.epochs,
+                    training=training.options(celloquy.Integrator.usual_training),
+                    **running.arguments(),
+                ),
+                lambda task: task.fit(adata),
+                kind=celloquy.Integrator,
+                saved=integrator,
+                load=reading.batch_key is None,
+                reading=reading,
+                modelling=modelling,
+                training=training,
+                running=running,
+            )
+            task.predict(adata, key_added=key_added or keys.EMBEDDING)
         typer.echo(f"integrated: {out}")

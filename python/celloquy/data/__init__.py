@@ -5,20 +5,23 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from celloquy.data.batch import CellBatch
-    from celloquy.data.cells import Cells
+    from celloquy.data.columns import CellColumns
     from celloquy.data.counts import Counts, choose_counts
+    from celloquy.data.reader import CellReader, CellSource
     from celloquy.data.recover import recover_counts
 
 # Files and conversions need modules of this package, but not torch.
 _HOME = {
     "CellBatch": "batch",
-    "Cells": "cells",
+    "CellColumns": "columns",
+    "CellReader": "reader",
+    "CellSource": "reader",
     "Counts": "counts",
     "choose_counts": "counts",
     "recover_counts": "recover",
 }
 
-__all__ = ["CellBatch", "Cells", "Counts", "choose_counts", "recover_counts"]
+__all__ = ["CellBatch", "CellColumns", "CellReader", "CellSource", "Counts", "choose_counts", "recover_counts"]
 
 
 def __getattr__(name: str) -> Any:

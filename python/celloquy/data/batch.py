@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 
 import torch
+from scipy import sparse
 from torch import Tensor
 
 from celloquy.errors import ArgumentError
@@ -39,8 +40,16 @@ class CellBatch:
         """Number of cells."""
         return len(self.tissue)
 
+    def __repr__(self) -> str:
+        tissues, batches = len(self.tissue.unique()), len(self.batch[self.batch >= 0].unique())
+        parts = [f"{len(self):,} cells × {self.n_genes:,} genes", f"{len(self.values):,} non-zero counts"]
+        parts.append(f"{tissues:,} tissue{'' if tissues == 1 else 's'}")
+        if batches:
+            parts.append(f"{batches:,} batch{'' if batches == 1 else 'es'}")
+        return f"CellBatch({', '.join(parts)}, on {self.values.device})"
+
     @property
-    def genes(self) -> int:
+    def n_genes(self) -> int:
         """Size of the vocabulary."""
         return self.measured.shape[1]
 
@@ -103,16 +112,38 @@ class CellBatch:
             panel=self.panel[cells],
         )
 
+    def keep(self, counts: Tensor) -> CellBatch:
+        """Return the cells with some of their counts, ``(z,)`` bool; the others are as if they were zero."""
+        # Number of kept counts before each count; so the old starts of the cells become the new ones.
+        before = torch.cat([counts.new_zeros(1, dtype=torch.int64), counts.cumsum(0)])
+        return replace(self, indptr=before[self.indptr], indices=self.indices[counts], values=self.values[counts])
+
+    def keep_genes(self, genes: Tensor) -> CellBatch:
+        """Return the cells as if some genes ``(g,)`` bool alone had been measured."""
+        return replace(self.keep(genes[self.indices.long()]), measured=self.measured & genes)
+
+    def to_csr(self) -> sparse.csr_matrix:
+        """Return the counts as a scipy matrix, cells × vocabulary; on a CPU it shares the batch's memory."""
+        values, indices, indptr = (part.cpu().numpy() for part in (self.values, self.indices, self.indptr))
+        return sparse.csr_matrix((values, indices, indptr), shape=(len(self), self.n_genes))
+
     @staticmethod
-    def concatenate(batches: Sequence[CellBatch]) -> CellBatch:
-        """Return the cells of several batches over one vocabulary; tissue codes are kept as they are.
+    def concatenate(batches: Sequence[CellBatch], *, renumber_tissues: bool = False) -> CellBatch:
+        """Return the cells of several batches over one vocabulary.
+
+        Parameters
+        ----------
+        batches
+            At least one.
+        renumber_tissues
+            Give every batch tissues of its own; by default tissue codes stay, and equal codes are one tissue.
 
         Raises
         ------
         ArgumentError
             If there is no batch, or the vocabularies differ in size.
         """
-        sizes = {batch.genes for batch in batches}
+        sizes = {batch.n_genes for batch in batches}
         if len(sizes) != 1:
             raise ArgumentError(
                 "Batches can't be concatenated.",
@@ -120,15 +151,18 @@ class CellBatch:
                 expected="one or more batches over one vocabulary",
                 remedy="align all of them to the same GeneVocabulary.",
             )
-        starts, count, panels = [batches[0].indptr[:1]], 0, 0
-        panel = []
+        starts, count, panels, tissues = [batches[0].indptr[:1]], 0, 0, 0
+        panel, tissue = [], []
         for batch in batches:
             starts.append(batch.indptr[1:] + count)
             panel.append(batch.panel + panels)
+            tissue.append(batch.tissue + tissues)
             count += len(batch.values)
             panels += len(batch.measured)
+            if renumber_tissues and len(batch):
+                tissues += int(batch.tissue.max()) + 1
         joined = {
             name: torch.cat([getattr(batch, name) for batch in batches])
-            for name in ("indices", "values", "tissue", "position", "batch", "measured")
+            for name in ("indices", "values", "position", "batch", "measured")
         }
-        return CellBatch(indptr=torch.cat(starts), panel=torch.cat(panel), **joined)
+        return CellBatch(indptr=torch.cat(starts), tissue=torch.cat(tissue), panel=torch.cat(panel), **joined)

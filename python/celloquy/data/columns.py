@@ -1,17 +1,42 @@
-"""Columns of ``obs`` that a user names: there, whole, and as codes."""
+"""How an object is read: where its counts are, and the columns of ``obs`` that the user names."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pandas as pd
 
+from celloquy.checks import check_choice
 from celloquy.errors import ArgumentError
 
 if TYPE_CHECKING:
     from anndata import AnnData
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellColumns:
+    """How an object is read; every verb takes these five by name."""
+
+    layer: str | None = None
+    """Place of the raw counts: a layer, ``"X"`` or ``"raw"``. By default the first of ``layers["counts"]``, ``X`` and
+    ``raw`` that holds counts."""
+    tissue_key: str | None = None
+    """Column of ``obs`` with the tissue: cells of one tissue (a sample, a slice) are read together. By default all
+    cells of an object are one tissue."""
+    spatial_key: str | None = None
+    """Key of ``obsm`` with positions, ``(cells, 2)`` in any unit. By default no cell has a position."""
+    batch_key: str | None = None
+    """Column of ``obs`` with the experimental batch. A model's decoder is told the batch, so that the embedding need
+    not hold it. By default there are no batches."""
+    species: Literal["auto"] | None = None
+    """``"auto"`` maps genes of the other species through one-to-one orthologs, with a warning. By default genes of
+    another species are an error."""
+
+    def __post_init__(self) -> None:
+        check_choice("species", self.species, ("auto", None))
 
 
 def column(adata: AnnData, key: str, argument: str, *, name: str = "adata", optional: bool = True) -> pd.Series:
@@ -42,6 +67,7 @@ def column(adata: AnnData, key: str, argument: str, *, name: str = "adata", opti
             found=", ".join(map(str, adata.obs.columns)) or "no columns",
             expected=f"the column that `{argument}` names",
             remedy=f"pass one of these as `{argument}`{or_without}.",
+            argument=argument,
         )
     values = adata.obs[key]
     if missing := int(values.isna().sum()):
@@ -50,16 +76,17 @@ def column(adata: AnnData, key: str, argument: str, *, name: str = "adata", opti
             found=f"{missing:,} of {len(values):,} cells",
             expected="a value for every cell",
             remedy=f"fill the column or drop these cells{or_without}.",
+            argument=argument,
         )
     return values
 
 
 def codes(
-    adata: AnnData, key: str | None, argument: str, levels: Sequence[str] | None = None
+    adata: AnnData, key: str | None, argument: str, levels: Sequence[str] | None = None, *, name: str = "adata"
 ) -> tuple[np.ndarray, list[str]]:
-    """Codes ``(cells,)`` int64 of a column's values and their names; -1 for a value that is not among the levels."""
+    """Return the codes ``(cells,)`` int64 of a column's values and their names; -1 for a value that is no level."""
     if key is None:
         return np.zeros(adata.n_obs, dtype=np.int64), []
-    names = column(adata, key, argument).astype(str)
+    names = column(adata, key, argument, name=name).astype(str)
     known = sorted(names.unique()) if levels is None else list(levels)
     return pd.Categorical(names, categories=known).codes.astype(np.int64), known

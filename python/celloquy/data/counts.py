@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from celloquy.data.matrix import Rows, Source, sources
-from celloquy.data.scale import recognise
+from celloquy.data.matrix import CountRows, CountsPlace, counts_places
+from celloquy.data.normalisation import recognise
 from celloquy.errors import CountsError
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class Counts:
     """``(genes,)`` names of the columns, which for ``raw`` are not those of the AnnData."""
     cell_names: Array = field(repr=False)
     """``(cells,)``."""
-    rows: Rows = field(repr=False)
+    rows: CountRows = field(repr=False)
 
     @property
     def n_cells(self) -> int:
@@ -167,7 +167,7 @@ def choose_counts(adata: AnnData, *, layer: str | None = None) -> Counts:
         If none holds raw counts: what is in the first of them, and in the others.
     """
     refused: list[tuple[str, CountsError]] = []
-    for source in sources(adata, layer):
+    for source in counts_places(adata, layer):
         try:
             return open_counts(adata, source)
         except CountsError as error:
@@ -190,7 +190,7 @@ def choose_counts(adata: AnnData, *, layer: str | None = None) -> Counts:
     )
 
 
-def open_counts(adata: AnnData, source: Source) -> Counts:
+def open_counts(adata: AnnData, source: CountsPlace) -> Counts:
     """Return the counts of one place, checked.
 
     Raises

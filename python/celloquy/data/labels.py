@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from celloquy.data.columns import column
-from celloquy.errors import ArgumentError
+from celloquy.errors import ArgumentError, some
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -49,6 +49,7 @@ def read_labels(reference: AnnData, key: str, *, reserved: str) -> Labels:
             found=repr(str(names[0])) if len(names) else "no cells",
             expected="at least two labels to tell apart",
             remedy="pass the column of the cell types as `label_key`.",
+            argument="label_key",
         )
     if reserved in names:
         raise ArgumentError(
@@ -56,13 +57,15 @@ def read_labels(reference: AnnData, key: str, *, reserved: str) -> Labels:
             found=f"{int(sizes[names == reserved][0]):,} cells with it",
             expected=f"names of cell types; {reserved!r} is given to cells of none of them",
             remedy="drop these cells from the reference, or rename the label.",
+            argument="label_key",
         )
     if sizes.min() < 2:
         alone = names[sizes < 2].tolist()
         raise ArgumentError(
             f"Column {key!r} of reference.obs has labels of one cell.",
-            found=", ".join(alone[:5]) + (f" and {len(alone) - 5} more" if len(alone) > 5 else ""),
+            found=some(alone),
             expected="at least two cells of every label, one to learn from and one to test with",
             remedy="drop these cells from the reference, or merge their labels with others.",
+            argument="label_key",
         )
     return Labels(tuple(names.tolist()), codes.astype(np.int64))

@@ -26,7 +26,7 @@ MEMORY_BYTES = 2**30
 """A matrix that is column by column on disk is turned to rows in memory up to this size, in a temporary file beyond."""
 
 
-class Rows(Protocol):
+class CountRows(Protocol):
     """Cells × genes that can be read by cells."""
 
     shape: tuple[int, int]
@@ -40,7 +40,7 @@ class Rows(Protocol):
         """Cut all cells into runs of bounded size."""
 
 
-class Source:
+class CountsPlace:
     """A place of an AnnData where counts may be.
 
     Parameters
@@ -57,7 +57,7 @@ class Source:
         self.label, self._matrix = label, matrix
         self.var_names: Array = np.asarray(var_names, dtype=str)
 
-    def open(self) -> Rows:
+    def open(self) -> CountRows:
         """Make the matrix readable by cells.
 
         Raises
@@ -68,7 +68,7 @@ class Source:
         return open_rows(self._matrix, self.label)
 
 
-def sources(adata: AnnData, layer: str | None, *, others: bool = False) -> Iterator[Source]:
+def counts_places(adata: AnnData, layer: str | None, *, others: bool = False) -> Iterator[CountsPlace]:
     """Yield where to look for counts, in order: the layer asked for, or ``layers["counts"]``, ``X``, ``raw``.
 
     Parameters
@@ -97,11 +97,11 @@ def sources(adata: AnnData, layer: str | None, *, others: bool = False) -> Itera
         wanted += [name for name in present if name != keys.COUNTS_LAYER]
     for name in wanted:
         if name in present:
-            yield Source(f"layers[{name!r}]", adata.layers[name], adata.var_names)
+            yield CountsPlace(f"layers[{name!r}]", adata.layers[name], adata.var_names)
         elif name == "X" and (adata.X is not None or layer is not None):
-            yield Source("X", adata.X, adata.var_names)
+            yield CountsPlace("X", adata.X, adata.var_names)
         elif name == "raw" and adata.raw is not None:
-            yield Source("raw", adata.raw.X, adata.raw.var_names)
+            yield CountsPlace("raw", adata.raw.X, adata.raw.var_names)
         elif layer is not None:
             places = [*present, *(["X"] if adata.X is not None else []), *(["raw"] if adata.raw is not None else [])]
             raise CountsError(
@@ -112,8 +112,8 @@ def sources(adata: AnnData, layer: str | None, *, others: bool = False) -> Itera
             )
 
 
-def open_rows(matrix: Any, label: str) -> Rows:
-    """Make a matrix readable by cells; see :meth:`Source.open`."""
+def open_rows(matrix: Any, label: str) -> CountRows:
+    """Make a matrix readable by cells; see :meth:`CountsPlace.open`."""
     if matrix is None:
         raise CountsError(
             f"{label} of adata is empty.",
@@ -133,7 +133,7 @@ def open_rows(matrix: Any, label: str) -> Rows:
     return rows
 
 
-def _rows(matrix: Any, label: str) -> Rows:
+def _rows(matrix: Any, label: str) -> CountRows:
     _require_numbers(matrix, label)
     if sparse.issparse(matrix):
         rows: Any = matrix
@@ -233,7 +233,7 @@ def _canonical(block: sparse.csr_matrix) -> sparse.csr_matrix:
     return block
 
 
-def _transposed(indptr: Array, indices: Any, data: Any, shape: tuple[int, int], *, on_disk: bool) -> Rows:
+def _transposed(indptr: Array, indices: Any, data: Any, shape: tuple[int, int], *, on_disk: bool) -> CountRows:
     """Turn columns on disk to rows, in two passes over the file and in bounded memory.
 
     Reading a run of cells from columns would go through the whole file each time.

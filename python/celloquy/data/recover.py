@@ -9,8 +9,8 @@ from scipy import sparse
 
 from celloquy import keys
 from celloquy.data.counts import MOSTLY, open_counts
-from celloquy.data.matrix import Rows, Source, sources
-from celloquy.data.scale import recognise, solve
+from celloquy.data.matrix import CountRows, CountsPlace, counts_places
+from celloquy.data.normalisation import recognise, solve
 from celloquy.errors import CountsError
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def recover_counts(adata: AnnData, *, layer: str | None = None) -> AnnData:
     >>> adata = cq.recover_counts(sc.datasets.pbmc68k_reduced())
     """
     refused: list[CountsError] = []
-    for source in sources(adata, layer, others=True):
+    for source in counts_places(adata, layer, others=True):
         try:
             return _with_counts(adata, source, _counts_of(adata, source))
         except CountsError as error:
@@ -63,7 +63,7 @@ def recover_counts(adata: AnnData, *, layer: str | None = None) -> AnnData:
     )
 
 
-def _counts_of(adata: AnnData, source: Source) -> sparse.csr_matrix:
+def _counts_of(adata: AnnData, source: CountsPlace) -> sparse.csr_matrix:
     try:
         rows = open_counts(adata, source).rows
     except CountsError as error:
@@ -73,7 +73,7 @@ def _counts_of(adata: AnnData, source: Source) -> sparse.csr_matrix:
     return sparse.csr_matrix(sparse.vstack([rows.read(start, stop) for start, stop in rows.runs()]))
 
 
-def _solve(rows: Rows, label: str) -> sparse.csr_matrix:
+def _solve(rows: CountRows, label: str) -> sparse.csr_matrix:
     transform, rounding, share = recognise(rows)
     if share <= MOSTLY:
         raise CountsError(
@@ -99,7 +99,7 @@ def _solve(rows: Rows, label: str) -> sparse.csr_matrix:
     return sparse.csr_matrix(sparse.vstack(parts))
 
 
-def _with_counts(adata: AnnData, source: Source, counts: sparse.csr_matrix) -> AnnData:
+def _with_counts(adata: AnnData, source: CountsPlace, counts: sparse.csr_matrix) -> AnnData:
     import anndata
 
     var = adata.raw.var if source.label == "raw" else adata.var

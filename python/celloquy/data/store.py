@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 RUN_BYTES = 16 * 2**20
 """Bytes of an embedding that are copied to a file at a time."""
 
-_NOTHING: Mapping[str, StoredRows] = {}
+_NOTHING: Mapping[str, RowReader] = {}
 
 
 @contextmanager
@@ -66,11 +66,16 @@ def open_store(path: Path) -> Iterator[AnnData]:
         yield adata
 
 
-class StoredRows(Protocol):
+class RowReader(Protocol):
     """An array ``(cells, width)`` that is read a run of rows at a time."""
 
-    shape: tuple[int, int]
-    dtype: np.dtype[Any]
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Cells and width."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the values."""
 
     def read(self, rows: slice) -> Tensor:
         """Return some rows."""
@@ -81,9 +86,9 @@ def write_store(
     obs: pd.DataFrame,
     *,
     uns: dict[str, Any],
-    obsm: Mapping[str, StoredRows] = _NOTHING,
+    obsm: Mapping[str, RowReader] = _NOTHING,
     var: pd.DataFrame | None = None,
-    layers: Mapping[str, StoredRows] = _NOTHING,
+    layers: Mapping[str, RowReader] = _NOTHING,
 ) -> None:
     """Write a new file of cells without counts.
 
@@ -116,22 +121,28 @@ def add_to_store(
     path: Path,
     *,
     uns: dict[str, Any],
-    obsm: Mapping[str, StoredRows] = _NOTHING,
-    layers: Mapping[str, StoredRows] = _NOTHING,
+    obsm: Mapping[str, RowReader] = _NOTHING,
+    layers: Mapping[str, RowReader] = _NOTHING,
 ) -> None:
-    """Add to a file that is there, in place; what has the same key is replaced. See :func:`write_store`."""
-    write = anndata_io("write_elem")
+    """Add to a file that is there, in place; see :func:`write_store`.
+
+    What has the same key is replaced; of a dict in ``uns``, entries that have the same key.
+    """
+    read, write = anndata_io("read_elem"), anndata_io("write_elem")
     with opened_store(path, "r+") as group:
         for place, arrays in (("obsm", obsm), ("layers", layers)):
             for key, values in arrays.items():
                 _write_rows(group.require_group(place), key, values)
         for key, value in uns.items():
             if key in group.require_group("uns"):
+                there = read(group["uns"][key])
+                if isinstance(there, Mapping) and isinstance(value, Mapping):
+                    value = {**there, **value}
                 del group["uns"][key]
             write(group["uns"], key, value)
 
 
-def _write_rows(group: Any, key: str, values: StoredRows) -> None:
+def _write_rows(group: Any, key: str, values: RowReader) -> None:
     """Write an array a run of rows at a time."""
     if key in group:
         del group[key]
@@ -152,14 +163,6 @@ def copy_store(source: Path, target: Path) -> None:
         shutil.copytree(source, target)
     else:
         shutil.copyfile(source, target)
-
-
-def remove_store(path: Path) -> None:
-    """Remove a file or a directory, if there is one."""
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
 
 
 def is_zarr(path: Path) -> bool:

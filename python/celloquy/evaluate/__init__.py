@@ -1,18 +1,18 @@
-"""How good a result is: the published metrics of each task, and the protocols that make the tasks."""
+"""How good a result is: the published scores of each task, and the protocols that hold out what is to be found."""
 
-from celloquy.evaluate.annotation import annotation, calibration, calibration_error, unknown_auroc
-from celloquy.evaluate.denoising import DenoisingTask, denoising
-from celloquy.evaluate.integration import integration
-from celloquy.evaluate.spatial import ImputationTask, spatial_imputation
+from celloquy.evaluate.annotation import calibration, calibration_error, score_annotation, unknown_auroc
+from celloquy.evaluate.denoising import HeldOutCounts, hold_out_counts
+from celloquy.evaluate.integration import score_integration
+from celloquy.evaluate.spatial import HeldOutGenes, hold_out_genes
 
 __all__ = [
-    "DenoisingTask",
-    "ImputationTask",
-    "annotation",
+    "HeldOutCounts",
+    "HeldOutGenes",
     "calibration",
     "calibration_error",
-    "denoising",
-    "integration",
-    "spatial_imputation",
+    "hold_out_counts",
+    "hold_out_genes",
+    "score_annotation",
+    "score_integration",
     "unknown_auroc",
 ]

@@ -10,7 +10,7 @@ import pandas as pd
 from celloquy.errors import ArgumentError
 
 
-def annotation(truth: Sequence[str], predicted: Sequence[str], confidence: Sequence[float]) -> dict[str, float]:
+def score_annotation(truth: Sequence[str], predicted: Sequence[str], confidence: Sequence[float]) -> dict[str, float]:
     """Score labels against known ones.
 
     Parameters

@@ -32,7 +32,7 @@ BLOCK = 2048
 
 
 @dataclass(frozen=True)
-class DenoisingTask:
+class HeldOutCounts:
     """Cells with counts taken out, and what was taken.
 
     Shapes: ``n`` cells, ``g`` genes, ``k`` removed entries.
@@ -93,7 +93,7 @@ class DenoisingTask:
         }
 
 
-def denoising(adata: AnnData, fraction: float = 0.1, seed: int = 0, *, layer: str | None = None) -> DenoisingTask:
+def hold_out_counts(adata: AnnData, fraction: float = 0.1, seed: int = 0, *, layer: str | None = None) -> HeldOutCounts:
     """Take a share of the non-zero counts out of every cell.
 
     Parameters
@@ -110,7 +110,7 @@ def denoising(adata: AnnData, fraction: float = 0.1, seed: int = 0, *, layer: st
     Returns
     -------
     DenoisingTask
-        Denoise its ``adata``, then ask its :meth:`~DenoisingTask.score`.
+        Denoise its ``adata``, then ask its :meth:`~HeldOutCounts.score`.
 
     Raises
     ------
@@ -119,7 +119,7 @@ def denoising(adata: AnnData, fraction: float = 0.1, seed: int = 0, *, layer: st
 
     Examples
     --------
-    >>> task = cq.evaluate.denoising(adata, fraction=0.1, seed=0)
+    >>> task = cq.evaluate.hold_out_counts(adata, fraction=0.1, seed=0)
     >>> cq.denoise(task.adata)
     >>> task.score(task.adata.layers["celloquy_denoised"])
     """
@@ -163,7 +163,7 @@ def denoising(adata: AnnData, fraction: float = 0.1, seed: int = 0, *, layer: st
         obsm={key: adata.obsm[key].copy() for key in adata.obsm if key == "spatial"},
     )
     corrupted.var_names = source.var_names
-    return DenoisingTask(corrupted, task_cells, task_genes, task_counts, totals)
+    return HeldOutCounts(corrupted, task_cells, task_genes, task_counts, totals)
 
 
 def _refuse(found: str, expected: str) -> None:

@@ -22,7 +22,7 @@ RESOLUTIONS = tuple(step / 10 for step in range(1, 21))
 """Of Leiden, of which the one that agrees best with the labels is scored, as is usual."""
 
 
-def integration(
+def score_integration(
     embedding: np.ndarray, batch: Sequence[str], label: Sequence[str], *, seed: int = 0
 ) -> dict[str, float]:
     """Score an embedding of cells of several batches and known types.

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class ImputationTask:
+class HeldOutGenes:
     """A panel with genes hidden, the reference, and what was hidden.
 
     Shapes: ``n`` cells, ``h`` hidden genes.
@@ -89,7 +89,7 @@ class ImputationTask:
         return figures.iloc[np.flatnonzero(expressed)]
 
 
-def spatial_imputation(
+def hold_out_genes(
     spatial: AnnData,
     reference: AnnData,
     hidden_genes: Sequence[str] | float = 0.2,
@@ -97,7 +97,7 @@ def spatial_imputation(
     *,
     layer: str | None = None,
     reference_layer: str | None = None,
-) -> ImputationTask:
+) -> HeldOutGenes:
     """Hide genes of a panel that a reference has too.
 
     Parameters
@@ -116,7 +116,7 @@ def spatial_imputation(
     Returns
     -------
     ImputationTask
-        Impute its ``genes``, then ask its :meth:`~ImputationTask.score`.
+        Impute its ``genes``, then ask its :meth:`~HeldOutGenes.score`.
 
     Raises
     ------
@@ -125,7 +125,7 @@ def spatial_imputation(
 
     Examples
     --------
-    >>> task = cq.evaluate.spatial_imputation(spatial, reference, hidden_genes=0.2, seed=0)
+    >>> task = cq.evaluate.hold_out_genes(spatial, reference, hidden_genes=0.2, seed=0)
     >>> imputed = cq.impute(task.spatial, reference=task.reference, genes=task.genes, copy=True)
     >>> task.score(imputed.obsm["celloquy_imputed"]).mean()
     """
@@ -160,7 +160,7 @@ def spatial_imputation(
     panel.var_names = np.asarray(counts.var_names)[kept]
     whole = AnnData(others.read(0, others.n_cells), obs=reference.obs.copy())
     whole.var_names = others.var_names
-    return ImputationTask(panel, whole, hidden, matrix[:, place].tocsc())
+    return HeldOutGenes(panel, whole, hidden, matrix[:, place].tocsc())
 
 
 def shared_genes(names: Sequence[str], others: Sequence[str]) -> list[str]:

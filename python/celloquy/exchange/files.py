@@ -38,7 +38,7 @@ def write_h5ad(
     from anndata import AnnData
 
     from celloquy.data.store import anndata_io, opened_store
-    from celloquy.data.work import work_for
+    from celloquy.runtime.resume import resumable_output
 
     obs, var = times_as_text(adata.obs), times_as_text(adata.var)
     if obs is not adata.obs or var is not adata.var:
@@ -46,7 +46,7 @@ def write_h5ad(
             X=adata.X, obs=obs, var=var, layers=dict(adata.layers), obsm=dict(adata.obsm), varm=dict(adata.varm),
             obsp=dict(adata.obsp), varp=dict(adata.varp), uns=dict(adata.uns), raw=adata.raw,
         )  # fmt: skip
-    with work_for(Path(path)) as work:
+    with resumable_output(Path(path)) as work:
         adata.write_h5ad(work.result, compression=compression)
         if not blocks:
             return

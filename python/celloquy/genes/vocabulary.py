@@ -90,14 +90,30 @@ class GeneVocabulary:
         return cls(genes, tuple(_symbol(gene, of) for gene, of in zip(genes, species, strict=True)), species)
 
     @classmethod
-    def from_names(cls, names: Iterable[str], species: Species | None = None) -> GeneVocabulary:
+    def from_names(
+        cls, names: Iterable[str], species: Species | None = None, *, keep_unknown: bool = False
+    ) -> GeneVocabulary:
         """Make a vocabulary of the genes that names of any kind stand for, in their order.
 
-        Unknown and ambiguous names are left out, and a gene that comes twice is taken once;
-        :func:`celloquy.identify_genes` on the same names tells which.
+        A gene that comes twice is taken once. :func:`celloquy.identify_genes` on the same names tells what each means.
+
+        Parameters
+        ----------
+        names
+            Ensembl ids or symbols.
+        species
+            Species of the names; told from them by default.
+        keep_unknown
+            Keep unknown and ambiguous names as ids of their own, after the known genes; by default they are left out.
         """
-        identified = identify_genes(names, species=species)
-        return cls.from_ids(dict.fromkeys(gene for gene in identified.ids if gene))
+        given = list(dict.fromkeys(map(str, names))) if keep_unknown else names
+        identified = identify_genes(given, species=species)
+        known = cls.from_ids(dict.fromkeys(gene for gene in identified.ids if gene))
+        if not keep_unknown:
+            return known
+        others = tuple(name for name, gene in zip(given, identified.ids, strict=True) if not gene)
+        nothing = ("",) * len(others)
+        return known.union(cls(others, nothing, nothing))
 
     @cached_property
     def fingerprint(self) -> str:
@@ -107,6 +123,11 @@ class GeneVocabulary:
     def index(self, gene: str) -> int:
         """Return the place of an Ensembl id; ``KeyError`` if the vocabulary does not have it."""
         return self._places[gene]
+
+    def take(self, places: Iterable[int]) -> GeneVocabulary:
+        """Return the genes at some places, in their order."""
+        chosen = list(places)
+        return GeneVocabulary(*(tuple(column[place] for place in chosen) for column in self._columns()))
 
     def union(self, other: GeneVocabulary) -> GeneVocabulary:
         """Return these genes followed by those of the other that are new."""

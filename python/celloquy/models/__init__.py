@@ -1,6 +1,8 @@
-"""The cell model, its configuration and its saved form."""
+"""The models: one folder a family, of which all else sees :class:`Model` alone."""
 
-from celloquy.models.cell_model import CellModel
-from celloquy.models.config import CellModelConfig
+from celloquy.models.base import Model
+from celloquy.models.cellplm import CellModel, CellModelConfig, read_cellplm
+from celloquy.models.config import ModelConfig
+from celloquy.models.families import register_family
 
-__all__ = ["CellModel", "CellModelConfig"]
+__all__ = ["CellModel", "CellModelConfig", "Model", "ModelConfig", "read_cellplm", "register_family"]

@@ -1,147 +1,63 @@
-"""The shape of a cell model and of the task it is pretrained on, as plain values."""
+"""What every model's configuration has in common: presets, checks, JSON."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, Literal, Self, get_args
+from abc import ABC, abstractmethod
+from dataclasses import asdict, fields, replace
+from typing import Any, ClassVar, Self
 
 from celloquy.errors import ArgumentError
 
-Attention = Literal["flow", "softmax", "none"]
-Latent = Literal["mixture", "gaussian", "none"]
-Preset = Literal["mini", "small", "base"]
 
+class ModelConfig(ABC):
+    """Base of the configurations: a frozen dataclass of plain values, one subclass a family.
 
-@dataclass(frozen=True, slots=True)
-class CellModelConfig:
-    """Everything that a :class:`celloquy.CellModel` is built from, the vocabulary aside.
-
-    The defaults are those of the preset ``mini``; see :meth:`preset`.
+    A subclass names its :attr:`family` and its :attr:`presets`, has a field ``width`` and says how wide the embedding
+    is.
     """
 
-    width: int = 128
-    """Width of a gene's and of a cell's vector."""
-    layers: int = 2
-    """Encoder layers."""
-    heads: int = 4
-    """Attention heads; divides ``width``."""
-    feedforward: int = 256
-    """Hidden width of the feed-forward blocks."""
-    attention: Attention = "flow"
-    """How the cells of a tissue read each other; ``"softmax"`` and ``"none"`` (each cell alone) are the ablations."""
-    positions: bool = True
-    """Whether cells know where in their tissue they lie."""
-    dropout: float = 0.0
-    """Share of each hidden vector dropped in training."""
-    norm_groups: int = 4
-    """Groups of the group norms; divides ``width`` and ``decoder_width``."""
-    latent: Latent = "gaussian"
-    """Prior of the latent: Gaussian mixture, one Gaussian, or no latent at all."""
-    latent_width: int = 32
-    """Width of the latent, which is the embedding; ``width`` where ``latent`` is ``"none"``."""
-    latent_hidden: int = 128
-    """Hidden width of the mixture's ``q(z|h, y)``."""
-    components: int = 16
-    """Gaussians in the mixture."""
-    decoder_width: int = 128
-    """Hidden width of the decoder."""
-    decoder_layers: int = 1
-    """Hidden layers of the decoder."""
-    decoder_rank: int = 128
-    """Width of the decoder's last hidden layer, from which every gene is read."""
-    covariates: tuple[tuple[str, int], ...] = ()
-    """What the decoder is told of a cell's origin, with the number of levels, e.g. ``(("batch", 3),)``."""
-    mask_cells: float = 1.0
-    """Share of cells masked in pretraining."""
-    mask_beta: tuple[float, float] = (5.0, 5.0)
-    """Beta distribution from which each masked cell draws its share of masked genes."""
-    mask_cap: float = 0.9
-    """Largest share of a cell's genes that is masked."""
-    kl_weight: float = 0.3
-    """Weight of the latent's divergence from its prior."""
-    free_bits: float = 5.0
-    """Nats of that divergence which cost little."""
+    __slots__ = ()
 
-    def __post_init__(self) -> None:
-        for name, options in (("attention", get_args(Attention)), ("latent", get_args(Latent))):
-            if getattr(self, name) not in options:
-                self._refuse(name, " or ".join(map(repr, options)))
-        for field in fields(self):
-            value = getattr(self, field.name)
-            least = 0 if field.name == "layers" else 1
-            if field.type == "int" and (not isinstance(value, int) or isinstance(value, bool) or value < least):
-                self._refuse(field.name, f"a whole number of at least {least}")
-        for name in ("dropout", "mask_cells", "mask_cap"):
-            if not 0 <= getattr(self, name) <= 1:
-                self._refuse(name, "a share between 0 and 1")
-        if self.width % self.heads:
-            self._refuse("heads", f"a divisor of width, {self.width}")
-        if self.width % self.norm_groups or self.decoder_width % self.norm_groups:
-            self._refuse("norm_groups", f"a divisor of width, {self.width}, and of decoder_width, {self.decoder_width}")
-        if self.positions and self.width % 4:
-            self._refuse("width", "a multiple of 4, for sines and cosines of two axes, or positions=False")
-        if self.latent == "none" and self.latent_width != self.width:
-            object.__setattr__(self, "latent_width", self.width)
+    family: ClassVar[str]
+    """Name of the model family, as ``config.json`` has it."""
+    presets: ClassVar[dict[str, dict[str, Any]]] = {"mini": {}}
+    """Named configurations: the fields that differ from the defaults."""
 
-    def _refuse(self, name: str, expected: str) -> None:
-        raise ArgumentError(
-            f"CellModelConfig can't have this `{name}`.",
-            found=repr(getattr(self, name)),
-            expected=expected,
-            remedy=f"change `{name}`, or start from CellModelConfig.preset('mini').",
-        )
+    width: int
+    """Width of the hidden vectors: wide models learn more slowly, and gain from half precision."""
+
+    @property
+    @abstractmethod
+    def embedding_width(self) -> int:
+        """Width of a cell's embedding."""
 
     @classmethod
-    def preset(cls, name: Preset | str) -> Self:
-        """Return a named configuration: ``"mini"`` (128 wide, 2 layers), ``"small"`` (256, 4), ``"base"`` (1024, 4).
-
-        ``base`` is the published 85-million-parameter CellPLM, with positions in use.
-        """
-        presets: dict[str, dict[str, Any]] = {
-            "mini": {},
-            "small": {"width": 256, "layers": 4, "heads": 8, "feedforward": 512, "latent_width": 64}
-            | {"latent_hidden": 256, "decoder_width": 256, "dropout": 0.1},
-            "base": {"width": 1024, "layers": 4, "heads": 8, "feedforward": 2048, "latent_width": 512}
-            | {"latent": "mixture", "latent_hidden": 512, "decoder_width": 1024, "dropout": 0.2, "kl_weight": 5.0}
-            | {"mask_cells": 0.75, "mask_beta": (5.0, 13.0)},
-        }
-        if name not in presets:
-            raise ArgumentError(
-                "There is no such preset.",
-                found=repr(name),
-                expected=", ".join(map(repr, presets)),
-                remedy="choose one of these, or build a CellModelConfig.",
-            )
-        return cls(**presets[name])
-
-    @classmethod
-    def of(cls, config: Self | str) -> Self:
-        """Return a configuration, or that of a preset's name.
+    def preset(cls, name: str) -> Self:
+        """Return a named configuration.
 
         Raises
         ------
         ArgumentError
-            If it is neither.
+            If there is no such preset.
         """
-        if isinstance(config, str):
-            return cls.preset(config)
-        if not isinstance(config, cls):
+        if name not in cls.presets:
             raise ArgumentError(
-                "`config` can't be used.",
-                found=f"an object of type {type(config).__name__}",
-                expected="'mini', 'small', 'base' or a CellModelConfig",
-                remedy="pass one of these.",
+                "There is no such preset.",
+                found=repr(name),
+                expected=", ".join(map(repr, cls.presets)),
+                remedy=f"choose one of these, or build a {cls.__name__}.",
+                argument="config",
             )
-        return config
+        return cls(**cls.presets[name])
 
-    def with_(self, **changes: Any) -> Self:
+    def replace(self, **changes: Any) -> Self:
         """Return the configuration with some fields changed."""
-        return replace(self, **changes)
+        return replace(self, **changes)  # type: ignore[type-var]
 
     def to_json(self) -> str:
-        """Return the configuration as JSON text."""
-        return json.dumps(asdict(self), indent=2) + "\n"
+        """Return the configuration as JSON text, the family first."""
+        return json.dumps({"family": self.family, **asdict(self)}, indent=2) + "\n"  # type: ignore[call-overload]
 
     @classmethod
     def from_json(cls, text: str) -> Self:
@@ -153,14 +69,17 @@ class CellModelConfig:
             If a field is unknown or a value is out of bounds.
         """
         values = json.loads(text)
-        unknown = sorted(set(values) - {field.name for field in fields(cls)})
+        values.pop("family", None)
+        unknown = sorted(set(values) - {field.name for field in fields(cls)})  # type: ignore[arg-type]
         if unknown:
             raise ArgumentError(
                 "The model's configuration has fields that this version of celloquy does not know.",
                 found=", ".join(unknown),
                 remedy="update celloquy: the model was saved by a newer version.",
             )
-        values["covariates"] = tuple((str(name), int(levels)) for name, levels in values.get("covariates", ()))
-        if "mask_beta" in values:
-            values["mask_beta"] = tuple(values["mask_beta"])
-        return cls(**values)
+        return cls(**{name: _tuples(value) for name, value in values.items()})
+
+
+def _tuples(value: Any) -> Any:
+    """Turn JSON's lists into the tuples that they were."""
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value

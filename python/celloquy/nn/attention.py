@@ -20,7 +20,7 @@ PADDED_CELLS = 8192
 
 
 @dataclass(frozen=True, slots=True)
-class Sentences:
+class TissueBlocks:
     """Which cells are read together: cells lie tissue by tissue, small tissues first.
 
     Shapes: ``n`` cells, ``t`` tissues.
@@ -32,14 +32,14 @@ class Sentences:
     """Cells of each tissue, rising."""
 
     @staticmethod
-    def arrange(tissue: Tensor) -> tuple[Sentences, Tensor]:
+    def arrange(tissue: Tensor) -> tuple[TissueBlocks, Tensor]:
         """Return the sentences of cells in any order, and the order ``(n,)`` that lays the cells tissue by tissue."""
         _, code, sizes = tissue.unique(return_inverse=True, return_counts=True)
         by_size = sizes.argsort(stable=True)
         rank = torch.empty_like(by_size)
         rank[by_size] = torch.arange(len(sizes), device=sizes.device)
         order = rank[code].argsort(stable=True)
-        return Sentences(rank[code][order], sizes[by_size].tolist()), order
+        return TissueBlocks(rank[code][order], sizes[by_size].tolist()), order
 
     def __len__(self) -> int:
         """Number of tissues."""
@@ -119,7 +119,7 @@ class FlowAttention(nn.Module):
         self.value = nn.Linear(width, width)
         self.out = nn.Linear(width, width)
 
-    def forward(self, cells: Tensor, sentences: Sentences) -> Tensor:
+    def forward(self, cells: Tensor, sentences: TissueBlocks) -> Tensor:
         """Return the mixed cells, ``(n, h * d)``.
 
         Parameters
@@ -208,7 +208,7 @@ class SoftmaxAttention(nn.Module):
         self.value = nn.Linear(width, width)
         self.out = nn.Linear(width, width)
 
-    def forward(self, cells: Tensor, sentences: Sentences) -> Tensor:
+    def forward(self, cells: Tensor, sentences: TissueBlocks) -> Tensor:
         """Return the mixed cells, ``(n, width)``; see :meth:`FlowAttention.forward`."""
         query, key, value = (
             linear(cells).unflatten(1, (self.heads, -1)) for linear in (self.query, self.key, self.value)

@@ -20,7 +20,7 @@ CHUNK_ENTRIES = 2**27
 """Entries (cells × genes) that are dense at a time."""
 
 
-def pays(device: torch.device, counts: int, cells: int) -> bool:
+def prefers_dense(device: torch.device, counts: int, cells: int) -> bool:
     """Whether to multiply dense matrices for so many counts of so many cells."""
     return device.type in DENSE_FROM and counts >= DENSE_FROM[device.type] * cells
 

@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from celloquy.nn.attention import FlowAttention, Sentences, SoftmaxAttention
+from celloquy.nn.attention import FlowAttention, SoftmaxAttention, TissueBlocks
 from celloquy.nn.dropout import Dropout
 
 Attention = Literal["flow", "softmax", "none"]
@@ -47,13 +47,13 @@ class EncoderLayer(nn.Module):
             Dropout(dropout),
         )
 
-    def forward(self, cells: Tensor, sentences: Sentences) -> Tensor:
+    def forward(self, cells: Tensor, sentences: TissueBlocks) -> Tensor:
         """Return the cells ``(n, width)`` after the layer."""
         if self.attention is not None and self.norm_attention is not None:
             cells = cells + self.dropout(self.attention(self.norm_attention(cells), sentences))
-        return self.think(cells)
+        return self.apply_feedforward(cells)
 
-    def think(self, cells: Tensor) -> Tensor:
+    def apply_feedforward(self, cells: Tensor) -> Tensor:
         """Apply the feed-forward block, which reads no other cell."""
         thought: Tensor = cells + self.feedforward(self.norm_feedforward(cells))
         return thought
@@ -80,7 +80,7 @@ class CellEncoder(nn.Module):
         """
         if not len(cells):
             return cells
-        sentences, order = Sentences.arrange(tissue)
+        sentences, order = TissueBlocks.arrange(tissue)
         ordered = cells[order]
         for layer in self.layers:
             ordered = layer(ordered, sentences)

@@ -43,7 +43,7 @@ class WeightedGeneSum(torch.autograd.Function):
         """Return the gradient of the table."""
         indices, indptr, weights = ctx.saved_tensors
         genes = ctx.genes
-        if densify.pays(indices.device, len(indices), len(indptr) - 1):
+        if densify.prefers_dense(indices.device, len(indices), len(indptr) - 1):
             return densify.dense_gradient(gradients[0], genes, indices, indptr, weights), None, None, None
         cells = torch.arange(len(indptr) - 1, device=indptr.device, dtype=indices.dtype)
         cell_of_count = torch.repeat_interleave(cells, indptr.diff(), output_size=len(indices))
@@ -64,7 +64,7 @@ def _slices(table: Tensor, read: int) -> Sequence[Tensor]:
 
 def _sums(slices: Sequence[Tensor], indices: Tensor, indptr: Tensor, weights: Tensor) -> Tensor:
     """Weighted sums of rows of a table in slices, each ``(genes, columns)``, to ``(cells, width)``."""
-    if densify.pays(indices.device, len(indices), len(indptr) - 1):
+    if densify.prefers_dense(indices.device, len(indices), len(indptr) - 1):
         return densify.dense_sum(slices, indices, indptr, weights)
     return _gathered(slices, indices, indptr, weights)
 

@@ -7,7 +7,7 @@ the cell and the number of the gene, so any part of it can be had at any time at
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,6 +21,18 @@ if TYPE_CHECKING:
 GENE_STEP = -1640531527
 # The multipliers of MurmurHash3's finaliser.
 FIRST_MULTIPLIER, SECOND_MULTIPLIER = -2048144789, -1028477387
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Masking:
+    """How masks are drawn."""
+
+    share: float = 0.75
+    """Share of the cells that are masked; at least one is, unless the share is 0."""
+    beta: tuple[float, float] = (5.0, 13.0)
+    """Parameters of the Beta distribution of a masked cell's share of hidden genes."""
+    cap: float = 0.9
+    """Largest share of a cell's genes that is hidden."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -38,32 +50,23 @@ class BiLevelMask:
 
     @staticmethod
     def draw(
-        cells: int,
-        *,
-        seed: int | Sequence[int] | np.random.Generator,
-        share: float = 0.75,
-        beta: tuple[float, float] = (5.0, 13.0),
-        cap: float = 0.9,
+        n_cells: int, masking: Masking = Masking(), *, seed: int | Sequence[int] | np.random.Generator
     ) -> BiLevelMask:
         """Draw a mask.
 
         Parameters
         ----------
-        cells
+        n_cells
             Number of cells.
+        masking
+            How many cells are masked, and how much of them.
         seed
             The same seed, or several numbers as one, gives the same mask.
-        share
-            Share of the cells that are masked; at least one is, unless the share is 0.
-        beta
-            Parameters of the Beta distribution of a masked cell's share of hidden genes.
-        cap
-            The largest share of a cell's genes that is hidden.
         """
         random = np.random.default_rng(seed)
-        rate = np.minimum(random.beta(*beta, size=cells), cap)
-        masked = max(round(share * cells), int(share > 0))
-        rate[random.permutation(cells)[masked:]] = 0
+        rate = np.minimum(random.beta(*masking.beta, size=n_cells), masking.cap)
+        masked = max(round(masking.share * n_cells), int(masking.share > 0))
+        rate[random.permutation(n_cells)[masked:]] = 0
         return BiLevelMask.with_rates(torch.from_numpy(rate), seed=random)
 
     @staticmethod
@@ -116,10 +119,7 @@ class BiLevelMask:
 
     def hide(self, batch: CellBatch) -> CellBatch:
         """Return the cells without their hidden counts; the other counts stay as they are."""
-        visible = ~self.at(batch.cell_of_count, batch.indices)
-        # Number of visible counts before each count; so the old starts of the cells become the new ones.
-        before = torch.cat([visible.new_zeros(1, dtype=torch.int64), visible.cumsum(0)])
-        return replace(batch, indptr=before[batch.indptr], indices=batch.indices[visible], values=batch.values[visible])
+        return batch.keep(~self.at(batch.cell_of_count, batch.indices))
 
 
 def _hash(counter: Tensor) -> Tensor:

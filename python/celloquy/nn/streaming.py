@@ -23,7 +23,7 @@ RUNS_IN_FLOAT32 = 16
 takes as long as computing it."""
 
 
-class Rows(Protocol):
+class VectorRows(Protocol):
     """Vectors of cells, ``(cells, width)``, that are read and written a run at a time."""
 
     def read(self, rows: slice) -> Tensor:
@@ -47,10 +47,10 @@ class FlowSums:
 
 def stream_layer(
     layer: EncoderLayer,
-    source: Rows,
-    target: Rows,
-    queries: Rows,
-    keys: Rows,
+    source: VectorRows,
+    target: VectorRows,
+    queries: VectorRows,
+    keys: VectorRows,
     runs: Sequence[slice],
     tick: Callable[[int], object] = lambda cells: None,
 ) -> None:
@@ -76,14 +76,16 @@ def stream_layer(
         cells = source.read(rows).to(device)
         if tissue is not None and sums is not None:
             cells = cells + tissue.recall(rows, sums)
-        target.write(rows, layer.think(cells))
+        target.write(rows, layer.apply_feedforward(cells))
         tick(rows.stop - rows.start)
 
 
 class _Tissue:
     """The cells of one tissue in one layer, as its attention sees them."""
 
-    def __init__(self, layer: EncoderLayer, source: Rows, queries: Rows, keys: Rows, runs: Sequence[slice]) -> None:
+    def __init__(
+        self, layer: EncoderLayer, source: VectorRows, queries: VectorRows, keys: VectorRows, runs: Sequence[slice]
+    ) -> None:
         assert isinstance(layer.attention, FlowAttention)
         assert layer.norm_attention is not None
         self._attention, self._norm, self._source, self._runs = layer.attention, layer.norm_attention, source, runs
@@ -150,5 +152,5 @@ class _Tissue:
         cells: Tensor = self._norm(self._source.read(rows).to(self._device))
         return cells.to(product_type(self._device))
 
-    def _heads(self, room: Rows, rows: slice) -> Tensor:
+    def _heads(self, room: VectorRows, rows: slice) -> Tensor:
         return self._attention.split(room.read(rows).to(self._device))

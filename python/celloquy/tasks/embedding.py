@@ -9,22 +9,23 @@ from operator import attrgetter
 from os import PathLike
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Literal, cast
 
 import numpy as np
 
-import celloquy
 from celloquy import keys
-from celloquy.data import Cells
+from celloquy.checks import check_whole_number
+from celloquy.data import CellColumns, CellSource
 from celloquy.data.store import add_to_store, copy_store, open_store, write_store
-from celloquy.data.work import fingerprint_of, work_for
 from celloquy.errors import ArgumentError
-from celloquy.models import CellModel
-from celloquy.models.compute import Precision, choose_device, choose_precision
-from celloquy.tasks.encoding import Encoding, vectors_fit
-from celloquy.tasks.memory import memory_budget
-from celloquy.tasks.scratch import reserve
-from celloquy.tasks.task import provenance
+from celloquy.models import Model
+from celloquy.models.encoding import EmbeddingOptions
+from celloquy.runtime.arrays import reserve
+from celloquy.runtime.hardware import Precision, choose_device, choose_precision
+from celloquy.runtime.memory import memory_budget
+from celloquy.runtime.resume import fingerprint_of, resumable_output
+from celloquy.tasks.results import deliver, provenance
+from celloquy.version import VERSION
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -33,11 +34,12 @@ if TYPE_CHECKING:
 def embed(
     adata: AnnData | str | PathLike[str],
     *,
-    model: CellModel | str | PathLike[str],
+    model: Model | str | PathLike[str],
     out: str | PathLike[str] | None = None,
     layer: str | None = None,
     tissue_key: str | None = None,
     spatial_key: str | None = None,
+    species: Literal["auto"] | None = None,
     batch_size: int | None = None,
     max_memory: int | str | None = None,
     precision: Precision = "auto",
@@ -57,17 +59,13 @@ def embed(
         Cells × genes with raw counts in ``layers["counts"]``, ``X`` or ``raw``; genes as Ensembl ids or symbols. In
         memory, backed, or the path of an h5ad file or a zarr directory, which is then read as it is needed.
     model
-        A model, or the directory of a saved one.
+        Model of any family, or the directory of a saved one.
     out
         File to write, ``.h5ad`` or ``.zarr``: ``obs`` and the embedding, without counts. ``adata`` stays as it is,
         unless ``out`` is the very path of ``adata``, to which the embedding is then added. The file appears when it
         is whole; a call that was interrupted goes on where it was when it is repeated.
-    layer
-        Where the raw counts are (a layer, ``"X"`` or ``"raw"``), if not in the first of the above that holds counts.
-    tissue_key
-        Column of ``obs`` that tells which cells are read together (a sample, a slice); by default all of them.
-    spatial_key
-        Key of ``obsm`` with positions, ``(cells, 2)`` in any unit; by default the model is not told where a cell lies.
+    layer, tissue_key, spatial_key, species
+        How the object is read, see :class:`celloquy.data.CellColumns`.
     batch_size
         Cells computed at a time; by default as many as suit the hardware. A tissue may be larger: it is then streamed.
     max_memory
@@ -78,7 +76,7 @@ def embed(
     device
         ``"cpu"``, ``"cuda"``, ``"mps"``, or ``"auto"``: a GPU where there is one.
     key_added
-        Key of ``obsm`` and ``uns`` for the result.
+        Key of ``obsm`` for the embedding.
     progress
         Show a progress bar.
     copy
@@ -89,8 +87,8 @@ def embed(
     None, or the copy. Written are
 
     ``obsm["X_celloquy"]``
-        The embedding, ``(cells, latent)`` float32.
-    ``uns["celloquy"]``
+        The embedding, ``(cells, width)`` float32.
+    ``uns["celloquy"]["X_celloquy"]``
         How it was made: version, model, genes matched, parameters, cells without a known count.
 
     With ``out`` they are written to the file instead, and nothing is returned.
@@ -113,55 +111,55 @@ def embed(
     >>> cq.embed("atlas.h5ad", out="embedded.h5ad", model=model, tissue_key="sample")
     """
     began = time.perf_counter()
-    if batch_size is not None and batch_size < 1:
-        raise ArgumentError(
-            "`batch_size` can't be used.",
-            found=repr(batch_size),
-            expected="a whole number of at least 1, or None",
-            remedy="leave it out: the embedding does not depend on it.",
+    if batch_size is not None:
+        check_whole_number(
+            "batch_size", batch_size, least=1, remedy="leave it out: the embedding does not depend on it."
         )
+    columns = CellColumns(layer=layer, tissue_key=tissue_key, spatial_key=spatial_key, species=species)
     hardware = choose_device(device)
     memory = memory_budget(max_memory, hardware)
     source = Path(adata) if isinstance(adata, str | PathLike) else None
     target = None if out is None else Path(out)
     if source is not None and target is None:
         raise ArgumentError(
-            "There is no place for the embedding.",
+            "`out` is missing.",
             found=f"`adata` is a path, {str(source)!r}, and `out` is not given",
             expected="the path of a new file",
             remedy=f"pass out={f'{source.stem}_embedded{source.suffix}'!r}, or read the file first.",
+            argument="out",
         )
     with ExitStack() as stack:
-        work = None if target is None else stack.enter_context(work_for(target))
+        output = None if target is None else stack.enter_context(resumable_output(target))
         opened = stack.enter_context(open_store(source)) if source else cast("AnnData", adata)
-        if not isinstance(model, CellModel):
-            model = CellModel.from_pretrained(model)
+        if not isinstance(model, Model):
+            model = Model.from_pretrained(model)
         exact = choose_precision(precision, hardware, model.config.width)
-        was_training = model.training
         # A hash of all weights takes a while, so it is made beside the look at the counts.
         fingerprint = stack.enter_context(ThreadPoolExecutor(1)).submit(attrgetter("fingerprint"), model)
-        cells = Cells(opened, model.vocabulary, layer=layer, tissue_key=tissue_key, spatial_key=spatial_key)
+        cells = CellSource(opened, columns).over(model.vocabulary)
         identity: dict[str, str | int] = {
-            "version": celloquy.__version__,
+            "version": VERSION,
             "model": fingerprint.result(),
             "counts": cells.source,
             "positions": spatial_key or "",
+            "species": species or "",
             "input": fingerprint_of(source or opened.filename),
         }
         added_to = source if source and target and target.exists() and target.samefile(source) else None
-        folder = None if work is None else work.folder
-        if work is not None:
+        folder = None if output is None else output.folder
+        if output is not None:
             # HDF5 does not survive a full disk, so the room is taken before hours are spent, and held until then.
-            room = work.folder / "room"
+            room = output.folder / "room"
             reserve(room, _size_of_result(model, opened, added_to))
-        elif not vectors_fit(model, len(cells), memory, exact):
+        elif model.bytes_to_embed(len(cells), exact) > memory // 2:
             folder = Path(stack.enter_context(TemporaryDirectory(prefix="celloquy-")))
+        options = EmbeddingOptions(
+            batch_size=batch_size, memory=memory, precision=exact, device=hardware, folder=folder, identity=identity,
+            progress=progress,
+        )  # fmt: skip
+        was_training = model.training
         try:
-            encoding = Encoding(
-                model, cells, batch_size=batch_size, memory=memory, precision=exact, device=hardware, folder=folder,
-                identity=identity,
-            )  # fmt: skip
-            encoding.run(progress=progress)
+            embedding = model.embed(cells, options)
         finally:
             model.train(was_training)
         parameters = {
@@ -170,27 +168,24 @@ def embed(
             "precision": exact,
             "device": str(hardware),
         }
-        made = provenance("embed", str(identity["model"]), cells.source, cells.report, parameters, began)
-        made["empty_cells"] = opened.obs_names[encoding.empty.open()[:, 0] > 0].to_numpy(dtype=str)
-        provenance_key = keys.PROVENANCE if key_added == keys.EMBEDDING else key_added
-        if work is None:
-            result = opened.copy() if copy else opened
-            embedding = encoding.latent.open()
-            result.obsm[key_added] = np.array(embedding) if folder else embedding
-            result.uns[provenance_key] = made
-            return result if copy else None
-        obsm, uns = {key_added: encoding.latent}, {provenance_key: made}
+        record = provenance("embed", str(identity["model"]), cells.source, cells.report, parameters, began)
+        record["empty_cells"] = opened.obs_names[embedding.empty.open()[:, 0] > 0].to_numpy(dtype=str)
+        if output is None:
+            vectors = embedding.vectors.open()
+            obsm = {key_added: np.array(vectors) if folder else vectors}
+            return deliver(opened, obsm=obsm, record=record, key=key_added, copy=copy)
+        rows, uns = {key_added: embedding.vectors}, {keys.PROVENANCE: {key_added: record}}
         room.unlink()
         if added_to is not None:
-            copy_store(added_to, work.result)
-            add_to_store(work.result, obsm=obsm, uns=uns)
+            copy_store(added_to, output.result)
+            add_to_store(output.result, obsm=rows, uns=uns)
         else:
-            write_store(work.result, opened.obs, obsm=obsm, uns=uns)
+            write_store(output.result, opened.obs, obsm=rows, uns=uns)
     return None
 
 
-def _size_of_result(model: CellModel, adata: AnnData, copied: Path | None) -> int:
+def _size_of_result(model: Model, adata: AnnData, copied: Path | None) -> int:
     """Bytes that a file with the embedding takes, on the safe side."""
     files = [] if copied is None else [copied, *copied.rglob("*")] if copied.is_dir() else [copied]
     annotation = int(adata.obs.memory_usage(deep=True).sum())
-    return 4 * adata.n_obs * model.config.latent_width + 2 * annotation + sum(f.stat().st_size for f in files) + 2**20
+    return 4 * adata.n_obs * model.embedding_width + 2 * annotation + sum(f.stat().st_size for f in files) + 2**20

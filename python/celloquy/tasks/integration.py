@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from os import PathLike
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from torch import Tensor
 
 from celloquy import keys
-from celloquy.data import Cells
+from celloquy.checks import check_number, check_whole_number
+from celloquy.data import CellSource
 from celloquy.errors import ArgumentError
-from celloquy.models import CellModel, CellModelConfig
-from celloquy.models.compute import Precision
-from celloquy.tasks.task import Task, deliver
-from celloquy.training.fitting import Fitting
-from celloquy.training.selection import some_genes, variable_genes
+from celloquy.models import Model, ModelConfig
+from celloquy.runtime.hardware import Precision
+from celloquy.tasks.base import Task
+from celloquy.tasks.results import deliver
+from celloquy.tasks.variable_genes import variable_genes
+from celloquy.training.options import TrainingOptions
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
 
-@dataclass(kw_only=True)
+@dataclass(kw_only=True, eq=False, repr=False)
 class Integrator(Task):
     """Embeds cells free of their batch.
 
@@ -30,7 +32,7 @@ class Integrator(Task):
     are drawn together. The embedding is computed from the counts alone, so new batches need no new fit. A tissue is no
     batch: cells of several batches may be read together, and by default are.
 
-    Parameters are those of :class:`celloquy.tasks.Task`, and the following.
+    Parameters are those of :class:`celloquy.Task`, and the following.
 
     Examples
     --------
@@ -42,24 +44,23 @@ class Integrator(Task):
     """
 
     name: ClassVar[str] = "integrate"
+    requires: ClassVar[tuple[str, ...]] = ("embed", "decode")
 
     batch_key: str | None = field()
-    """Column of ``obs`` with the batch to be rid of."""
-    mixing: float = 100.0
-    """How strongly batches are drawn together, in nats a cell; 0 leaves it to the decoder."""
-    genes: int | None = 2000
-    """Most variable genes that a model trained from scratch is given; None gives it all."""
+    """Column of ``obs`` with the experimental batch, from which the embedding is freed."""
+    batch_mixing: float = 100.0
+    """Weight, in nats a cell, with which batches are drawn together in the embedding; 0 leaves it to the decoder."""
+    n_top_genes: int | None = 2000
+    """Most variable genes, to which a model trained from scratch is confined; None takes all."""
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not self.mixing >= 0:
-            raise ArgumentError(
-                "`mixing` can't be used.",
-                found=repr(self.mixing),
-                expected="a number of at least 0",
-                remedy="leave it out, or pass a smaller one where cell types merge.",
-            )
-        self.batches_: list[str] = []
+    batches_: list[str] = field(default_factory=list, init=False)
+
+    def _check(self) -> None:
+        super()._check()
+        remedy = "leave it out, or pass a smaller one where cell types merge."
+        check_number("batch_mixing", self.batch_mixing, remedy=remedy)
+        if self.n_top_genes is not None:
+            check_whole_number("n_top_genes", self.n_top_genes, least=1, remedy="pass None to take all genes.")
 
     def fit(self, adata: AnnData) -> Self:
         """Train on cells of several batches.
@@ -71,28 +72,31 @@ class Integrator(Task):
 
         Raises
         ------
-        CountsError, GenesError, ArgumentError
-            If there are no raw counts, no known genes, no such column, or only one batch.
+        CountsError, GenesError, ArgumentError, CheckpointError, ModelError
+            If there are no raw counts, no known genes, no such column, only one batch, or an unfit parameter.
         """
-        vocabulary = self._vocabulary(adata)
-        cells = self._cells(adata, vocabulary)
-        if len(cells.batches) < 2:
+        self._prepare()
+        return self._fit(self._source(adata))
+
+    def _fit(self, source: CellSource) -> Self:
+        self.selected_ = False
+        vocabulary = self._vocabulary(source)
+        if len(source.batches) < 2:
             raise ArgumentError(
-                f"There is nothing to integrate in column {self.batch_key!r} of adata.obs.",
-                found=", ".join(cells.batches) or "no batch",
+                f"There is nothing to integrate in column {self.batch_key!r} of {source.name}.obs.",
+                found=", ".join(source.batches) or "no batch",
                 expected="at least two batches",
                 remedy="pass the column of the batches as `batch_key`; to embed cells of one batch use cq.embed().",
+                argument="batch_key",
             )
-        counts = cells.read_all()
-        if self.model is None and self.genes is not None:
-            vocabulary = some_genes(vocabulary, variable_genes(counts, self.genes))
-            self.selected_ = True
-            cells = self._cells(adata, vocabulary)
-            counts = cells.read_all()
-        with self.fitting.drawing():
-            model = self._start(vocabulary, counts, len(cells.batches))
-            self._fit_counts(model, counts, mixing=self.mixing)
-        self.batches_ = cells.batches
+        counts = self._over(source, vocabulary).read_all()
+        if self._pretrained is None and self.n_top_genes is not None:
+            vocabulary, self.selected_ = vocabulary.take(variable_genes(counts, self.n_top_genes)), True
+            counts = self._over(source, vocabulary).read_all()
+        with self.trainer.seeded():
+            model = self._start(vocabulary, counts, len(source.batches))
+            self._fit_counts(model, counts, batch_mixing=self.batch_mixing)
+        self.batches_ = source.batches
         return self
 
     def predict(self, adata: AnnData, *, key_added: str = keys.EMBEDDING, copy: bool = False) -> AnnData | None:
@@ -100,7 +104,8 @@ class Integrator(Task):
 
         Returns
         -------
-        None, or the copy, with ``obsm["X_celloquy"]``, ``(cells, latent)`` float32, and ``uns["celloquy"]``.
+        None, or the copy, with ``obsm["X_celloquy"]``, ``(cells, width)`` float32, and how it was made in
+        ``uns["celloquy"]["X_celloquy"]``.
 
         Raises
         ------
@@ -108,16 +113,17 @@ class Integrator(Task):
             If nothing is fitted, there are no raw counts or too few known genes; ``adata`` is then as it was.
         """
         began = time.perf_counter()
-        cells = self._unbatched(adata)
-        embedding = self._embed(cells)
-        return deliver(adata, obsm={key_added: embedding}, uns=self._provenance(cells, began), copy=copy)
+        # Cells of new batches need no column of batches.
+        source = CellSource(adata, replace(self.columns, batch_key=None))
+        return self._predict(adata, source, began, key_added, copy=copy)
 
-    def _unbatched(self, adata: AnnData) -> Cells:
-        model = self._trained
-        return Cells(
-            adata, model.vocabulary, layer=self.layer, tissue_key=self.tissue_key, spatial_key=self.spatial_key,
-            species=self.species, selected=self.selected_,
-        )  # fmt: skip
+    def _predict(
+        self, adata: AnnData, source: CellSource, began: float, key_added: str, *, copy: bool
+    ) -> AnnData | None:
+        cells = self._over(source, self._trained.vocabulary)
+        embedding = self._embed(cells)
+        record = self._record(cells, began)
+        return deliver(adata, obsm={key_added: embedding}, record=record, key=key_added, copy=copy)
 
     def _state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         return {"batches": self.batches_}, {}
@@ -130,14 +136,17 @@ def integrate(
     adata: AnnData,
     *,
     batch_key: str,
-    model: CellModel | str | PathLike[str] | None = None,
-    frozen: bool = False,
-    config: CellModelConfig | str = "mini",
-    mixing: float = 100.0,
+    model: Model | str | PathLike[str] | None = None,
+    freeze_encoder: bool = False,
+    config: ModelConfig | str = "mini",
+    batch_mixing: float = 100.0,
+    n_top_genes: int | None = 2000,
     layer: str | None = None,
     tissue_key: str | None = None,
     spatial_key: str | None = None,
+    species: Literal["auto"] | None = None,
     epochs: int | None = None,
+    training: TrainingOptions | None = None,
     precision: Precision = "auto",
     device: str = "auto",
     seed: int = 0,
@@ -152,19 +161,21 @@ def integrate(
     adata
         Cells × genes with raw counts, human or mouse.
     batch_key
-        Column of ``obs`` with the batch to be rid of.
+        Column of ``obs`` with the experimental batch, from which the embedding is freed.
     model
-        A pretrained model, or its directory, to be fine-tuned; by default one is trained on these cells.
-    frozen
+        Pretrained model, or its directory, to be fine-tuned; by default one is trained on these cells.
+    freeze_encoder
         Leave the pretrained model's embedding as it is.
     config
         ``"mini"``, ``"small"``, ``"base"``, or a configuration, of a model that is trained from scratch.
-    mixing
-        How strongly batches are drawn together, in nats a cell; 0 leaves it to the decoder.
-    layer, tissue_key, spatial_key
-        Where the counts are, which cells are read together, where positions are; as in :func:`celloquy.embed`.
-    epochs, precision, device, seed, progress
-        As in :func:`celloquy.pretrain`.
+    batch_mixing
+        Weight, in nats a cell, with which batches are drawn together in the embedding; 0 leaves it to the decoder.
+    n_top_genes
+        Most variable genes, to which a model trained from scratch is confined; None takes all.
+    layer, tissue_key, spatial_key, species
+        How the object is read, see :class:`celloquy.data.CellColumns`.
+    epochs, training, precision, device, seed, progress
+        How to train and compute, as in :func:`celloquy.pretrain`.
     key_added
         Key of ``obsm`` for the embedding.
     copy
@@ -172,11 +183,12 @@ def integrate(
 
     Returns
     -------
-    None, or the copy, with ``obsm["X_celloquy"]``, ``(cells, latent)`` float32, and ``uns["celloquy"]``.
+    None, or the copy, with ``obsm["X_celloquy"]``, ``(cells, width)`` float32, and how it was made in
+    ``uns["celloquy"]["X_celloquy"]``.
 
     Raises
     ------
-    CountsError, GenesError, ArgumentError, CheckpointError
+    CountsError, GenesError, ArgumentError, CheckpointError, ModelError
         As :meth:`Integrator.fit`; ``adata`` is then as it was.
 
     Examples
@@ -185,9 +197,13 @@ def integrate(
     >>> cq.integrate(adata, batch_key="donor")
     >>> sc.pp.neighbors(adata, use_rep="X_celloquy")
     """
-    fitting = Fitting(epochs=epochs, precision=precision, device=device, seed=seed, progress=progress)
+    began = time.perf_counter()
     integrator = Integrator(
-        batch_key=batch_key, model=model, frozen=frozen, config=config, mixing=mixing, layer=layer,
-        tissue_key=tissue_key, spatial_key=spatial_key, fitting=fitting,
+        batch_key=batch_key, model=model, freeze_encoder=freeze_encoder, config=config, batch_mixing=batch_mixing,
+        n_top_genes=n_top_genes, layer=layer, tissue_key=tissue_key, spatial_key=spatial_key, species=species,
+        epochs=epochs, training=training, precision=precision, device=device, seed=seed, progress=progress,
     )  # fmt: skip
-    return integrator.fit(adata).predict(adata, key_added=key_added, copy=copy)
+    integrator._prepare()
+    source = integrator._source(adata)
+    integrator._fit(source)
+    return integrator._predict(adata, source, began, key_added, copy=copy)

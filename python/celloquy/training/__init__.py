@@ -1,5 +1,6 @@
-"""Training: the one loop, the pretraining objective, and what is read for it."""
+"""Training: the one loop, its options, the objectives of pretraining, and what is read for it."""
 
+from celloquy.training.options import TrainingOptions
 from celloquy.training.pretraining import pretrain
 
-__all__ = ["pretrain"]
+__all__ = ["TrainingOptions", "pretrain"]

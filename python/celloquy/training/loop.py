@@ -14,14 +14,14 @@ from lightning_fabric.wrappers import _FabricModule, _FabricOptimizer
 from torch import Tensor, nn
 
 from celloquy.errors import ArgumentError
-from celloquy.training.progress import ProgressBar
+from celloquy.runtime.progress import ProgressBar
 
-Record = dict[str, float]
-"""What is known of an epoch: its number, the parts of the loss, ``validation``, ``learning_rate``, ``seconds``."""
+EpochRecord = dict[str, float]
+"""Figures of an epoch: its number, the parts of the loss, ``validation``, ``learning_rate``, ``seconds``."""
 
 
-class Input(Protocol):
-    """One of the arguments of an objective."""
+class Batch(Protocol):
+    """One of the arguments of an objective: a part of a batch."""
 
     def __len__(self) -> int:
         """Number of cells."""
@@ -32,8 +32,8 @@ class Input(Protocol):
         ...
 
 
-class Examples(Protocol):
-    """What is trained on, in batches, each the arguments of an objective."""
+class TrainingData(Protocol):
+    """The cells of a training, in batches, each of which is the arguments of an objective."""
 
     def __len__(self) -> int:
         """Number of cells that are trained on."""
@@ -44,11 +44,11 @@ class Examples(Protocol):
         """Number of cells that are kept for validation."""
         ...
 
-    def epoch(self, number: int, rank: int, processes: int, /) -> Iterator[tuple[Input, ...]]:
+    def epoch(self, number: int, rank: int, processes: int, /) -> Iterator[tuple[Batch, ...]]:
         """Yield a process's batches of an epoch."""
         ...
 
-    def validation(self, rank: int, processes: int, /) -> Iterator[tuple[Input, ...]]:
+    def validation(self, rank: int, processes: int, /) -> Iterator[tuple[Batch, ...]]:
         """Yield a process's batches for validation."""
         ...
 
@@ -61,43 +61,43 @@ class Objective(nn.Module):
 
 
 @dataclass(frozen=True, slots=True)
-class Training:
-    """How to train."""
+class Schedule:
+    """What the loop follows."""
 
     epochs: int
     """Passes over the cells."""
     learning_rate: float
-    """The highest learning rate."""
+    """Highest learning rate."""
     weight_decay: float = 0.01
-    """Of weight matrices; biases, norms and tables of vectors have none."""
+    """Weight decay of weight matrices; biases, norms and tables of vectors have none."""
     warmup: float = 0.1
     """Share of the training in which the learning rate rises, linearly; then it falls to 0 along a cosine."""
     clip: float = 2.0
-    """The longest gradient, in units of the average length so far."""
+    """Longest gradient allowed, in units of the average length so far."""
     patience: int | None = None
     """Epochs without a better validation after which training ends; never, if not given."""
-    slower: Mapping[str, float] = field(default_factory=dict)
-    """Start of a parameter's name → factor of its learning rate; 0 leaves it as it is."""
+    learning_rate_factors: Mapping[str, float] = field(default_factory=dict)
+    """Start of a parameter's name → factor of its learning rate; 0 freezes the parameter."""
 
 
 def train(
     objective: Objective,
-    examples: Examples,
-    training: Training,
+    data: TrainingData,
+    schedule: Schedule,
     *,
     fabric: Fabric,
     progress: bool,
-    on_epoch: Callable[[list[Record], bool], None],
-) -> list[Record]:
+    on_epoch: Callable[[list[EpochRecord], bool], None],
+) -> list[EpochRecord]:
     """Train a module, and leave it with the weights of its best epoch, also where it is interrupted.
 
     Parameters
     ----------
     objective
         The module, which holds the model.
-    examples
+    data
         The batches.
-    training
+    schedule
         How to train.
     fabric
         Where to compute, alone or as one of several processes.
@@ -111,21 +111,21 @@ def train(
     ArgumentError
         If the loss is not finite any more.
     """
-    loop = _Loop(objective, examples, training, fabric)
-    records: list[Record] = []
+    loop = _Loop(objective, data, schedule, fabric)
+    records: list[EpochRecord] = []
     best, best_epoch, weights = math.inf, 0, None
-    total = training.epochs * len(examples)
+    total = schedule.epochs * len(data)
     bar = ProgressBar(total=total, desc="Training", unit=" cells", unit_scale=True, disable=not progress)
     try:
-        for epoch in range(training.epochs):
+        for epoch in range(schedule.epochs):
             began = time.perf_counter()
-            record: Record = {"epoch": epoch + 1, **loop.learn(epoch, bar)}
-            if examples.held_out:
+            record: EpochRecord = {"epoch": epoch + 1, **loop.learn(epoch, bar)}
+            if data.held_out:
                 record["validation"] = loop.validate()
             record["seconds"] = round(time.perf_counter() - began, 3)
             records.append(record)
             score = record.get("validation", -math.inf)
-            better = score < best or not examples.held_out
+            better = score < best or not data.held_out
             if better:
                 best, best_epoch = score, epoch
                 weights = {name: tensor.clone() for name, tensor in objective.state_dict().items()}
@@ -133,7 +133,7 @@ def train(
             bar.set_postfix(
                 {name: f"{record[name]:.4g}" for name in ("loss", "validation") if name in record}, refresh=False
             )
-            if training.patience is not None and epoch - best_epoch >= training.patience:
+            if schedule.patience is not None and epoch - best_epoch >= schedule.patience:
                 break
     finally:
         bar.close()
@@ -145,23 +145,23 @@ def train(
 class _Loop:
     """A module with its optimiser, on its device."""
 
-    def __init__(self, objective: Objective, examples: Examples, training: Training, fabric: Fabric) -> None:
-        self.original, self.examples, self.training, self.fabric = objective, examples, training, fabric
-        optimizer = torch.optim.AdamW(_groups(objective, training), fused=fabric.device.type in ("cpu", "cuda"))
+    def __init__(self, objective: Objective, data: TrainingData, schedule: Schedule, fabric: Fabric) -> None:
+        self.original, self.data, self.schedule, self.fabric = objective, data, schedule, fabric
+        optimizer = torch.optim.AdamW(_groups(objective, schedule), fused=fabric.device.type in ("cpu", "cuda"))
         self.objective: _FabricModule
         self.optimizer: _FabricOptimizer
         self.objective, self.optimizer = fabric.setup(objective, optimizer)
         self.length = 0.0
         """Average length of the gradient so far."""
 
-    def learn(self, epoch: int, bar: ProgressBar) -> Record:
+    def learn(self, epoch: int, bar: ProgressBar) -> EpochRecord:
         """Pass over the cells once; return the means of what the objective returns, and the learning rate."""
         self.objective.train()
         means = _Means()
         done = 0
-        for inputs in self.examples.epoch(epoch, self.fabric.global_rank, self.fabric.world_size):
+        for inputs in self.data.epoch(epoch, self.fabric.global_rank, self.fabric.world_size):
             cells = len(inputs[0])
-            self.original.progress = (epoch + done / len(self.examples)) / self.training.epochs
+            self.original.progress = (epoch + done / len(self.data)) / self.schedule.epochs
             rate = self._rate(self.original.progress)
             figures = self.objective(*(one.to(self.fabric.device) for one in inputs))
             self.fabric.backward(figures["loss"])
@@ -176,27 +176,27 @@ class _Loop:
         """Return the mean loss of the cells that are kept for validation."""
         self.objective.eval()
         means = _Means()
-        for inputs in self.examples.validation(self.fabric.global_rank, self.fabric.world_size):
+        for inputs in self.data.validation(self.fabric.global_rank, self.fabric.world_size):
             figures = self.objective(*(one.to(self.fabric.device) for one in inputs))
             means.add(figures, len(inputs[0]))
         return means.over_processes(self.fabric)["loss"]
 
     def _rate(self, progress: float) -> float:
         """Learning rate at a point of the training between 0 and 1."""
-        warmup, highest = self.training.warmup, self.training.learning_rate
+        warmup, highest = self.schedule.warmup, self.schedule.learning_rate
         if progress < warmup:
             return highest * (progress + 0.01) / (warmup + 0.01)
         return highest * 0.5 * (1 + math.cos(math.pi * (progress - warmup) / (1 - warmup)))
 
     def _step(self, rate: float) -> None:
-        limit = self.training.clip * self.length or math.inf
+        limit = self.schedule.clip * self.length or math.inf
         norm = self.fabric.clip_gradients(self.objective, self.optimizer, max_norm=limit, error_if_nonfinite=False)
         assert norm is not None
         length = norm.item()
         if not math.isfinite(length):
             raise ArgumentError(
                 "Training diverged: the loss is not finite any more.",
-                found=f"learning rate {self.training.learning_rate:g}",
+                found=f"learning rate {self.schedule.learning_rate:g}",
                 expected="a learning rate at which the loss falls",
                 remedy="pass a smaller `learning_rate`, or precision='float32'.",
             )
@@ -220,7 +220,7 @@ class _Means:
             self.totals[name] = self.totals.get(name, 0) + mean.detach().double() * cells
         self.cells += cells
 
-    def over_processes(self, fabric: Fabric) -> Record:
+    def over_processes(self, fabric: Fabric) -> EpochRecord:
         """Return the means over the batches of all processes."""
         cells = _sum(torch.tensor(float(self.cells)), fabric)
         return {name: _sum(total, fabric) / cells for name, total in self.totals.items()}
@@ -233,14 +233,15 @@ def _sum(value: Tensor, fabric: Fabric) -> float:
     return total.item()
 
 
-def _groups(objective: nn.Module, training: Training) -> list[dict[str, Any]]:
+def _groups(objective: nn.Module, schedule: Schedule) -> list[dict[str, Any]]:
     """Parameters with and without weight decay, by the factor of their learning rate."""
     groups: dict[tuple[float, float], list[Tensor]] = {}
     for prefix, module in objective.named_modules():
         for name, parameter in module.named_parameters(recurse=False):
             full = f"{prefix}.{name}"
-            factor = next((factor for start, factor in training.slower.items() if full.startswith(start)), 1.0)
-            decay = training.weight_decay if isinstance(module, nn.Linear) and name == "weight" else 0.0
+            factors = schedule.learning_rate_factors.items()
+            factor = next((factor for start, factor in factors if full.startswith(start)), 1.0)
+            decay = schedule.weight_decay if isinstance(module, nn.Linear) and name == "weight" else 0.0
             # What is frozen has no gradient, so that the length of the gradient is that of what learns.
             parameter.requires_grad_(factor > 0)
             groups.setdefault((decay, factor), []).append(parameter)

@@ -36,7 +36,7 @@ def batches(draw, min_cells=0):
 
 def dense(batch: CellBatch) -> np.ndarray:
     rows = sparse.csr_matrix(
-        (batch.values.numpy(), batch.indices.numpy(), batch.indptr.numpy()), shape=(len(batch), batch.genes)
+        (batch.values.numpy(), batch.indices.numpy(), batch.indptr.numpy()), shape=(len(batch), batch.n_genes)
     )
     return rows.toarray()
 

@@ -9,7 +9,7 @@ from celloquy.errors import ArgumentError
 
 def test_scores_are_those_of_the_definitions():
     truth, found = list("AABBC"), list("ABBBB")
-    scores = evaluate.annotation(truth, found, [0.9, 0.6, 0.9, 0.9, 0.6])
+    scores = evaluate.score_annotation(truth, found, [0.9, 0.6, 0.9, 0.9, 0.6])
     assert scores["accuracy"] == pytest.approx(3 / 5)
     f1 = [2 / 3, 2 * (2 / 4) / (2 / 4 + 1), 0]
     assert scores["macro F1"] == pytest.approx(np.mean(f1))
@@ -33,6 +33,6 @@ def test_unknown_cells_are_told_by_low_confidence():
 
 def test_labels_of_different_lengths_are_refused():
     with pytest.raises(ArgumentError, match="2 known, 1 predicted, 2 confidences"):
-        evaluate.annotation(["A", "B"], ["A"], [1, 1])
+        evaluate.score_annotation(["A", "B"], ["A"], [1, 1])
     with pytest.raises(ArgumentError, match="at least one cell"):
-        evaluate.annotation([], [], [])
+        evaluate.score_annotation([], [], [])

@@ -17,9 +17,9 @@ def cells(batch_distance: float, type_distance: float) -> tuple[np.ndarray, np.n
 
 
 def test_mixing_and_biology_are_told_apart():
-    good = evaluate.integration(*cells(0, 12))
-    unmixed = evaluate.integration(*cells(12, 12))
-    merged = evaluate.integration(*cells(0, 0))
+    good = evaluate.score_integration(*cells(0, 12))
+    unmixed = evaluate.score_integration(*cells(12, 12))
+    merged = evaluate.score_integration(*cells(0, 0))
     assert good["batch"] > 0.9 > 0.5 > unmixed["batch"]
     assert good["biology"] > 0.85 > 0.5 > merged["biology"]
     assert good["total"] > max(unmixed["total"], merged["total"])
@@ -32,14 +32,14 @@ def test_mixing_and_biology_are_told_apart():
 
 
 def test_the_same_embedding_has_the_same_score():
-    assert evaluate.integration(*cells(1, 3)) == evaluate.integration(*cells(1, 3))
+    assert evaluate.score_integration(*cells(1, 3)) == evaluate.score_integration(*cells(1, 3))
 
 
 def test_one_batch_or_one_type_is_refused():
     x, batch, kind = cells(0, 5)
     with pytest.raises(ArgumentError, match="1 batches, 2 labels"):
-        evaluate.integration(x, ["a"] * 400, kind)
+        evaluate.score_integration(x, ["a"] * 400, kind)
     with pytest.raises(ArgumentError, match="2 batches, 1 labels"):
-        evaluate.integration(x, batch, ["T"] * 400)
+        evaluate.score_integration(x, batch, ["T"] * 400)
     with pytest.raises(ArgumentError, match="399 cells"):
-        evaluate.integration(x[1:], batch, kind)
+        evaluate.score_integration(x[1:], batch, kind)

@@ -31,7 +31,7 @@ def reference() -> ad.AnnData:
 
 
 def test_hidden_genes_are_gone_and_positions_stay(spatial, reference):
-    task = cq.evaluate.spatial_imputation(spatial, reference, ["Sst", "Vip"])
+    task = cq.evaluate.hold_out_genes(spatial, reference, ["Sst", "Vip"])
     assert list(task.spatial.var_names) == ["Gad1", "Pvalb", "Lamp5", "Snap25"]
     assert not task.spatial.layers
     np.testing.assert_array_equal(task.spatial.obsm["spatial"], spatial.obsm["spatial"])
@@ -40,7 +40,7 @@ def test_hidden_genes_are_gone_and_positions_stay(spatial, reference):
 
 
 def test_a_share_is_drawn_from_the_shared_genes_by_the_seed(spatial, reference):
-    first, same = (cq.evaluate.spatial_imputation(spatial, reference, 0.5, 3).genes for _ in range(2))
+    first, same = (cq.evaluate.hold_out_genes(spatial, reference, 0.5, 3).genes for _ in range(2))
     assert first == same
     assert len(first) == 2
     assert set(first) <= {"Pvalb", "Sst", "Vip", "Lamp5"}
@@ -51,7 +51,7 @@ def test_genes_are_shared_whatever_their_spelling():
 
 
 def test_the_figures_follow_their_formulas(spatial, reference):
-    task = cq.evaluate.spatial_imputation(spatial, reference, ["Sst", "Vip"])
+    task = cq.evaluate.hold_out_genes(spatial, reference, ["Sst", "Vip"])
     values = np.random.default_rng(3).gamma(1, 1, (30, 2))
     score = task.score(pd.DataFrame(values, index=spatial.obs_names, columns=["Sst", "Vip"]))
     depth = task.spatial.X.toarray().sum(1)
@@ -68,7 +68,7 @@ def test_the_figures_follow_their_formulas(spatial, reference):
 
 
 def test_a_constant_correlates_with_nothing_and_a_gene_without_counts_is_left_out(spatial, reference):
-    task = cq.evaluate.spatial_imputation(spatial, reference, ["Sst", "Lamp5"])
+    task = cq.evaluate.hold_out_genes(spatial, reference, ["Sst", "Lamp5"])
     score = task.score(pd.DataFrame(1.0, index=spatial.obs_names, columns=["Lamp5", "Sst"]))
     assert list(score.index) == ["Sst"]
     assert score.loc["Sst", "pearson"] == 0
@@ -77,10 +77,10 @@ def test_a_constant_correlates_with_nothing_and_a_gene_without_counts_is_left_ou
 
 def test_what_cannot_be_hidden_or_scored_is_refused(spatial, reference):
     with pytest.raises(cq.errors.ArgumentError, match="Gad1 not in both"):
-        cq.evaluate.spatial_imputation(spatial, reference, ["Gad1"])
+        cq.evaluate.hold_out_genes(spatial, reference, ["Gad1"])
     with pytest.raises(cq.errors.ArgumentError, match="shared genes"):
-        cq.evaluate.spatial_imputation(spatial, reference, 1.0)
-    task = cq.evaluate.spatial_imputation(spatial, reference, ["Sst"])
+        cq.evaluate.hold_out_genes(spatial, reference, 1.0)
+    task = cq.evaluate.hold_out_genes(spatial, reference, ["Sst"])
     with pytest.raises(cq.errors.ArgumentError, match="no column for Sst"):
         task.score(pd.DataFrame(index=spatial.obs_names))
     with pytest.raises(cq.errors.ArgumentError, match="another order"):

@@ -62,7 +62,10 @@ def test_real_data_tell_their_species(shared):
         adata = anndata.read_h5ad(file, backed="r")
         found = cq.identify_genes(adata.var_names)
         assert found.species == adata.uns["species"], file.name
-        # Of this one the source stripped leading letters from many names (OL3A1 for COL3A1).
-        lowest = 0.84 if file.stem == "lung_delorey" else 0.96
+        if file.stem == "lincs_signatures_100":
+            continue  # named by Entrez ids, which are no names that are matched
+        # Of one the source stripped leading letters from many names (OL3A1 for COL3A1); profiles of many studies hold
+        # names that left the annotation long ago.
+        lowest = {"lung_delorey": 0.84, "profiles_human": 0.85}.get(file.stem, 0.96)
         assert found.identified > lowest * len(found), file.name
         adata.file.close()

@@ -98,3 +98,16 @@ def test_another_file_is_refused(tmp_path, text):
     path.write_text(text)
     with pytest.raises(GenesError, match=r"genes\.tsv"):
         cq.GeneVocabulary.load(path)
+
+
+def test_taken_genes_keep_their_symbols_in_the_order_asked_for():
+    vocabulary = cq.GeneVocabulary.from_names(["CD3D", "MS4A1", "NKG7"])
+    assert vocabulary.take([2, 0]).symbols == ("NKG7", "CD3D")
+
+
+def test_unknown_names_are_kept_as_genes_of_their_own_where_asked_for():
+    names = ["GFP", "CD3D", "CD3D", "transgene-2"]
+    assert cq.GeneVocabulary.from_names(names).symbols == ("CD3D",)
+    kept = cq.GeneVocabulary.from_names(names, keep_unknown=True)
+    assert kept.symbols == ("CD3D", "", "")
+    assert kept.ids[1:] == ("GFP", "transgene-2")

@@ -5,10 +5,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from celloquy.nn.attention import EPSILON, FlowAttention, Sentences
+from celloquy.nn.attention import EPSILON, FlowAttention, TissueBlocks
 from celloquy.nn.encoder import CellEncoder
 from celloquy.nn.streaming import stream_layer
-from celloquy.tasks.scratch import Scratch, runs
+from celloquy.runtime.arrays import RowArray, runs
 
 tissues = st.lists(st.integers(0, 6), min_size=1, max_size=40)
 """The tissue of each of some cells: one tissue, as many as cells, and all between."""
@@ -44,7 +44,7 @@ def published_flow_attention(attention: FlowAttention, cells: torch.Tensor) -> t
 def test_flow_attention_equals_the_published_formulas(cells):
     torch.manual_seed(0)
     attention = FlowAttention(16, 4)
-    sentences, _ = Sentences.arrange(torch.zeros(cells, dtype=torch.int64))
+    sentences, _ = TissueBlocks.arrange(torch.zeros(cells, dtype=torch.int64))
     found = attention(vectors(cells), sentences)
     expected = published_flow_attention(attention, vectors(cells)).float()
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
@@ -88,7 +88,7 @@ def test_a_streamed_tissue_equals_one_read_at_once(attention, tissue, chunk):
     with torch.no_grad():
         order = tissue.argsort(stable=True)
         at_once = model(cells, tissue)[order]
-        buffer, queries, keys = (Scratch(tuple(cells.shape)) for _ in range(3))
+        buffer, queries, keys = (RowArray(tuple(cells.shape)) for _ in range(3))
         buffer.write(slice(None), cells[order])
         last = 0
         for size in tissue.unique(return_counts=True)[1].tolist():
@@ -111,7 +111,7 @@ def test_a_tissue_of_many_cells_keeps_its_precision():
 
 @given(tissue=tissues)
 def test_every_cell_lies_in_exactly_one_block(tissue):
-    sentences, order = Sentences.arrange(torch.tensor(tissue))
+    sentences, order = TissueBlocks.arrange(torch.tensor(tissue))
     covered = [cell for run, _ in sentences.blocks() for cell in range(run.start, run.stop)]
     assert covered == list(range(len(tissue)))
     assert sorted(order.tolist()) == covered

@@ -43,6 +43,6 @@ def test_sums_and_gradients_equal_those_by_gathering(cells, seed, chunk):
 def test_a_gpu_gathers_where_cells_have_few_counts_and_a_processor_always():
     cuda, mps, cpu = map(torch.device, ("cuda", "mps", "cpu"))
     few, many = densify.DENSE_FROM["cuda"] * 10 - 1, densify.DENSE_FROM["cuda"] * 10
-    assert [densify.pays(cuda, counts, 10) for counts in (few, many)] == [False, True]
-    assert densify.pays(mps, few, 10)
-    assert not densify.pays(cpu, many, 10)
+    assert [densify.prefers_dense(cuda, counts, 10) for counts in (few, many)] == [False, True]
+    assert densify.prefers_dense(mps, few, 10)
+    assert not densify.prefers_dense(cpu, many, 10)

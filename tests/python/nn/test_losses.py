@@ -12,7 +12,7 @@ from celloquy.data.batch import CellBatch
 from celloquy.nn import losses
 from celloquy.nn.decoder import CountDecoder
 from celloquy.nn.losses import count_loss
-from celloquy.nn.masking import BiLevelMask
+from celloquy.nn.masking import BiLevelMask, Masking
 from strategies import cell_batches, dense_counts, masks
 
 RANK = 7
@@ -34,7 +34,7 @@ def decoder_for(genes, seed, spread=1.0):
 def prediction(hidden, decoder, batch, mask):
     """Scaled means ``(cells, genes)``, what counts of each entry, and which are hidden: everything dense."""
     counts, measured = dense_counts(batch), batch.measured[batch.panel]
-    hide = torch.zeros_like(measured) if mask is None else mask.block(0, len(batch), batch.genes)
+    hide = torch.zeros_like(measured) if mask is None else mask.block(0, len(batch), batch.n_genes)
     visible = measured & ~hide
     depth = (counts * visible).sum(1, keepdim=True).clamp(min=1)
     mean = decoder.mean(hidden)
@@ -61,7 +61,7 @@ def gradients(loss, hidden, decoder):
 
 def assert_equal_to_dense(hidden, decoder, batch, mask, tolerance):
     # The reference always in float64: the plain formula itself is not exact enough in float32.
-    exact = decoder_for(batch.genes, 0).double()
+    exact = decoder_for(batch.n_genes, 0).double()
     exact.load_state_dict(decoder.state_dict())
     found = count_loss(hidden, decoder, batch, mask)
     hidden64 = hidden.detach().double().requires_grad_()
@@ -74,11 +74,12 @@ def assert_equal_to_dense(hidden, decoder, batch, mask, tolerance):
         torch.testing.assert_close(ours.double() / scale, plain / scale, rtol=tolerance, atol=tolerance)
 
 
-@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-9), (torch.float32, 1e-5)])
+# In float32 the lgamma of a count of some hundreds has lost two digits.
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-9), (torch.float32, 3e-5)])
 @given(case=batches_and_masks, seed=st.integers(0, 99))
 def test_loss_and_gradients_equal_the_dense_formula(dtype, tolerance, case, seed):
     batch, mask = case
-    decoder = decoder_for(batch.genes, seed).to(dtype)
+    decoder = decoder_for(batch.n_genes, seed).to(dtype)
     hidden = torch.randn(len(batch), RANK, dtype=dtype).relu().requires_grad_()
     assert_equal_to_dense(hidden, decoder, batch, mask, tolerance)
 
@@ -86,7 +87,7 @@ def test_loss_and_gradients_equal_the_dense_formula(dtype, tolerance, case, seed
 @given(case=batches_and_masks)
 def test_means_and_dispersions_beyond_their_bounds_get_no_gradient(case):
     batch, mask = case
-    decoder = decoder_for(batch.genes, 0, spread=8.0).double()
+    decoder = decoder_for(batch.n_genes, 0, spread=8.0).double()
     hidden = (3 * torch.randn(len(batch), RANK).double()).requires_grad_()
     assert_equal_to_dense(hidden, decoder, batch, mask, 1e-8)
 
@@ -94,7 +95,7 @@ def test_means_and_dispersions_beyond_their_bounds_get_no_gradient(case):
 @given(case=batches_and_masks, entries=st.integers(1, 60))
 def test_chunks_do_not_change_the_result(case, entries):
     batch, mask = case
-    decoder, hidden = decoder_for(batch.genes, 0).double(), torch.randn(len(batch), RANK, dtype=torch.float64)
+    decoder, hidden = decoder_for(batch.n_genes, 0).double(), torch.randn(len(batch), RANK, dtype=torch.float64)
     hidden.requires_grad_()
     whole = count_loss(hidden, decoder, batch, mask)
     with pytest.MonkeyPatch.context() as patch:
@@ -110,7 +111,7 @@ def test_a_hidden_count_changes_its_target_and_no_prediction(case, extra):
     batch, mask = case
     if mask is None:
         return
-    decoder, hidden = decoder_for(batch.genes, 0).double(), torch.randn(len(batch), RANK, dtype=torch.float64)
+    decoder, hidden = decoder_for(batch.n_genes, 0).double(), torch.randn(len(batch), RANK, dtype=torch.float64)
     at = mask.at(batch.cell_of_count, batch.indices)
     changed = replace(batch, values=batch.values + extra * at)
     before, _, hide = prediction(hidden, decoder, batch, mask)
@@ -130,7 +131,7 @@ def test_a_hidden_count_changes_its_target_and_no_prediction(case, extra):
 def test_cells_may_come_in_any_order(case, data):
     batch, mask = case
     order = torch.tensor(data.draw(st.permutations(range(len(batch)))))
-    decoder, hidden = decoder_for(batch.genes, 0).double(), torch.randn(len(batch), RANK, dtype=torch.float64)
+    decoder, hidden = decoder_for(batch.n_genes, 0).double(), torch.randn(len(batch), RANK, dtype=torch.float64)
     shuffled = count_loss(hidden[order], decoder, batch.select(order), None if mask is None else mask.select(order))
     torch.testing.assert_close(shuffled, count_loss(hidden, decoder, batch, mask))
 
@@ -154,7 +155,7 @@ def example(cells=40, genes=300):
 def test_without_a_masked_cell_the_loss_is_zero_and_still_has_a_gradient():
     batch, _, decoder, hidden = example()
     hidden.requires_grad_()
-    loss = count_loss(hidden, decoder, batch, BiLevelMask.draw(len(batch), seed=0, share=0))
+    loss = count_loss(hidden, decoder, batch, BiLevelMask.draw(len(batch), Masking(share=0), seed=0))
     loss.backward()
     assert loss == 0
     assert hidden.grad.eq(0).all()

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from celloquy.nn.masking import BiLevelMask
+from celloquy.nn.masking import BiLevelMask, Masking
 from strategies import cell_batches, dense_counts, masks
 
 batches_and_masks = cell_batches().flatmap(lambda batch: st.tuples(st.just(batch), masks(len(batch))))
@@ -16,7 +16,7 @@ batches_and_masks = cell_batches().flatmap(lambda batch: st.tuples(st.just(batch
 @given(batches_and_masks)
 def test_exactly_the_drawn_entries_are_hidden(case):
     batch, mask = case
-    hidden = mask.block(0, len(batch), batch.genes)
+    hidden = mask.block(0, len(batch), batch.n_genes)
     kept = mask.hide(batch)
     torch.testing.assert_close(dense_counts(kept), dense_counts(batch).masked_fill(hidden, 0), rtol=0, atol=0)
     assert kept.values.ne(0).all()
@@ -34,10 +34,10 @@ def test_cells_without_a_rate_are_untouched(case):
 @given(batches_and_masks, st.data())
 def test_any_part_of_a_mask_equals_the_whole(case, data):
     batch, mask = case
-    whole = mask.block(0, len(batch), batch.genes)
+    whole = mask.block(0, len(batch), batch.n_genes)
     start = data.draw(st.integers(0, len(batch)))
     stop = data.draw(st.integers(start, len(batch)))
-    genes = torch.tensor(data.draw(st.lists(st.integers(0, batch.genes - 1), max_size=5)), dtype=torch.int64)
+    genes = torch.tensor(data.draw(st.lists(st.integers(0, batch.n_genes - 1), max_size=5)), dtype=torch.int64)
     assert torch.equal(mask.block(start, stop, genes), whole[start:stop, genes])
     cells = torch.arange(start, stop).repeat_interleave(len(genes))
     assert torch.equal(mask.at(cells, genes.repeat(stop - start)), whole[start:stop, genes].flatten())
@@ -48,7 +48,7 @@ def test_a_cells_mask_does_not_depend_on_the_others(case, data):
     batch, mask = case
     cells = torch.tensor(data.draw(st.permutations(range(len(batch))))[:4], dtype=torch.int64)
     alone = mask.select(cells)
-    assert torch.equal(alone.block(0, len(cells), batch.genes), mask.block(0, len(batch), batch.genes)[cells])
+    assert torch.equal(alone.block(0, len(cells), batch.n_genes), mask.block(0, len(batch), batch.n_genes)[cells])
     assert torch.equal(dense_counts(alone.hide(batch.select(cells))), dense_counts(mask.hide(batch))[cells])
 
 
@@ -66,13 +66,13 @@ def test_another_seed_gives_another_mask():
 
 @pytest.mark.parametrize(("share", "masked"), [(0.0, 0), (0.001, 1), (0.75, 750), (1.0, 1000)])
 def test_the_share_of_cells_is_kept(share, masked):
-    assert int(BiLevelMask.draw(1000, seed=0, share=share).masked.sum()) == masked
+    assert int(BiLevelMask.draw(1000, Masking(share=share), seed=0).masked.sum()) == masked
 
 
 def test_rates_follow_the_beta_distribution_up_to_the_cap():
-    rate = BiLevelMask.draw(20_000, seed=0, share=1).rate.numpy()
+    rate = BiLevelMask.draw(20_000, Masking(share=1), seed=0).rate.numpy()
     assert stats.kstest(rate, stats.beta(5, 13).cdf).pvalue > 0.01
-    capped = BiLevelMask.draw(20_000, seed=0, share=1, beta=(2, 2), cap=0.4).rate.numpy()
+    capped = BiLevelMask.draw(20_000, Masking(share=1, beta=(2, 2), cap=0.4), seed=0).rate.numpy()
     assert capped.max() == pytest.approx(0.4)
     assert (capped > 0.3999).mean() == pytest.approx(stats.beta(2, 2).sf(0.4), abs=0.01)
 

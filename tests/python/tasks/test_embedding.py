@@ -156,7 +156,7 @@ def test_result_and_provenance_are_written_and_nothing_else():
     adata = cells()
     before = adata.copy()
     assert cq.embed(adata, model=MODEL, tissue_key="sample", progress=False) is None
-    note = adata.uns.pop("celloquy")
+    note = adata.uns.pop("celloquy")["X_celloquy"]
     assert adata.obsm.pop("X_celloquy").shape == (20, 8)
     assert note["version"] == cq.__version__
     assert note["model"] == MODEL.fingerprint
@@ -170,7 +170,7 @@ def test_provenance_survives_a_file(tmp_path):
     cq.embed(adata, model=MODEL, progress=False)
     adata.write_h5ad(tmp_path / "out.h5ad")
     again = ad.read_h5ad(tmp_path / "out.h5ad")
-    assert again.uns["celloquy"]["model"] == MODEL.fingerprint
+    assert again.uns["celloquy"]["X_celloquy"]["model"] == MODEL.fingerprint
     np.testing.assert_array_equal(again.obsm["X_celloquy"], adata.obsm["X_celloquy"])
 
 

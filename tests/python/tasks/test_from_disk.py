@@ -20,7 +20,7 @@ from scipy import sparse
 
 import celloquy as cq
 from celloquy.errors import ArgumentError, CelloquyError, CountsError, DiskError
-from celloquy.tasks.memory import memory_budget
+from celloquy.runtime.memory import memory_budget
 from examples import cells, embed_slowly, small_model
 
 MODEL = small_model()
@@ -84,8 +84,8 @@ def test_the_output_holds_annotation_embedding_and_provenance(tmp_path):
     assert result.shape == (20, 0)
     assert result.obs.equals(ad.read_h5ad(source).obs)
     assert list(result.obsm) == ["X_mine"]
-    assert result.uns["X_mine"]["model"] == MODEL.fingerprint
-    assert result.uns["X_mine"]["empty_cells"].tolist() == ["0"]
+    assert result.uns["celloquy"]["X_mine"]["model"] == MODEL.fingerprint
+    assert result.uns["celloquy"]["X_mine"]["empty_cells"].tolist() == ["0"]
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning:anndata", "ignore::UserWarning:zarr")
@@ -193,7 +193,7 @@ def test_another_model_or_other_cells_start_anew(tmp_path, monkeypatch):
 
 
 def stop_after_the_first_tissue(monkeypatch):
-    from celloquy.tasks.scratch import Journal
+    from celloquy.runtime.resume import Journal
 
     note = Journal.note
 
@@ -205,7 +205,7 @@ def stop_after_the_first_tissue(monkeypatch):
     monkeypatch.setattr(Journal, "note", stop)
 
 
-@pytest.mark.parametrize("lost", ["vectors", "latent", "empty", "journal.json"])
+@pytest.mark.parametrize("lost", ["vectors", "embedding", "empty", "journal.json"])
 def test_a_run_whose_files_were_lost_starts_anew(tmp_path, monkeypatch, lost):
     path, out = write(cells(30), tmp_path / "cells.h5ad"), tmp_path / "out.h5ad"
     stop_after_the_first_tissue(monkeypatch)

@@ -32,7 +32,8 @@ def cells(n: int = 200, seed: int = 0, batches=("a", "b")) -> ad.AnnData:
 
 def fitted(adata: ad.AnnData, **options) -> cq.Integrator:
     options = {
-        "fitting": cq.Fitting(epochs=40, learning_rate=8e-3, batch_size=100, progress=False),
+        "training": cq.TrainingOptions(epochs=40, learning_rate=8e-3, batch_size=100),
+        "progress": False,
         "config": TINY,
     } | options
     return cq.Integrator(batch_key="donor", **options).fit(adata)
@@ -45,14 +46,14 @@ def integrator() -> cq.Integrator:
 
 def scores(integrator: cq.Integrator, adata: ad.AnnData) -> dict[str, float]:
     embedding = integrator.predict(adata, copy=True).obsm["X_celloquy"]
-    return cq.evaluate.integration(embedding, adata.obs["donor"], adata.obs["type"])
+    return cq.evaluate.score_integration(embedding, adata.obs["donor"], adata.obs["type"])
 
 
 def test_batches_mix_and_types_stay_apart(integrator):
     adata = cells()
     found = scores(integrator, adata)
     plain = adata.X.toarray()
-    before = cq.evaluate.integration(np.log1p(plain), adata.obs["donor"], adata.obs["type"])
+    before = cq.evaluate.score_integration(np.log1p(plain), adata.obs["donor"], adata.obs["type"])
     assert found["iLISI"] > before["iLISI"] + 0.2
     assert found["cLISI"] > 0.9
     assert integrator.batches_ == ["a", "b"]
@@ -61,7 +62,7 @@ def test_batches_mix_and_types_stay_apart(integrator):
 
 def test_drawing_batches_together_mixes_them_more(integrator):
     adata = cells()
-    apart = scores(fitted(adata, mixing=0), adata)
+    apart = scores(fitted(adata, batch_mixing=0), adata)
     assert scores(integrator, adata)["batch"] > apart["batch"]
 
 
@@ -79,10 +80,10 @@ def test_cells_of_a_new_batch_are_embedded_by_their_counts_alone(integrator):
 
 
 def test_a_seed_gives_the_same_embedding_bit_for_bit_also_after_saving(tmp_path):
-    adata, short = cells(80), cq.Fitting(epochs=3, seed=4, progress=False)
-    one = fitted(adata, fitting=short)
+    adata, short = cells(80), {"epochs": 3, "seed": 4}
+    one = fitted(adata, **short)
     one.save(tmp_path / "integrator")
-    for other in (fitted(adata, fitting=short), cq.Integrator.load(tmp_path / "integrator")):
+    for other in (fitted(adata, **short), cq.Integrator.load(tmp_path / "integrator")):
         np.testing.assert_array_equal(
             other.predict(adata, copy=True).obsm["X_celloquy"], one.predict(adata, copy=True).obsm["X_celloquy"]
         )
@@ -91,10 +92,10 @@ def test_a_seed_gives_the_same_embedding_bit_for_bit_also_after_saving(tmp_path)
 
 def test_the_most_variable_genes_are_chosen():
     adata = cells()
-    few = fitted(adata, genes=15, fitting=cq.Fitting(epochs=1, progress=False))
+    few = fitted(adata, n_top_genes=15, epochs=1)
     assert len(few.model_.vocabulary) == 15
     assert few.predict(adata, copy=True).obsm["X_celloquy"].shape == (200, 8)
-    assert len(fitted(adata, genes=None, fitting=cq.Fitting(epochs=1, progress=False)).model_.vocabulary) == GENES
+    assert len(fitted(adata, n_top_genes=None, epochs=1).model_.vocabulary) == GENES
 
 
 def test_one_call_writes_the_keys_and_a_copy_leaves_the_input_alone():
@@ -105,8 +106,8 @@ def test_one_call_writes_the_keys_and_a_copy_leaves_the_input_alone():
     assert not adata.uns
     assert cq.integrate(adata, key_added="X_mixed", **options) is None
     np.testing.assert_array_equal(adata.obsm["X_mixed"], copied.obsm["X_celloquy"])
-    assert copied.uns["celloquy"]["task"] == "integrate"
-    assert copied.uns["celloquy"]["parameters"]["batch_key"] == "donor"
+    assert copied.uns["celloquy"]["X_celloquy"]["task"] == "integrate"
+    assert copied.uns["celloquy"]["X_celloquy"]["parameters"]["batch_key"] == "donor"
 
 
 @pytest.mark.parametrize(
@@ -117,7 +118,7 @@ def test_one_call_writes_the_keys_and_a_copy_leaves_the_input_alone():
         ({}, lambda a: a.obs.__setitem__("donor", [None, *["a", "b"] * 29, "a"]), r"has missing values"),
         ({"tissue_key": "slice"}, lambda a: None, r"no column 'slice'"),
         ({"spatial_key": "place"}, lambda a: None, r"no 'place' in adata\.obsm"),
-        ({"mixing": -1.0}, lambda a: None, r"`mixing` can't be used"),
+        ({"batch_mixing": -1.0}, lambda a: None, r"`batch_mixing` can't be used"),
     ],
 )
 def test_what_can_not_be_integrated_is_named_and_left_as_it_is(options, change, message):
@@ -134,6 +135,6 @@ def test_what_can_not_be_integrated_is_named_and_left_as_it_is(options, change, 
 def test_a_pretrained_model_learns_the_batches_in_its_decoder():
     adata = cells(80)
     model = cq.pretrain(adata, config=TINY, epochs=2, progress=False)
-    tuned = fitted(adata, model=model, frozen=True, fitting=cq.Fitting(epochs=2, progress=False))
+    tuned = fitted(adata, model=model, freeze_encoder=True, epochs=2)
     assert tuned.model_.config.covariates == (("batch", 2),)
     assert torch.equal(tuned.model_.embedder.gene, model.embedder.gene)

@@ -8,7 +8,7 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from celloquy.errors import ArgumentError
-from celloquy.training.loop import Objective, Training, train
+from celloquy.training.loop import Objective, Schedule, train
 
 
 class Line(Objective):
@@ -54,7 +54,7 @@ def run(training, examples=None, on_epoch=lambda records, better: None, progress
 
 
 def test_it_learns_and_records_every_epoch():
-    objective, records = run(Training(epochs=60, learning_rate=0.1, weight_decay=0.0))
+    objective, records = run(Schedule(epochs=60, learning_rate=0.1, weight_decay=0.0))
     assert [record["epoch"] for record in records] == list(range(1, 61))
     assert set(records[0]) == {"epoch", "loss", "twice", "learning_rate", "validation", "seconds"}
     assert records[-1]["validation"] < 1e-3 < records[0]["validation"]
@@ -63,14 +63,14 @@ def test_it_learns_and_records_every_epoch():
 
 
 def test_figures_are_means_over_cells_not_over_batches():
-    _, records = run(Training(epochs=1, learning_rate=1e-12))
+    _, records = run(Schedule(epochs=1, learning_rate=1e-12))
     torch.manual_seed(0)
     x = torch.linspace(-1, 1, 10)[:, None]
     assert records[0]["loss"] == pytest.approx(Line()(x, 2 * x)["loss"].item(), rel=1e-5)
 
 
 def test_learning_rate_rises_then_falls_to_zero():
-    _, records = run(Training(epochs=50, learning_rate=0.1, warmup=0.2))
+    _, records = run(Schedule(epochs=50, learning_rate=0.1, warmup=0.2))
     rates = [record["learning_rate"] for record in records]
     peak = rates.index(max(rates))
     assert 8 <= peak <= 11
@@ -81,7 +81,7 @@ def test_learning_rate_rises_then_falls_to_zero():
 
 
 def test_the_objective_is_told_how_far_the_training_is():
-    objective, _ = run(Training(epochs=4, learning_rate=0.01))
+    objective, _ = run(Schedule(epochs=4, learning_rate=0.01))
     assert objective.told == pytest.approx([0, 0.15, 0.25, 0.4, 0.5, 0.65, 0.75, 0.9])
 
 
@@ -92,7 +92,7 @@ def worse_after(epoch):
 def test_the_best_epoch_is_kept_and_patience_ends_the_training():
     seen = []
     objective, records = run(
-        Training(epochs=100, learning_rate=0.1, patience=3, weight_decay=0.0),
+        Schedule(epochs=100, learning_rate=0.1, patience=3, weight_decay=0.0),
         worse_after(8),
         lambda records, better: seen.append(better),
     )
@@ -107,7 +107,7 @@ def test_the_best_epoch_is_kept_and_patience_ends_the_training():
 def test_without_validation_the_last_epoch_is_kept():
     kept = []
     _, records = run(
-        Training(epochs=5, learning_rate=0.1, patience=1), Points(0), lambda _, better: kept.append(better)
+        Schedule(epochs=5, learning_rate=0.1, patience=1), Points(0), lambda _, better: kept.append(better)
     )
     assert kept == [True] * 5
     assert "validation" not in records[0]
@@ -129,7 +129,7 @@ def test_an_interrupt_leaves_the_best_weights():
         train(
             objective,
             worse_after(8),
-            Training(epochs=100, learning_rate=0.1),
+            Schedule(epochs=100, learning_rate=0.1),
             fabric=Fabric(accelerator="cpu", devices=1),
             progress=False,
             on_epoch=interrupt,
@@ -141,18 +141,18 @@ def test_an_interrupt_leaves_the_best_weights():
 def test_a_loss_that_is_not_finite_is_an_error_with_a_remedy():
     broken = Points(targets=lambda epoch, x: x * (math.nan if epoch == 2 else 1))
     with pytest.raises(ArgumentError, match="diverged") as error:
-        run(Training(epochs=5, learning_rate=0.1), broken)
+        run(Schedule(epochs=5, learning_rate=0.1), broken)
     assert "learning_rate" in error.value.remedy
 
 
 def test_weight_decay_is_for_weight_matrices_only():
-    objective, _ = run(Training(epochs=60, learning_rate=0.1, weight_decay=5.0), Points(0, lambda _, x: 0 * x + 1))
+    objective, _ = run(Schedule(epochs=60, learning_rate=0.1, weight_decay=5.0), Points(0, lambda _, x: 0 * x + 1))
     assert abs(objective.line.weight.item()) < 0.05
     assert objective.line.bias.item() == pytest.approx(1, abs=0.1)
 
 
 def test_progress_shows_loss_and_speed_or_nothing(capsys):
-    training = Training(epochs=2, learning_rate=0.1)
+    training = Schedule(epochs=2, learning_rate=0.1)
     run(training)
     assert capsys.readouterr() == ("", "")
     run(training, progress=True)
@@ -165,5 +165,5 @@ def test_the_progress_bar_starts_no_thread():
     import threading
 
     before = threading.active_count()
-    run(Training(epochs=2, learning_rate=0.1), progress=True)
+    run(Schedule(epochs=2, learning_rate=0.1), progress=True)
     assert threading.active_count() == before

@@ -8,10 +8,10 @@ import torch
 from scipy import sparse
 
 import celloquy as cq
-from celloquy.data import Cells
+from celloquy.data import CellSource
 from celloquy.errors import ArgumentError, CountsError, GenesError
 from celloquy.nn.masking import BiLevelMask
-from celloquy.training.objective import MaskedCells, MaskedCounts
+from celloquy.training.masked_counts import MaskedCells, MaskedCounts
 
 GENES = 40
 IDS = np.array([f"ENSG{i:011d}" for i in range(1, GENES + 1)])
@@ -36,7 +36,7 @@ def train(adatas, **options) -> cq.CellModel:
 
 @pytest.mark.parametrize("latent", ["mixture", "gaussian"])
 def test_a_seed_gives_the_same_model_bit_for_bit_and_another_seed_another(latent):
-    config = SMALL.with_(latent=latent, dropout=0.1)
+    config = SMALL.replace(latent=latent, dropout=0.1)
     torch.manual_seed(1)
     first = train(cells(), config=config, seed=3)
     state = torch.get_rng_state()
@@ -78,7 +78,7 @@ def test_the_model_and_its_log_are_kept_on_disk(tmp_path):
 
 
 def test_training_ends_when_validation_stops_improving():
-    model = train(cells(), epochs=200, patience=2, learning_rate=0.5)
+    model = train(cells(), training=cq.TrainingOptions(epochs=200, patience=2, learning_rate=0.5), epochs=None)
     assert len(model.history) < 200
 
 
@@ -93,7 +93,7 @@ def test_an_interrupt_leaves_the_best_model_so_far(tmp_path, monkeypatch):
 
     monkeypatch.setattr(MaskedCounts, "forward", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        train(cells(), out=tmp_path / "model", epochs=50, batch_size=60)
+        train(cells(), out=tmp_path / "model", training=cq.TrainingOptions(batch_size=60), epochs=50)
     assert len(cq.CellModel.from_pretrained(tmp_path / "model").vocabulary) == GENES
 
 
@@ -120,8 +120,8 @@ def test_tissues_positions_and_batches_are_read_and_the_input_left_alone():
 def test_a_masked_count_reaches_no_prediction():
     adata = cells(30)
     model = train(adata)
-    batch = Cells(adata, model.vocabulary).read(0, 30)
-    mask = BiLevelMask.draw(30, seed=0, share=1.0, beta=(5.0, 5.0), cap=0.9)
+    batch = CellSource(adata).over(model.vocabulary).read(0, 30)
+    mask = BiLevelMask.draw(30, model.masking, seed=0)
     hidden = mask.at(batch.cell_of_count, batch.indices)
     assert hidden.any()
     spoilt = batch.__class__(
@@ -136,9 +136,9 @@ def test_a_masked_count_reaches_no_prediction():
 def test_training_and_validation_cells_never_mix():
     adata = cells(50)
     model = train(adata)
-    batch = Cells(adata, model.vocabulary).read(0, 50)
-    examples = MaskedCells(batch, model, batch_size=20, held_out=0.2, seed=0)
-    used, kept = set(examples._used.tolist()), set(examples._kept.tolist())
+    batch = CellSource(adata).over(model.vocabulary).read(0, 50)
+    data = MaskedCells(batch, model, batch_size=20, held_out=0.2, seed=0)
+    used, kept = set(data._used.tolist()), set(data._kept.tolist())
     assert len(kept) == 10
     assert not used & kept
     assert used | kept == set(range(50))
@@ -148,9 +148,6 @@ def test_training_and_validation_cells_never_mix():
     ("options", "message"),
     [
         ({"epochs": 0}, "epochs"),
-        ({"batch_size": 0}, "batch_size"),
-        ({"learning_rate": -1.0}, "learning_rate"),
-        ({"validation": 1.5}, "validation"),
         ({"config": "huge"}, "'mini', 'small', 'base'"),
         ({"config": 3}, "type int"),
         ({"tissue_key": "donor"}, "'donor'"),
@@ -158,12 +155,35 @@ def test_training_and_validation_cells_never_mix():
         ({"spatial_key": "X_space"}, "'X_space'"),
         ({"precision": "float8"}, "float8"),
         ({"device": "abacus"}, "abacus"),
+        ({"training": {"epochs": 3}}, "`training` can't be used"),
+        ({"seed": -1}, "`seed` can't be used"),
+        ({"species": "yeti"}, "`species` can't be used"),
     ],
 )
 def test_unfit_arguments_are_refused_by_name(options, message):
     with pytest.raises(ArgumentError, match=message) as caught:
         train(cells(), **options)
     assert caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        {"epochs": 0},
+        {"epochs": 2.5},
+        {"batch_size": 0},
+        {"learning_rate": -1.0},
+        {"learning_rate": 0},
+        {"validation": 1.5},
+        {"patience": 0},
+        {"weight_decay": True},
+    ],
+)
+def test_unfit_training_options_are_refused_by_name(option):
+    (name,) = option
+    with pytest.raises(ArgumentError, match=f"`{name}` can't be used") as caught:
+        cq.TrainingOptions(**option)
+    assert caught.value.argument == name
 
 
 def test_unfit_inputs_are_refused(tmp_path):

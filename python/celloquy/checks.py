@@ -1,0 +1,73 @@
+"""Checks of arguments: one function a kind of value, one form of error for all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from numbers import Integral, Real
+from typing import NoReturn
+
+from celloquy.errors import ArgumentError
+
+
+def check_whole_number(argument: str, value: object, *, least: int, most: int | None = None, remedy: str = "") -> None:
+    """Check that a value is a whole number within bounds; truth values are none.
+
+    Raises
+    ------
+    ArgumentError
+        If it is not.
+    """
+    whole = isinstance(value, Integral) and not isinstance(value, bool)
+    if not whole or int(value) < least or (most is not None and int(value) > most):  # type: ignore[call-overload]
+        bounds = f"at least {least}" if most is None else f"{least} to {most}"
+        refuse(argument, value, f"a whole number of {bounds}", remedy)
+
+
+def check_number(
+    argument: str,
+    value: object,
+    *,
+    least: float = 0.0,
+    most: float | None = None,
+    exclude_least: bool = False,
+    exclude_most: bool = False,
+    remedy: str = "",
+) -> None:
+    """Check that a value is a number within bounds; the bounds themselves may be excluded.
+
+    Raises
+    ------
+    ArgumentError
+        If it is not.
+    """
+    number = float("nan") if isinstance(value, bool) or not isinstance(value, Real) else float(value)
+    low = number > least if exclude_least else number >= least
+    high = most is None or (number < most if exclude_most else number <= most)
+    if not (low and high):
+        bounds = f"{'above' if exclude_least else 'of at least'} {least:g}"
+        if most is not None:
+            bounds += f" and {'below' if exclude_most else 'up to'} {most:g}"
+        refuse(argument, value, f"a number {bounds}", remedy)
+
+
+def check_choice(argument: str, value: object, choices: Collection[object], *, remedy: str = "") -> None:
+    """Check that a value is one of some.
+
+    Raises
+    ------
+    ArgumentError
+        If it is not.
+    """
+    if value not in choices:
+        refuse(argument, value, " or ".join(map(repr, choices)), remedy or "pass one of these.")
+
+
+def refuse(argument: str, value: object, expected: str, remedy: str = "") -> NoReturn:
+    """Raise the error of an argument whose value can't be used."""
+    raise ArgumentError(
+        f"`{argument}` can't be used.",
+        found=repr(value),
+        expected=expected,
+        remedy=remedy or f"change `{argument}`, or leave it out.",
+        argument=argument,
+    )

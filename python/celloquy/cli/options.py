@@ -1,0 +1,223 @@
+"""Options that verbs share: one record a topic, from which a verb's options, their help and the calls are made."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Collection
+from dataclasses import asdict, dataclass, fields, is_dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
+
+import typer
+
+from celloquy.errors import ArgumentError
+
+if TYPE_CHECKING:
+    from celloquy.tasks import Task
+    from celloquy.training import TrainingOptions
+
+    AnyTask = TypeVar("AnyTask", bound=Task)
+
+Input = Annotated[
+    Path, typer.Argument(help="h5ad file or zarr directory with raw counts, cells × genes.", show_default=False)
+]
+Out = Annotated[Path, typer.Option("--out", "-o", help="File to write, .h5ad or .zarr.", show_default=False)]
+KeyAdded = Annotated[str | None, typer.Option(help="Key of the result, or prefix of its keys.", show_default=False)]
+Reference = Annotated[
+    Path | None,
+    typer.Option("--reference", "-r", help="h5ad file or zarr directory of the reference.", show_default=False),
+]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a file is read."""
+
+    layer: Annotated[
+        str | None,
+        typer.Option(help="Place of the raw counts: a layer, X or raw. By default the first that holds counts."),
+    ] = None
+    tissue_key: Annotated[
+        str | None,
+        typer.Option(help="Column of obs with the tissue (a sample, a slice), which is read together. By default all."),
+    ] = None
+    spatial_key: Annotated[str | None, typer.Option(help="Key of obsm with positions. By default none.")] = None
+    batch_key: Annotated[
+        str | None, typer.Option("--batch-key", "-b", help="Column of obs with the experimental batch.")
+    ] = None
+    species: Annotated[
+        str | None, typer.Option(help="auto: map genes of the other species through orthologs. By default an error.")
+    ] = None
+
+    def arguments(self, *, without: Collection[str] = ()) -> dict[str, Any]:
+        """Return what the functions call them, by name."""
+        return {name: value for name, value in asdict(self).items() if name not in without}
+
+
+@dataclass(frozen=True)
+class Modelling:
+    """The model that a task starts from."""
+
+    model: Annotated[
+        Path | None, typer.Option("--model", "-m", help="Directory of a pretrained model to fine-tune.")
+    ] = None
+    freeze_encoder: Annotated[
+        bool, typer.Option("--freeze-encoder", help="Leave the pretrained model's embedding as it is.")
+    ] = False
+    config: Annotated[
+        str | None, typer.Option(help="mini, small or base: size of a model that is trained from scratch.")
+    ] = None
+
+    def arguments(self) -> dict[str, Any]:
+        """Return what the functions call them, but for what is left to the task."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+
+@dataclass(frozen=True)
+class Training:
+    """How a model is trained."""
+
+    epochs: Annotated[int | None, typer.Option(help="Passes over the cells; by default by their number.")] = None
+    batch_size: Annotated[int | None, typer.Option(help="Cells of an optimisation step.")] = None
+    learning_rate: Annotated[float | None, typer.Option(help="Highest learning rate.")] = None
+    weight_decay: Annotated[float | None, typer.Option(help="Weight decay of AdamW.")] = None
+    validation: Annotated[float | None, typer.Option(help="Share of the cells that is held out.")] = None
+    patience: Annotated[
+        int | None, typer.Option(help="Epochs without a better validation after which training ends; 0: never.")
+    ] = None
+
+    def options(self, usual: TrainingOptions) -> TrainingOptions | None:
+        """Return the training options, or None where nothing is asked for beside the epochs.
+
+        Parameters
+        ----------
+        usual
+            The options of the task where the user gives none.
+        """
+        asked = {name: value for name, value in asdict(self).items() if value is not None and name != "epochs"}
+        if asked.get("patience") == 0:
+            asked["patience"] = None
+        return replace(usual, **asked) if asked else None
+
+
+@dataclass(frozen=True)
+class Running:
+    """Where and how a verb computes."""
+
+    precision: Annotated[str, typer.Option(help="float32, bfloat16, or auto: bfloat16 where the hardware has it.")] = (
+        "auto"
+    )
+    device: Annotated[str, typer.Option(help="cpu, cuda, mps, or auto: a GPU where there is one.")] = "auto"
+    seed: Annotated[int, typer.Option(help="Seed: the same one gives the same result on one machine.")] = 0
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")] = False
+
+    def arguments(self, *, without: Collection[str] = ()) -> dict[str, Any]:
+        """Return what the functions call them, by name."""
+        named = {"precision": self.precision, "device": self.device, "seed": self.seed, "progress": not self.quiet}
+        return {name: value for name, value in named.items() if name not in without}
+
+
+def verb(app: typer.Typer, *, without: Collection[str] = ()) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Register a function as a verb of the command line, with the fields of the records that it takes as options.
+
+    Parameters
+    ----------
+    app
+        The command.
+    without
+        Fields of the records that this verb has no use for; they keep their defaults.
+    """
+
+    def register(function: Callable[..., None]) -> Callable[..., None]:
+        hints = get_type_hints(function, include_extras=True)
+        records: dict[str, Any] = {name: hint for name, hint in hints.items() if is_dataclass(hint)}
+        parameters: list[inspect.Parameter] = []
+        for parameter in inspect.signature(function).parameters.values():
+            if parameter.name not in records:
+                parameters.append(parameter.replace(annotation=hints[parameter.name]))
+                continue
+            record = records[parameter.name]
+            types = get_type_hints(record, include_extras=True)
+            parameters += [
+                inspect.Parameter(
+                    one.name, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=one.default, annotation=types[one.name]
+                )
+                for one in fields(record)
+                if one.name not in without
+            ]
+        # Arguments first: a parameter without a default can't follow one with it.
+        parameters.sort(key=lambda parameter: parameter.default is not inspect.Parameter.empty)
+
+        def command(**given: Any) -> None:
+            for name, record in records.items():
+                own = {one.name: given.pop(one.name) for one in fields(record) if one.name not in without}
+                given[name] = record(**own)
+            function(**given)
+
+        command.__name__, command.__doc__ = function.__name__, function.__doc__
+        command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        app.command()(command)
+        return command
+
+    return register
+
+
+def fit_or_load(
+    make: Callable[[], AnyTask],
+    fit: Callable[[AnyTask], object],
+    *,
+    kind: type[AnyTask],
+    saved: Path | None,
+    load: bool,
+    reading: Reading,
+    modelling: Modelling,
+    training: Training,
+    running: Running,
+) -> AnyTask:
+    """Return a fitted task: read from a directory, or fitted, and then kept there.
+
+    Parameters
+    ----------
+    make, fit
+        Make the task, and fit it.
+    kind
+        Class of the task.
+    saved
+        Directory of the task, if one was named.
+    load
+        Whether the task is there already.
+    reading, modelling, training, running
+        The options of the call. Those that a task was fitted with can't be changed any more.
+
+    Raises
+    ------
+    ArgumentError
+        If an option has no effect on a task that is fitted already.
+    """
+    if not load:
+        task = make()
+        fit(task)
+        if saved is not None:
+            task.save(saved)
+        return task
+    assert saved is not None
+    fixed = {**asdict(modelling), **asdict(training), "seed": running.seed}
+    usual = {**asdict(Modelling()), **asdict(Training()), "seed": Running().seed}
+    if idle := [f"--{name.replace('_', '-')}" for name, value in fixed.items() if value != usual[name]]:
+        raise ArgumentError(
+            f"The task in {str(saved)!r} is fitted already.",
+            found=", ".join(idle),
+            expected="options of how cells are read and computed",
+            remedy="leave these options out, or name another directory to fit anew.",
+        )
+    task = kind.load(saved)
+    for name, value in {**reading.arguments(), **running.arguments(without=("seed",))}.items():
+        if value is not None:
+            setattr(task, name, value)
+    return task
+
+
+def names_in(text: str | None) -> list[str] | None:
+    """Return the names of a list with commas."""
+    return None if text is None else [name.strip() for name in text.split(",") if name.strip()]

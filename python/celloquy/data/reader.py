@@ -1,0 +1,233 @@
+"""The cells of one AnnData as a model reads them: checked, aligned to its genes, a run at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from scipy import sparse
+from torch import Tensor
+
+from celloquy.data.batch import CellBatch
+from celloquy.data.columns import CellColumns, codes
+from celloquy.data.counts import choose_counts
+from celloquy.errors import ArgumentError, GenesError
+from celloquy.genes import AlignmentReport, GeneVocabulary, in_species
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+BLOCK = 8192
+"""Cells that are read at a time where all are."""
+
+
+class CellSource:
+    """The cells of one AnnData: counts found and checked once, then read over any number of vocabularies.
+
+    Parameters
+    ----------
+    adata
+        In memory or backed; it is read, never changed.
+    columns
+        Where the counts are, and which columns tell tissue, position and batch.
+    batches
+        Names of the batches that a model knows, in the order of its codes; by default those of the column, sorted. A
+        batch that is not among them has the code -1.
+    name
+        What the user calls the object, for messages.
+
+    Raises
+    ------
+    CountsError, ArgumentError
+        If there are no raw counts, or a column is missing or unfit.
+    """
+
+    def __init__(
+        self,
+        adata: AnnData,
+        columns: CellColumns = CellColumns(),  # noqa: B008 -- frozen
+        *,
+        batches: Sequence[str] | None = None,
+        name: str = "adata",
+    ) -> None:
+        self.counts = choose_counts(adata, layer=columns.layer)
+        self.columns, self.name, self.cell_names = columns, name, adata.obs_names
+        self.tissue, self.tissues = codes(adata, columns.tissue_key, "tissue_key", name=name)
+        self.batch, self.batches = codes(adata, columns.batch_key, "batch_key", batches, name=name)
+        if columns.batch_key is None:
+            self.batch[:] = -1
+        self.position = _positions(adata, columns.spatial_key, self.tissue)
+        self._readers: dict[tuple[str, bool], CellReader] = {}
+
+    def __len__(self) -> int:
+        """Number of cells."""
+        return self.counts.n_cells
+
+    @cached_property
+    def column_totals(self) -> NDArray[np.float64]:
+        """``(columns,)``, sum of the counts of every column."""
+        return self.counts.genes_total()
+
+    @property
+    def var_names(self) -> pd.Index[str]:
+        """Names of the columns of the counts, which for ``raw`` are not those of the AnnData."""
+        return pd.Index(self.counts.var_names.tolist())
+
+    def expressed_names(self, least: float = 1) -> list[str]:
+        """Return the names of the genes with at least so many counts over all cells.
+
+        Raises
+        ------
+        GenesError
+            If no gene has a count.
+        """
+        if not self.column_totals.any():
+            raise GenesError(
+                f"No gene of {self.name} is expressed.",
+                found=f"{self.counts.n_genes:,} genes without a count in {self.counts.source}",
+                expected="counts above 0",
+                remedy="look at the step that made them.",
+            )
+        names: list[str] = np.asarray(self.counts.var_names, dtype=object)[self.column_totals >= least].tolist()
+        return names
+
+    def over(self, vocabulary: GeneVocabulary, *, selected: bool = False) -> CellReader:
+        """Return these cells over a vocabulary; asked again for the same one, the same reader.
+
+        Parameters
+        ----------
+        vocabulary
+            The genes wanted.
+        selected
+            True if the vocabulary is a selection: coverage is then checked by genes, not by counts.
+
+        Raises
+        ------
+        GenesError
+            If no gene is known, or the genes are of another species.
+        """
+        key = vocabulary.fingerprint, selected
+        if key not in self._readers:
+            self._readers[key] = CellReader(self, vocabulary, selected=selected)
+        return self._readers[key]
+
+
+class CellReader:
+    """Cells of one AnnData over a vocabulary, read a run at a time; made by :meth:`CellSource.over`."""
+
+    def __init__(self, source: CellSource, vocabulary: GeneVocabulary, *, selected: bool = False) -> None:
+        self._source, self._counts = source, source.counts
+        self.tissue, self.batch, self.batches = source.tissue, source.batch, source.batches
+        self.position, self.column_totals = source.position, source.column_totals
+        names: Sequence[str] = self._counts.var_names.tolist()
+        if source.columns.species == "auto":
+            names = in_species(names, "mouse" if set(vocabulary.species) == {"mouse"} else "human")
+        alignment = vocabulary.align(names, counts_per_gene=self.column_totals, selected=selected)
+        self.report: AlignmentReport = alignment.report
+        self.columns = alignment.columns.astype(np.int32)
+        self._genes = len(vocabulary)
+        known = self.columns[self.columns >= 0]
+        self._lacking = len(known) < len(self.columns)
+        self._shared = len(known) > len(np.unique(known))
+        self._measured = torch.zeros(1, self._genes, dtype=torch.bool)
+        self._measured[0, torch.from_numpy(known.astype(np.int64))] = True
+
+    def __repr__(self) -> str:
+        return f"CellReader({len(self):,} cells × {self._genes:,} genes, from {self.source})"
+
+    def __len__(self) -> int:
+        """Number of cells."""
+        return self._counts.n_cells
+
+    @property
+    def measured(self) -> Tensor:
+        """``(genes,)`` bool: genes of the vocabulary that have a column."""
+        return self._measured[0]
+
+    @property
+    def source(self) -> str:
+        """Where the counts were found, e.g. ``"layers['counts']"``."""
+        return self._counts.source
+
+    @property
+    def var_names(self) -> pd.Index[str]:
+        """Names of the columns of the counts, which for ``raw`` are not those of the AnnData."""
+        return self._source.var_names
+
+    def own_counts(self, start: int, stop: int) -> sparse.csr_matrix:
+        """Return a run of cells with the columns that they had, ``(cells, columns)`` float32."""
+        return self._counts.read(start, stop)
+
+    def read_all(self) -> CellBatch:
+        """Return all cells, sparse, in memory."""
+        blocks = [self.read(start, min(start + BLOCK, len(self))) for start in range(0, len(self), BLOCK)]
+        whole = CellBatch.concatenate(blocks)
+        # The blocks have one panel.
+        return replace(whole, panel=torch.zeros_like(whole.panel), measured=self._measured)
+
+    def read(self, start: int, stop: int) -> CellBatch:
+        """Return a run of cells; counts of unknown genes are left out, columns of the same gene are summed."""
+        block = self._counts.read(start, stop)
+        indptr, indices, values = block.indptr, self.columns[block.indices], block.data
+        if self._lacking:
+            known = indices >= 0
+            before = np.concatenate([[0], np.cumsum(known)])
+            indptr, indices, values = before[indptr], indices[known], values[known]
+        if self._shared:
+            # Several columns of one gene, e.g. an old and a new symbol: their counts belong together. Of a copy, as
+            # scipy sorts and sums in place, and the values may be the caller's.
+            merged = sparse.csr_matrix((values, indices, indptr), shape=(stop - start, self._genes), copy=True)
+            merged.sum_duplicates()
+            indptr, indices, values = merged.indptr, merged.indices, merged.data
+        rows = slice(start, stop)
+        return CellBatch(
+            indptr=torch.from_numpy(indptr.astype(np.int64)),
+            indices=torch.from_numpy(indices.astype(np.int32, copy=False)),
+            # They may be the caller's own: read here, never written.
+            values=torch.from_numpy(np.require(values, np.float32, "W")),
+            tissue=torch.from_numpy(self.tissue[rows]),
+            position=torch.from_numpy(self.position[rows]),
+            batch=torch.from_numpy(self.batch[rows]),
+            panel=torch.zeros(stop - start, dtype=torch.int64),
+            measured=self._measured,
+        )
+
+
+def _positions(adata: AnnData, key: str | None, tissue: np.ndarray) -> np.ndarray:
+    """Positions ``(cells, 2)`` float32 in hundredths of the longer side of the cell's tissue, NaN where unknown."""
+    if key is None:
+        return np.full((adata.n_obs, 2), np.nan, dtype=np.float32)
+    if key not in adata.obsm:
+        raise ArgumentError(
+            f"There is no {key!r} in adata.obsm.",
+            found=", ".join(map(str, adata.obsm.keys())) or "nothing in adata.obsm",
+            expected="the coordinates that `spatial_key` names",
+            remedy="pass one of these as `spatial_key`, or leave it out.",
+            argument="spatial_key",
+        )
+    values = np.asarray(adata.obsm[key], dtype=np.float64)
+    if values.ndim != 2 or values.shape[1] != 2 or np.isinf(values).any():
+        raise ArgumentError(
+            f"adata.obsm[{key!r}] can't be used as positions.",
+            found="infinite values" if values.ndim == 2 and values.shape[1] == 2 else f"shape {values.shape}",
+            expected=f"finite coordinates of shape ({adata.n_obs}, 2), NaN where unknown",
+            remedy="pass the two coordinates of each cell.",
+            argument="spatial_key",
+        )
+    known = ~np.isnan(values)
+    tissues = int(tissue.max(initial=-1)) + 1
+    low, high = np.full((tissues, 2), np.inf), np.full((tissues, 2), -np.inf)
+    np.minimum.at(low, tissue, np.where(known, values, np.inf))
+    np.maximum.at(high, tissue, np.where(known, values, -np.inf))
+    with np.errstate(invalid="ignore"):
+        extent = (high - low).max(axis=1)
+        # A tissue without an extent (one cell, or no known position) has nothing to scale.
+        scale = 100 / np.where(extent > 0, extent, 1)
+        scaled = (values - low[tissue]) * scale[tissue][:, None]
+    return scaled.astype(np.float32)

@@ -1,0 +1,259 @@
+"""``Model``: what every model family has in common, and all that the rest of the package knows of one."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from dataclasses import dataclass
+from os import PathLike
+from typing import TYPE_CHECKING, ClassVar, Self
+
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from celloquy.errors import ArgumentError, ModelError
+from celloquy.genes import GeneVocabulary
+from celloquy.models.config import ModelConfig
+from celloquy.models.encoding import Embedding, EmbeddingOptions, Encoding
+from celloquy.nn.masking import BiLevelMask, Masking
+
+if TYPE_CHECKING:
+    from celloquy.data import CellBatch, CellReader
+
+
+@dataclass(frozen=True, slots=True)
+class CountLosses:
+    """How well a model fills in counts that it did not see, for ``n`` cells."""
+
+    embedding: Tensor
+    """``(n, embedding_width)``."""
+    reconstruction: Tensor
+    """Scalar: negative log-likelihood of the counts, in nats a cell."""
+    divergence: Tensor
+    """Scalar: how far the cells lie from the model's prior, in nats a cell."""
+    divergence_weight: float
+    """Weight of the divergence in the loss."""
+
+
+class Model(nn.Module, ABC):
+    """A language model of single cells, of any family.
+
+    A family is a subclass with :meth:`embed_batch` and a configuration, made known by
+    :func:`celloquy.models.families.register_family`. Whatever else a family can do it says in :attr:`abilities`, and
+    overrides the methods of that ability.
+
+    Parameters
+    ----------
+    config
+        Widths, depths and kinds of the parts.
+    vocabulary
+        The genes that the model knows, in the order of its tables.
+    """
+
+    config_class: ClassVar[type[ModelConfig]]
+    """Class of the family's configuration."""
+    abilities: ClassVar[frozenset[str]] = frozenset({"embed"})
+    """What the family can do: ``"embed"`` cells; ``"decode"``: predict counts from an embedding, and learn to."""
+    dropout: float = 0.0
+    """Share of an embedding that is dropped where a task's own head is trained on it."""
+
+    def __init__(self, config: ModelConfig, vocabulary: GeneVocabulary) -> None:
+        super().__init__()
+        if not len(vocabulary):
+            raise ArgumentError(
+                f"A {type(self).__name__} needs genes.",
+                found="an empty vocabulary",
+                remedy="build one with GeneVocabulary.from_names(adata.var_names).",
+                argument="vocabulary",
+            )
+        self.config, self.vocabulary = config, vocabulary
+        self.provenance: dict[str, str] = {}
+        """How the weights were made (data, training, results), for the model card; saved with the model."""
+        self.history = pd.DataFrame()
+        """Course of the training, one row an epoch; empty for a model that was read from a directory."""
+
+    @classmethod
+    def initialise(
+        cls,
+        config: ModelConfig,
+        vocabulary: GeneVocabulary,
+        cells: CellBatch,
+        *,
+        batches: int = 0,
+        seed: int = 0,
+        seen: CellBatch | None = None,
+    ) -> Self:
+        """Return a new model, ready to be trained on some cells; draws from torch's generator.
+
+        Parameters
+        ----------
+        config, vocabulary
+            As of the class.
+        cells
+            The cells to train on, from which a family may take what needs no training.
+        batches
+            Number of experimental batches that are told apart.
+        seed
+            Seed of draws of the initialisation itself.
+        seen
+            The cells as the model will see them, where that is not how they are.
+        """
+        return cls(config, vocabulary)
+
+    def with_batches(self, batches: int) -> Self:
+        """Return a copy to be fine-tuned on cells of so many batches; may draw from torch's generator."""
+        return copy.deepcopy(self)
+
+    @property
+    def embedding_width(self) -> int:
+        """Width of a cell's embedding."""
+        return self.config.embedding_width
+
+    @property
+    def masking(self) -> Masking:
+        """How counts are hidden from the model where it is trained."""
+        return Masking()
+
+    @abstractmethod
+    def embed_batch(self, batch: CellBatch) -> Tensor:
+        """Return the embedding of some cells, ``(n, embedding_width)``; whole tissues must be in the batch."""
+
+    def embed(self, cells: CellReader, options: EmbeddingOptions = EmbeddingOptions()) -> Embedding:  # noqa: B008
+        """Return the embedding of any number of cells, in bounded memory.
+
+        A family whose cells read each other overrides this.
+        """
+        return Encoding(self, cells, options).run()
+
+    def bytes_to_embed(self, n_cells: int, precision: str) -> int:
+        """Return the memory that embedding so many cells takes beside the model, if no files are used."""
+        return 4 * n_cells * self.embedding_width
+
+    def bytes_beside_weights(self, precision: str) -> int:
+        """Return the memory that the model itself takes in a precision beside its weights."""
+        return 0
+
+    def learning_rate_factors(self, *, freeze: bool) -> dict[str, float]:
+        """Return factors of the learning rate in fine-tuning, by the start of a parameter's name.
+
+        Parameters
+        ----------
+        freeze
+            Leave everything that makes the embedding as it is.
+        """
+        return {"": 0.0} if freeze else {}
+
+    def fill_in(self, seen: CellBatch, batch: CellBatch, mask: BiLevelMask) -> CountLosses:
+        """Return the losses of counts that a mask hid; ability ``"decode"``.
+
+        Parameters
+        ----------
+        seen
+            What the model sees of the cells.
+        batch
+            All their counts.
+        mask
+            What was hidden.
+        """
+        raise self.lacks("decode")
+
+    def expected_counts(self, embedding: Tensor, batch: Tensor, genes: Tensor | None = None) -> Tensor:
+        """Return expected counts ``(n, genes)``, not yet scaled to the depth of a cell; ability ``"decode"``.
+
+        Parameters
+        ----------
+        embedding
+            ``(n, embedding_width)``.
+        batch
+            ``(n,)`` int64, codes of the experimental batch; -1 stands for the average of those known.
+        genes
+            Places in the vocabulary; all by default.
+        """
+        raise self.lacks("decode")
+
+    def count_dispersion(self) -> Tensor:
+        """Return the dispersion of every gene, ``(genes,)``: the variance of a count is ``mean + mean² / dispersion``.
+
+        Ability ``"decode"``.
+        """
+        raise self.lacks("decode")
+
+    @classmethod
+    def require(cls, abilities: Iterable[str], purpose: str) -> None:
+        """Check that models of this family have some abilities.
+
+        Raises
+        ------
+        ModelError
+            If one is missing.
+        """
+        for ability in abilities:
+            if ability not in cls.abilities:
+                raise cls.lacks(ability, purpose)
+
+    @classmethod
+    def lacks(cls, ability: str, purpose: str = "this") -> ModelError:
+        """Return the error of an ability that this family does not have."""
+        return ModelError(
+            f"A {cls.__name__} can't {ability}, which {purpose} needs.",
+            found=f"a model of the family {cls.config_class.family!r}, which can {' and '.join(sorted(cls.abilities))}",
+            expected=f"a model that can {ability}, such as a CellModel",
+            remedy="pass another `model` or `config`, or leave both out.",
+            argument="model",
+        )
+
+    def describe(self) -> dict[str, str]:
+        """Return what the model is, for ``celloquy info`` and the model card; a family adds its own lines."""
+        return {
+            "family": self.config.family,
+            "genes": f"{len(self.vocabulary):,}",
+            "species": ", ".join(sorted({one for one in self.vocabulary.species if one})) or "unknown",
+            "parameters": f"{sum(weight.numel() for weight in self.parameters()):,}",
+            "embedding": f"{self.embedding_width} wide",
+        }
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the genes, the configuration and every weight: equal models have equal fingerprints."""
+        digest = hashlib.sha256(f"{self.vocabulary.fingerprint}\n{self.config.to_json()}".encode())
+        for name, tensor in sorted(self.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+        return digest.hexdigest()
+
+    def save(self, directory: str | PathLike[str]) -> None:
+        """Write the model to a directory: weights, configuration, genes and a model card.
+
+        The directory is written under a temporary name and renamed, so it is whole or not there at all; a model
+        that was there before is replaced.
+
+        Parameters
+        ----------
+        directory
+            Target directory; created if missing.
+        """
+        from celloquy.models.checkpoint import save_model
+
+        save_model(self, directory)
+
+    @classmethod
+    def from_pretrained(cls, directory: str | PathLike[str]) -> Self:
+        """Read a model that :meth:`save` wrote; ``Model.from_pretrained`` reads one of any family.
+
+        Parameters
+        ----------
+        directory
+            A directory with ``model.safetensors``, ``config.json`` and ``genes.tsv``.
+
+        Raises
+        ------
+        CheckpointError
+            If a file is missing, weights, configuration and genes do not fit each other, or the model is of another
+            family; it says which.
+        """
+        from celloquy.models.checkpoint import load_model
+
+        return load_model(cls, directory)

@@ -1,0 +1,171 @@
+"""Results that appear whole under their name or not at all, and computations that resume after an interruption."""
+
+from __future__ import annotations
+
+import errno
+import json
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from celloquy.errors import ArgumentError, CelloquyError, DiskError
+
+JOURNAL = "journal.json"
+"""Name of the file that tells how far a computation has come."""
+
+KINDS = (".h5ad", ".zarr")
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+RESTART_SECONDS = 60
+"""Start times of the machine that differ by less are the same."""
+
+
+@dataclass(frozen=True)
+class Output:
+    """Where a computation keeps its files, and where it builds its result."""
+
+    folder: Path
+    result: Path
+
+
+@contextmanager
+def resumable_output(target: Path) -> Iterator[Output]:
+    """Give a folder beside the target for a computation's files; move its result to the target at the end.
+
+    The folder outlives an interruption, so that the same call can go on with it, and goes with the result.
+
+    Raises
+    ------
+    ArgumentError
+        If the target can't be a result, or another process is at work on it.
+    DiskError
+        If the disk is full; what was at the target is as it was.
+    """
+    from filelock import FileLock, Timeout
+
+    if target.suffix not in KINDS:
+        raise ArgumentError(
+            f"{str(target)!r} can't be written.",
+            found=f"the ending {target.suffix!r}",
+            expected=" or ".join(map(repr, KINDS)),
+            remedy="give `out` one of these endings.",
+        )
+    if target.exists() and target.is_dir() != (target.suffix == ".zarr"):
+        raise ArgumentError(
+            f"{str(target)!r} can't be written.",
+            found=f"a {'directory' if target.is_dir() else 'file'} of that name",
+            remedy="choose another name as `out`.",
+        )
+    folder = target.parent / f".{target.name}.unfinished"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / "lock", timeout=0):
+            work = Output(folder, folder / f"result{target.suffix}")
+            # An interrupted call may have begun to write it.
+            remove_path(work.result)
+            yield work
+            _replace(work.result, target)
+            _remove(folder)
+    except Timeout:
+        raise ArgumentError(
+            f"{str(target)!r} is being written by another process.",
+            found=f"a lock in {str(folder)!r}",
+            remedy="wait for it, or choose another name as `out`.",
+        ) from None
+    except Exception as error:
+        # HDF5 tells the reason in its text alone.
+        full = error if isinstance(error, OSError) and (error.errno in FULL or "No space left" in str(error)) else None
+        resumable = full or isinstance(error, DiskError) or not isinstance(error, CelloquyError)
+        if not resumable or not (folder / JOURNAL).exists():
+            _remove(folder)
+        if full and not isinstance(full, DiskError):
+            raise DiskError.full(target, full) from error
+        raise
+
+
+def fingerprint_of(path: str | PathLike[str] | None) -> str:
+    """Tell one state of a file or directory from another; what is in memory only is never the same twice."""
+    if path is None:
+        return uuid.uuid4().hex
+    place = Path(path).resolve()
+    files = sorted(place.rglob("*")) if place.is_dir() else [place]
+    seen = [file.stat() for file in files if file.is_file()]
+    return f"{place}|{sum(one.st_size for one in seen)}|{max((one.st_mtime_ns for one in seen), default=0)}"
+
+
+def _replace(new: Path, target: Path) -> None:
+    if target.is_dir():
+        # A directory can't be replaced in one step; the older one is out of its place for that moment only.
+        older = new.with_name("older")
+        remove_path(older)
+        target.rename(older)
+    new.replace(target)
+
+
+def _remove(folder: Path) -> None:
+    """Remove the folder of a computation, what tells how far it has come first: this too can be killed."""
+    (folder / JOURNAL).unlink(missing_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def remove_path(path: Path) -> None:
+    """Remove a file or a directory, if there is one."""
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+class Journal:
+    """How far a computation has come, in a small file that is replaced as a whole.
+
+    Parameters
+    ----------
+    file
+        Where; None keeps it in memory, and nothing can be resumed.
+    identity
+        What is computed, in JSON's types. The state of another computation, or one from before the machine was last
+        started (its files may not have reached the disk), is not resumed.
+    """
+
+    def __init__(self, file: Path | None, identity: dict[str, Any]) -> None:
+        self._file, self._identity = file, identity | {"started": _machine_start()}
+        self.steps: dict[str, int] = {}
+        if file is not None and file.exists():
+            self.steps = self._resumed(json.loads(file.read_text()))
+
+    def _resumed(self, state: dict[str, Any]) -> dict[str, int]:
+        before, now = dict(state["identity"]), dict(self._identity)
+        if abs(before.pop("started") - now.pop("started")) > RESTART_SECONDS or before != now:
+            return {}
+        steps: dict[str, int] = state["steps"]
+        return steps
+
+    def forget(self) -> None:
+        """Start anew."""
+        self.steps.clear()
+
+    def done(self, step: str) -> int:
+        """How often a step has been done."""
+        return self.steps.get(step, 0)
+
+    def note(self, **steps: int) -> None:
+        """Write down how often steps have been done."""
+        self.steps.update(steps)
+        if self._file is None:
+            return
+        new = self._file.with_suffix(".new")
+        new.write_text(json.dumps({"identity": self._identity, "steps": self.steps}))
+        new.replace(self._file)
+
+
+def _machine_start() -> float:
+    import psutil
+
+    return psutil.boot_time()

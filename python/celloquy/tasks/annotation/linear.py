@@ -1,0 +1,133 @@
+"""The linear head of a label classifier: multinomial regressions on the genes that tell the labels apart."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from scipy import sparse
+from torch import Tensor
+
+from celloquy.data import CellBatch
+from celloquy.tasks.annotation.classifier import LabelClassifier, LogNormaliser
+from celloquy.training.split import hold_out
+
+GENES = 1000
+"""Marker genes, at most: those whose variance between the labels is largest against that within."""
+
+PENALTY = 10.0
+"""Inverse strength of the ridge (scikit-learn's ``C``), for cells whose mean squared length is 1."""
+
+COMPONENTS = 50
+"""Principal components of these genes, at most. What many genes say together holds on another platform, too: between
+lung tumour and lymph node it gained a hundredth of macro F1."""
+
+MOST_CELLS = 20_000
+"""Cells that are regressed on, at most; the same share of every label."""
+
+
+@torch.no_grad()
+def fit_linear(classifier: LabelClassifier, cells: CellBatch, labels: Tensor, *, seed: int = 0) -> None:
+    """Fit the scale of a classifier and its linear head; labels weigh the same, however many cells they have.
+
+    Parameters
+    ----------
+    classifier
+        The classifier, of which the linear head is fitted.
+    cells
+        Labelled cells.
+    labels
+        ``(cells,)`` int64.
+    seed
+        Seed of the draw of cells, if there are many.
+    """
+    classifier.normalise.fit(cells)
+    codes, classes = labels.numpy(), classifier.gene.shape[1]
+    if len(codes) > MOST_CELLS:
+        _, drawn = hold_out(codes, MOST_CELLS / len(codes), np.random.default_rng(seed))
+        cells, codes = cells.select(torch.from_numpy(np.sort(drawn))), codes[np.sort(drawn)]
+    values = _matrix(cells, classifier.normalise(cells))
+    genes = _markers(values, codes, classes)
+    mean = classifier.normalise.mean.numpy()[genes].astype(np.float64)
+    centred = values[:, genes].toarray() - mean
+    genewise, by_components = _genewise(centred, codes), _by_components(centred, codes, seed)
+    weight, bias = genewise[0] + by_components[0], genewise[1] + by_components[1]
+    if classes == 2:
+        # scikit-learn has one row for two classes.
+        weight, bias = np.concatenate([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2
+    classifier.gene.zero_()
+    classifier.gene[torch.from_numpy(genes)] = torch.from_numpy(weight.T).to(classifier.gene)
+    classifier.bias.copy_(torch.from_numpy(bias))
+    classifier.novelty.set_centres(classifier.linear_logits(cells), torch.from_numpy(codes))
+
+
+def _genewise(values: np.ndarray, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Weights ``(classes, genes)`` and intercepts of a regression on centred values ``(cells, genes)``."""
+    from sklearn.linear_model import LogisticRegression
+
+    length = float(np.sqrt((values**2).sum(1).mean())) or 1.0
+    regression = LogisticRegression(C=PENALTY, class_weight="balanced", max_iter=1000).fit(values / length, codes)
+    return regression.coef_ / length, regression.intercept_
+
+
+def _by_components(values: np.ndarray, codes: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """The same of a regression on principal components of genes that all count alike."""
+    from sklearn.decomposition import PCA
+    from sklearn.linear_model import LogisticRegression
+
+    spread = values.std(0)
+    # A gene that hardly varies would count by its noise.
+    spread = np.maximum(spread, 0.1 * spread.max(initial=1e-12))
+    components = PCA(min(COMPONENTS, *values.shape), random_state=seed).fit(values / spread)
+    scores = components.transform(values / spread)
+    regression = LogisticRegression(class_weight="balanced", max_iter=1000).fit(scores, codes)
+    weight = regression.coef_ @ components.components_
+    return weight / spread, regression.intercept_ - weight @ components.mean_
+
+
+def marker_genes(cells: CellBatch, labels: Tensor, classes: int, measured: Tensor) -> np.ndarray:
+    """Return the places of the genes that tell labels apart, rising, at most :data:`GENES`.
+
+    Parameters
+    ----------
+    cells
+        Labelled cells.
+    labels
+        ``(cells,)`` int64.
+    classes
+        Number of labels.
+    measured
+        ``(genes,)`` bool, the genes to choose from.
+    """
+    normalise = LogNormaliser(cells.n_genes)
+    normalise.fit(cells)
+    return _markers(_matrix(cells, normalise(cells)), labels.numpy(), classes, measured.numpy())
+
+
+def _markers(
+    values: sparse.csr_matrix, codes: np.ndarray, classes: int, measured: np.ndarray | bool = True
+) -> np.ndarray:
+    separation = f_statistic(values, codes, classes) * measured
+    return np.sort(np.argsort(-separation, kind="stable")[: min(GENES, int((separation > 0).sum()))])
+
+
+def f_statistic(values: sparse.csr_matrix, codes: np.ndarray, classes: int) -> np.ndarray:
+    """Return the F statistic of every gene, ``(genes,)``: variance between the labels over that within."""
+    cells, genes = values.shape
+    member = sparse.csr_matrix((np.ones(cells), (codes, np.arange(cells))), shape=(classes, cells))
+    sizes = np.bincount(codes, minlength=classes).clip(min=1)[:, None]
+    means = (member @ values).toarray() / sizes
+    total = np.asarray(values.multiply(values).sum(0)).ravel() - cells * np.asarray(values.mean(0)).ravel() ** 2
+    between = (sizes * (means - np.asarray(values.mean(0))) ** 2).sum(0)
+    within = np.maximum(total - between, 0) / max(1, cells - classes)
+    # A gene of a few counts has next to no variance within; this much is there by chance.
+    floor = 1e-3 * total.mean() / cells
+    # A gene seen in one or two cells says nothing.
+    often = np.bincount(values.indices, minlength=genes) >= 3
+    return np.where(often, between / max(1, classes - 1) / (within + floor + 1e-12), 0.0)
+
+
+def _matrix(cells: CellBatch, values: Tensor) -> sparse.csr_matrix:
+    """Values at the non-zero counts as cells × genes, float64."""
+    return replace(cells, values=values.double()).to_csr()

@@ -1,0 +1,5 @@
+"""Imputation: the genes that a spatial panel lacks, from dissociated cells of the same tissue."""
+
+from celloquy.tasks.imputation.imputer import Imputer, impute
+
+__all__ = ["Imputer", "impute"]

@@ -1,0 +1,420 @@
+"""Impute: the genes that a spatial panel lacks, from dissociated cells of the same tissue."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from os import PathLike
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from scipy import sparse
+from torch import Tensor
+
+from celloquy import keys
+from celloquy.checks import check_number, check_whole_number
+from celloquy.data import CellColumns, CellReader, CellSource
+from celloquy.data.neighbours import neighbour_means
+from celloquy.errors import ArgumentError, GenesError
+from celloquy.genes import GeneVocabulary
+from celloquy.models import CellModelConfig, Model, ModelConfig
+from celloquy.models.checkpoint import fill_model
+from celloquy.runtime.hardware import Precision
+from celloquy.tasks.base import Task
+from celloquy.tasks.imputation.ensemble import PREDICTORS, REFERENCE, SPATIAL, PanelModel, PanelReader
+from celloquy.tasks.imputation.genes import match_genes
+from celloquy.tasks.imputation.objective import PanelCounts, PanelTrainingData, at_panel_depth
+from celloquy.tasks.imputation.reliability import Blend, choose_blend, describe, moments, predict_reliability
+from celloquy.tasks.results import deliver
+from celloquy.training.options import ALL_CELLS, TrainingOptions
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+    from celloquy.data import CellBatch
+
+TISSUE_NEIGHBOURS = 8
+"""Nearest cells in the tissue that smoothing averages over."""
+
+BLOCK_ENTRIES = 2**24
+"""Entries (cells × genes) that are predicted at a time."""
+
+PARTS = ("seen", "held_out", "embedding", "centre")
+"""Arrays of a :class:`PanelModel` that are saved."""
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class Imputer(Task):
+    """Predicts genes that a spatial panel lacks from a reference, and how far each can be trusted.
+
+    Some models are trained on panel and reference together; from each another part of the panel's genes is held out. A
+    model has three predictors of a gene from a cell's embedding: its decoder, the nearest cells of the reference, and a
+    linear regression in the reference. The held-out genes of the panel decide how the predictors are blended, how much
+    a cell's neighbours in the tissue count, and what reliability to predict for a gene that the panel lacks. A
+    prediction is the mean over the models.
+
+    Parameters are those of :class:`celloquy.Task`, and the following; ``tissue_key`` names the slices. By default genes
+    are held out, not cells. The encoder is told positions only by a ``config`` that says so.
+
+    Attributes
+    ----------
+    reliability_
+        Predicted correlation of each imputed gene with its true expression, a Series.
+    panel_
+        Correlations that the panel's own genes reached when they were held out, a Series.
+    blend_
+        Weights of the predictors, and the share of the neighbours in the tissue.
+
+    Examples
+    --------
+    >>> import celloquy as cq
+    >>> imputer = cq.Imputer(tissue_key="slice").fit(spatial, reference, genes=["Pvalb", "Sst"])
+    >>> imputer.predict(spatial)
+    >>> imputer.reliability_
+    """
+
+    name: ClassVar[str] = "impute"
+    requires: ClassVar[tuple[str, ...]] = ("embed", "decode")
+    usual_training: ClassVar[TrainingOptions] = ALL_CELLS
+
+    spatial_key: str | None = "spatial"
+    """Key of ``obsm`` with positions, ``(cells, 2)`` in any unit; None predicts without them."""
+    reference_layer: str | None = None
+    """Place of the raw counts of the reference; by default the first that holds counts."""
+    n_models: int = 4
+    """Models, from each of which another part of the panel's genes is held out."""
+    batch_mixing: float = 0.0
+    """Weight, in nats a cell, with which panel and reference are drawn together in the embedding."""
+
+    models_: list[PanelModel] = field(default_factory=list, init=False)
+    genes_: dict[str, str] = field(default_factory=dict, init=False)
+    blend_: Blend = field(default=Blend((1.0, 0.0, 0.0), 0.0), init=False)
+    reliability_: pd.Series = field(default_factory=lambda: pd.Series(dtype=float), init=False)
+    panel_: pd.Series = field(default_factory=lambda: pd.Series(dtype=float), init=False)
+
+    def _check(self) -> None:
+        super()._check()
+        check_whole_number("n_models", self.n_models, least=2, remedy="leave it out: 4 are usual.")
+        check_number("batch_mixing", self.batch_mixing, remedy="leave it out.")
+        if self.batch_key is not None:
+            raise ArgumentError(
+                "`batch_key` has no use in imputation.",
+                found=repr(self.batch_key),
+                expected="None: panel and reference are the batches",
+                remedy="name the slices as `tissue_key`.",
+                argument="batch_key",
+            )
+
+    def _prepare(self) -> None:
+        super()._prepare()
+        if isinstance(self.config, str) and isinstance(self._config, CellModelConfig):
+            # Cells of the reference have no position, so the encoder would tell the sources apart by it.
+            self._config = self._config.replace(positions=False)
+
+    def fit(self, spatial: AnnData, reference: AnnData, *, genes: Sequence[str] | None = None) -> Self:
+        """Train on a panel and its reference.
+
+        Parameters
+        ----------
+        spatial
+            Cells (or spots) × genes of the panel, with raw counts, which are only read.
+        reference
+            Dissociated cells × genes, with raw counts, which are only read.
+        genes
+            What to impute, as the reference spells it; by default everything that it has and the panel lacks.
+
+        Raises
+        ------
+        CountsError, GenesError, ArgumentError, CheckpointError, ModelError
+            If there are no raw counts, positions or columns are missing, the species differ, the objects share fewer
+            genes than there are models, or a gene is not in the reference, or in the panel already.
+        """
+        self._prepare()
+        return self._fit(self._source(spatial, name="spatial"), reference, genes)
+
+    def _fit(self, spatial: CellSource, reference: AnnData, genes: Sequence[str] | None) -> Self:
+        known_genes = None if self._pretrained is None else self._pretrained.vocabulary
+        dissociated = CellSource(reference, CellColumns(layer=self.reference_layer), name="reference")
+        matched = match_genes(spatial, dissociated, genes, vocabulary=known_genes, least=self.n_models)
+        vocabulary, self.genes_ = matched.vocabulary, matched.wanted
+        panel = self._over(spatial, vocabulary)
+        narrow = CellSource(matched.narrow(dissociated), CellColumns(layer="X"), name="reference")
+        seen_places = np.array([vocabulary.index(gene) for gene in matched.shared])
+        counts, known = panel.read_all(), narrow.over(vocabulary).read_all()
+        counts = replace(counts, batch=torch.full_like(counts.batch, SPATIAL))
+        known = replace(known, batch=torch.full_like(known.batch, REFERENCE))
+        depths = counts.keep_genes(_at(vocabulary, seen_places)).library_size()
+        self.depth_ = float(depths.clamp(min=1).median())
+        self._expression = _log_normalised(known, seen_places, self.depth_)
+        part = np.random.default_rng(self.seed).permutation(len(seen_places)) % self.n_models
+        self.models_ = [
+            self._train(number, vocabulary, seen_places, np.sort(seen_places[part == number]), counts, known, narrow)
+            for number in range(self.n_models)
+        ]
+        self._calibrate(spatial, panel, counts)
+        self.model_ = self.models_[0].model
+        return self
+
+    def predict(self, spatial: AnnData, *, key_added: str = keys.IMPUTED, copy: bool = False) -> AnnData | None:
+        """Impute the genes for cells of the panel, those fitted or others, with genes in any order.
+
+        Returns
+        -------
+        None, or the copy. Written are ``obsm["celloquy_imputed"]``, a DataFrame cells × genes of log1p of counts scaled
+        to the median depth of the panel in training, and ``uns["celloquy"]["celloquy_imputed"]``, in which
+        ``"reliability"`` has the predicted correlation of each gene, and ``"panel"`` those that the panel's own genes
+        reached when held out.
+
+        Raises
+        ------
+        CountsError, GenesError, ArgumentError
+            If nothing is fitted, there are no raw counts, a gene of the fitted panel is missing, or positions or
+            columns are missing; ``spatial`` is then as it was.
+        """
+        began = time.perf_counter()
+        return self._predict(spatial, self._source(spatial, name="spatial"), began, key_added, copy=copy)
+
+    def _predict(
+        self, spatial: AnnData, source: CellSource, began: float, key_added: str, *, copy: bool
+    ) -> AnnData | None:
+        model = self._trained
+        cells = self._over(source, model.vocabulary)
+        seen = np.any([one.seen for one in self.models_], axis=0)
+        if missing := np.flatnonzero(seen & ~cells.measured.numpy()).tolist():
+            raise GenesError(
+                "The cells lack genes of the panel that this Imputer was fitted on.",
+                found=f"{len(missing):,} of {int(seen.sum()):,} missing, such as "
+                + ", ".join(model.vocabulary.symbols[place] or model.vocabulary.ids[place] for place in missing[:3]),
+                expected="every gene that panel and reference shared",
+                remedy="fit an Imputer on this panel.",
+            )
+        embeddings = [self._embed_panel(source, one) for one in self.models_]
+        wanted = np.array([model.vocabulary.index(gene) for gene in self.genes_.values()])
+        nearest = _tissue_means(cells)
+        values = np.empty((len(cells), len(wanted)), dtype=np.float32)
+        for block in _blocks(len(cells), len(wanted)):
+            predicted = self._predictors(embeddings, wanted[block])
+            values[:, block] = self.blend_.apply(predicted, _smooth(nearest, predicted))
+        imputed = pd.DataFrame(values, index=spatial.obs_names, columns=pd.Index(list(self.genes_)))
+        record = self._record(cells, began)
+        names = np.array(list(self.genes_), dtype=str)
+        record["reliability"] = {"gene": names, "predicted": self.reliability_.to_numpy()}
+        record["panel"] = {"gene": self.panel_.index.to_numpy(dtype=str), "reached": self.panel_.to_numpy()}
+        weights = dict(zip(PREDICTORS, self.blend_.weights, strict=True))
+        record["weights"] = weights | {"smoothing": self.blend_.smoothing}
+        return deliver(spatial, obsm={key_added: imputed}, record=record, key=key_added, copy=copy)
+
+    def _train(
+        self, number: int, vocabulary: GeneVocabulary, shared: NDArray[np.int64], held_out: NDArray[np.int64],
+        counts: CellBatch, known: CellBatch, reference: CellSource,
+    ) -> PanelModel:  # fmt: skip
+        """Train one model, from which some genes of the panel are held out."""
+        trainer = replace(self.trainer, seed=self.seed + number)
+        options = trainer.options
+        seen = _at(vocabulary, np.setdiff1d(shared, held_out))
+        measured = counts.keep_genes(~_at(vocabulary, held_out))
+        cells = measured.concatenate([measured, known], renumber_tissues=True)
+        with trainer.seeded():
+            # Seen as the encoder sees them; in the raw counts the sources differ more than the cells do.
+            model = self._start(vocabulary, cells, 2, seen=at_panel_depth(cells, seen), seed=trainer.seed)
+            _, precision = trainer.hardware(model.config.width)
+            data = PanelTrainingData(
+                cells, model, batch_size=options.cells_a_step(len(cells)), held_out=options.validation,
+                seed=trainer.seed,
+            )  # fmt: skip
+            schedule = options.schedule(len(cells), model.config.width, self._learning_rate_factors())
+            if options.epochs is None:
+                # Half as many as for one model, to spare time: several are trained, and averaged.
+                schedule = replace(schedule, epochs=max(10, schedule.epochs // 2))
+            objective = PanelCounts(model, seen, precision, batch_mixing=self.batch_mixing)
+            self._fitted(model, trainer.run(objective, data, schedule))
+        embedding = self._embed(PanelReader(reference, vocabulary, seen), model)
+        return PanelModel(model, seen.numpy(), held_out, embedding)
+
+    def _embed_panel(self, spatial: CellSource, model: PanelModel) -> NDArray[np.float32]:
+        """The embedding of the panel's cells, as a model sees them."""
+        reader = PanelReader(spatial, model.model.vocabulary, torch.from_numpy(model.seen))
+        return self._embed(reader, model.model)
+
+    def _calibrate(self, spatial: CellSource, panel: CellReader, counts: CellBatch) -> None:
+        """Choose the blend and predict reliabilities, by the genes of the panel that each model had not seen."""
+        vocabulary = self.models_[0].model.vocabulary
+        truth = counts.to_csr()
+        depth = np.maximum(np.asarray(truth.sum(axis=1), dtype=np.float64).ravel(), 1)
+        truth = (sparse.diags(np.median(depth) / depth) @ truth).log1p().tocsc()
+        nearest = _tissue_means(panel)
+        wanted = np.array([vocabulary.index(gene) for gene in self.genes_.values()])
+        products, known, about, genes = [], [], [np.zeros((len(wanted), 5))], []
+        for number, one in enumerate(self.models_):
+            embedding = self._embed_panel(spatial, one)
+            one = self.models_[number] = replace(one, centre=embedding.mean(axis=0))
+            for places, asked in ((one.held_out, False), (wanted, True)):
+                for block in _blocks(len(embedding), len(places)):
+                    chosen = places[block]
+                    expression = self._expression[:, chosen]
+                    predicted = one.predictors(embedding, expression, chosen, self.depth_)
+                    described = describe(predicted, one.fitted_in_reference(expression))
+                    if asked:
+                        about[0][block] += described / self.n_models
+                    else:
+                        true = truth[:, chosen].toarray().astype(np.float32)
+                        products.append(moments(true, predicted, _smooth(nearest, predicted)))
+                        known.append(described)
+                        genes.append(chosen)
+        self.blend_, reached = choose_blend(np.concatenate(products))
+        names = [vocabulary.symbols[place] or vocabulary.ids[place] for place in np.concatenate(genes)]
+        self.panel_ = pd.Series(reached, index=pd.Index(names, name="gene"), name="reached")
+        reliability = predict_reliability(np.concatenate(known), reached, about[0])
+        self.reliability_ = pd.Series(reliability, index=pd.Index(list(self.genes_), name="gene"), name="predicted")
+
+    def _predictors(self, embeddings: Sequence[NDArray[np.float32]], genes: NDArray[np.int64]) -> NDArray[np.float32]:
+        """The predictors ``(3, cells, genes)`` as means over the models."""
+        expression = self._expression[:, genes]
+        pairs = zip(self.models_, embeddings, strict=True)
+        total = sum(one.predictors(embedding, expression, genes, self.depth_) for one, embedding in pairs)
+        return np.asarray(total / len(self.models_), dtype=np.float32)
+
+    def _state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        tensors = {
+            "expression.data": torch.from_numpy(self._expression.data.astype(np.float32)),
+            "expression.indices": torch.from_numpy(self._expression.indices.astype(np.int64)),
+            "expression.indptr": torch.from_numpy(self._expression.indptr.astype(np.int64)),
+        }
+        for number, one in enumerate(self.models_):
+            tensors |= {
+                f"{number}.{name}": torch.from_numpy(np.ascontiguousarray(getattr(one, name))) for name in PARTS
+            }
+            tensors |= {f"{number}.model.{name}": weight for name, weight in one.model.state_dict().items()}
+        values = {
+            "genes": self.genes_,
+            "depth": self.depth_,
+            "weights": self.blend_.weights,
+            "smoothing": self.blend_.smoothing,
+            "reliability": self.reliability_.tolist(),
+            "panel": {"gene": self.panel_.index.tolist(), "reached": self.panel_.tolist()},
+        }
+        return values, tensors
+
+    def _restore(self, values: dict[str, Any], tensors: dict[str, Tensor]) -> None:
+        model = self._trained
+        parts = tuple(tensors[f"expression.{name}"].numpy() for name in ("data", "indices", "indptr"))
+        self._expression = sparse.csr_matrix(parts, shape=(len(parts[2]) - 1, len(model.vocabulary)))
+        self.models_ = []
+        for number in range(self.n_models):
+            start = f"{number}.model."
+            weights = {name.removeprefix(start): one for name, one in tensors.items() if name.startswith(start)}
+            filled = fill_model(type(model), model.config, model.vocabulary, weights, name=f"model {number}")
+            self.models_.append(PanelModel(filled, *(tensors[f"{number}.{name}"].numpy() for name in PARTS)))
+        self.genes_, self.depth_ = dict(values["genes"]), float(values["depth"])
+        self.blend_ = Blend(tuple(values["weights"]), values["smoothing"])
+        self.reliability_ = pd.Series(
+            values["reliability"], index=pd.Index(list(self.genes_), name="gene"), name="predicted"
+        )
+        self.panel_ = pd.Series(
+            values["panel"]["reached"], index=pd.Index(values["panel"]["gene"], name="gene"), name="reached"
+        )
+
+
+def impute(
+    spatial: AnnData,
+    *,
+    reference: AnnData,
+    genes: Sequence[str] | None = None,
+    model: Model | str | PathLike[str] | None = None,
+    freeze_encoder: bool = False,
+    config: ModelConfig | str = "mini",
+    n_models: int = 4,
+    batch_mixing: float = 0.0,
+    layer: str | None = None,
+    reference_layer: str | None = None,
+    tissue_key: str | None = None,
+    spatial_key: str | None = "spatial",
+    species: Literal["auto"] | None = None,
+    epochs: int | None = None,
+    training: TrainingOptions | None = None,
+    precision: Precision = "auto",
+    device: str = "auto",
+    seed: int = 0,
+    progress: bool = True,
+    key_added: str = keys.IMPUTED,
+    copy: bool = False,
+) -> AnnData | None:
+    """Impute genes that a spatial panel lacks: fit a :class:`celloquy.Imputer`, and apply it to the same cells.
+
+    Parameters
+    ----------
+    spatial, reference, genes
+        What to impute, and from what, see :meth:`celloquy.Imputer.fit`.
+    model, freeze_encoder, config, n_models, batch_mixing
+        What to train, see :class:`celloquy.Imputer`.
+    layer, tissue_key, spatial_key, species
+        How the panel is read, see :class:`celloquy.data.CellColumns`; ``tissue_key`` names the slices.
+    reference_layer
+        Place of the raw counts of the reference; by default the first that holds counts.
+    epochs, training, precision, device, seed, progress
+        How to train and compute, as in :func:`celloquy.pretrain`.
+    key_added, copy
+        Key of the result, and whether to return a copy, see :meth:`celloquy.Imputer.predict`.
+
+    Returns
+    -------
+    None, or the copy, see :meth:`celloquy.Imputer.predict`.
+
+    Raises
+    ------
+    CountsError, GenesError, ArgumentError, CheckpointError, ModelError
+        If an input or an argument is unfit; ``spatial`` is then as it was.
+
+    Examples
+    --------
+    >>> import celloquy as cq
+    >>> cq.impute(spatial, reference=cortex, genes=["Pvalb", "Sst"], tissue_key="slice")
+    >>> spatial.obsm["celloquy_imputed"]["Pvalb"]
+    >>> spatial.uns["celloquy"]["celloquy_imputed"]["reliability"]
+    """
+    began = time.perf_counter()
+    imputer = Imputer(
+        model=model, freeze_encoder=freeze_encoder, config=config, n_models=n_models, batch_mixing=batch_mixing,
+        layer=layer, reference_layer=reference_layer, tissue_key=tissue_key, spatial_key=spatial_key, species=species,
+        epochs=epochs, training=training, precision=precision, device=device, seed=seed, progress=progress,
+    )  # fmt: skip
+    imputer._prepare()
+    source = imputer._source(spatial, name="spatial")
+    imputer._fit(source, reference, genes)
+    return imputer._predict(spatial, source, began, key_added, copy=copy)
+
+
+def _tissue_means(cells: CellReader) -> sparse.csr_matrix:
+    return neighbour_means(cells.position, cells.tissue, TISSUE_NEIGHBOURS)
+
+
+def _at(vocabulary: GeneVocabulary, places: NDArray[np.int64]) -> Tensor:
+    """``(genes,)`` bool, true at some places."""
+    chosen = torch.zeros(len(vocabulary), dtype=torch.bool)
+    chosen[torch.from_numpy(places)] = True
+    return chosen
+
+
+def _log_normalised(cells: CellBatch, genes: NDArray[np.int64], depth: float) -> sparse.csr_matrix:
+    """log1p of counts ``(cells, vocabulary)``, scaled such that some genes have a depth together."""
+    counts = cells.to_csr()
+    total = np.maximum(np.asarray(counts[:, genes].sum(axis=1), dtype=np.float64).ravel(), 1)
+    return sparse.csr_matrix(sparse.diags(depth / total) @ counts).log1p().astype(np.float32)
+
+
+def _smooth(nearest: sparse.csr_matrix, predictors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Means of the ways ``(3, cells, genes)`` over each cell's neighbours; a cell without any keeps its own."""
+    alone = np.diff(nearest.indptr) == 0
+    smoothed = np.stack([nearest @ way for way in predictors]).astype(np.float32)
+    smoothed[:, alone] = predictors[:, alone]
+    return smoothed
+
+
+def _blocks(cells: int, genes: int) -> Iterator[slice]:
+    step = max(1, BLOCK_ENTRIES // max(1, cells))
+    for start in range(0, genes, step):
+        yield slice(start, min(start + step, genes))

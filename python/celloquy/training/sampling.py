@@ -1,0 +1,56 @@
+"""Cut tissues into sentences, and sentences into batches, anew in every epoch."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+if TYPE_CHECKING:
+    from celloquy.data import CellBatch
+
+
+def draw_sentences(
+    tissue: np.ndarray, cells: np.ndarray, *, longest: int, random: np.random.Generator
+) -> list[list[np.ndarray]]:
+    """Shuffle the cells of each tissue, cut them into sentences of like size and fill batches with these.
+
+    A sentence is an array ``(cells,)`` int64: the cells that are read together.
+
+    Parameters
+    ----------
+    tissue
+        ``(n,)`` int64, the tissue of every cell there is.
+    cells
+        ``(m,)`` int64, the cells to use; each is used once.
+    longest
+        The most cells of a sentence, and of a batch.
+    random
+        The source of the shuffling.
+    """
+    shuffled = random.permutation(cells)
+    by_tissue = shuffled[np.argsort(tissue[shuffled], kind="stable")]
+    ends = np.flatnonzero(np.diff(tissue[by_tissue])) + 1
+    sentences: list[np.ndarray] = []
+    for whole in np.split(by_tissue, ends):
+        if len(whole):
+            sentences += np.array_split(whole, -(-len(whole) // longest))
+    batches: list[list[np.ndarray]] = []
+    room = 0
+    for place in random.permutation(len(sentences)):
+        sentence = sentences[place]
+        if not batches or len(sentence) > room:
+            batches.append([])
+            room = longest
+        batches[-1].append(sentence)
+        room -= len(sentence)
+    return batches
+
+
+def gather(cells: CellBatch, sentences: list[np.ndarray]) -> CellBatch:
+    """Return the cells of some sentences, each sentence a tissue of its own."""
+    rows = torch.from_numpy(np.concatenate(sentences))
+    number = np.repeat(np.arange(len(sentences)), [len(sentence) for sentence in sentences])
+    return replace(cells.select(rows), tissue=torch.from_numpy(number))

@@ -1,0 +1,63 @@
+"""The trainer: training options, and where and from which seed they are carried out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from lightning_fabric import Fabric
+
+from celloquy.checks import check_whole_number
+from celloquy.runtime.hardware import Precision, choose_device, choose_precision
+from celloquy.training.loop import EpochRecord, Objective, Schedule, TrainingData, train
+from celloquy.training.options import TrainingOptions
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trainer:
+    """Carries out a training."""
+
+    options: TrainingOptions = field(default_factory=TrainingOptions)
+    """What the user chose."""
+    precision: Precision = "auto"
+    """``"float32"``, ``"bfloat16"``, or ``"auto"``: bfloat16 where the hardware has it and the model is wide."""
+    device: str = "auto"
+    """``"cpu"``, ``"cuda"``, ``"mps"``, or ``"auto"``: a GPU where there is one."""
+    seed: int = 0
+    """Seed of all draws: the same seed gives the same result, bit for bit, on one machine."""
+    progress: bool = True
+    """Show a progress bar."""
+
+    def __post_init__(self) -> None:
+        check_whole_number("seed", self.seed, least=0)
+
+    def hardware(self, width: int) -> tuple[torch.device, Literal["float32", "bfloat16"]]:
+        """Return the device and the precision for a model of a width."""
+        device = choose_device(self.device)
+        return device, choose_precision(self.precision, device, width)
+
+    @contextmanager
+    def seeded(self) -> Iterator[None]:
+        """Let torch draw from the seed, and leave its own generator as it is."""
+        device = choose_device(self.device)
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            torch.manual_seed(self.seed)
+            yield
+
+    def run(
+        self,
+        objective: Objective,
+        data: TrainingData,
+        schedule: Schedule,
+        on_epoch: Callable[[list[EpochRecord], bool], None] = lambda _records, _better: None,
+    ) -> list[EpochRecord]:
+        """Train, and leave the objective on the CPU, in evaluation mode, with the weights of its best epoch."""
+        device = choose_device(self.device)
+        fabric = Fabric(accelerator=device.type, devices=[device.index or 0] if device.type == "cuda" else 1)
+        try:
+            return train(objective, data, schedule, fabric=fabric, progress=self.progress, on_epoch=on_epoch)
+        finally:
+            objective.cpu().eval()

@@ -1,0 +1,5 @@
+"""The version of the package, on the ground floor, so that every room can name it."""
+
+from typing import Final
+
+VERSION: Final = "0.1.0"

@@ -1,0 +1,61 @@
+"""Counts of an AnnData as a model reads them, against the plain sum over columns."""
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from scipy import sparse
+
+import celloquy as cq
+from celloquy.data import CellSource
+from strategies import dense_counts
+
+GENES = {"CD3E": "ENSG00000198851", "LYZ": "ENSG00000090382", "MS4A1": "ENSG00000156738", "MT-CO1": "ENSG00000198804"}
+
+
+@st.composite
+def objects(draw):
+    """An AnnData in which a gene may have two columns or none known, and the vocabulary's counts as they should be."""
+    columns = draw(st.lists(st.sampled_from([*GENES, *GENES.values(), "nothing known"]), unique=True, min_size=1))
+    cells = draw(st.integers(1, 40))
+    random = np.random.default_rng(draw(st.integers(0, 2**31)))
+    dtype = draw(st.sampled_from([np.uint8, np.uint16, np.int32, np.float32, np.float64]))
+    counts = (random.poisson(2, (cells, len(columns))) * random.integers(0, 60, (cells, len(columns)))).clip(0, 255)
+    counts[0] = 200
+    if "nothing known" in columns:
+        # Few, as an object of which hardly a count is known is refused.
+        counts[:, columns.index("nothing known")] = 1
+    container = draw(st.sampled_from([sparse.csr_matrix, sparse.csc_matrix, np.asarray]))
+    adata = ad.AnnData(container(counts.astype(dtype)), var=pd.DataFrame(index=columns))
+    expected = np.zeros((cells, len(GENES)))
+    for place, (symbol, gene) in enumerate(GENES.items()):
+        for name in (symbol, gene):
+            if name in columns:
+                expected[:, place] += counts[:, columns.index(name)]
+    return adata, expected
+
+
+@pytest.fixture(scope="module")
+def vocabulary():
+    return cq.GeneVocabulary(tuple(GENES.values()), tuple(GENES), ("human",) * len(GENES))
+
+
+@given(objects(), st.data())
+def test_columns_of_a_gene_are_summed_and_the_object_stays_as_it_was(vocabulary, made, data):
+    adata, expected = made
+    assume(list(adata.var_names) != ["nothing known"])
+    before = as_bytes(adata.X)
+    cells = CellSource(adata).over(vocabulary)
+    for _ in range(2):
+        assert np.array_equal(dense_counts(cells.read_all()).numpy(), expected)
+    start = data.draw(st.integers(0, adata.n_obs - 1))
+    assert np.array_equal(dense_counts(cells.read(start, adata.n_obs)).numpy(), expected[start:])
+    assert as_bytes(adata.X) == before
+
+
+def as_bytes(matrix):
+    """All that a matrix holds, the order of its entries included."""
+    arrays = (matrix.data, matrix.indices, matrix.indptr) if sparse.issparse(matrix) else (matrix,)
+    return [array.tobytes() for array in arrays]

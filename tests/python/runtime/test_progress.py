@@ -1,0 +1,26 @@
+import pytest
+
+from celloquy.runtime.progress import ProgressBar
+
+
+def test_a_listener_hears_every_state_and_nothing_is_drawn(monkeypatch: pytest.MonkeyPatch, capsys):
+    heard: list[tuple[str, float, float, str]] = []
+    monkeypatch.setattr(ProgressBar, "listener", lambda *state: heard.append(state))
+    with ProgressBar(total=10, desc="Counting", mininterval=0) as bar:
+        bar.set_postfix({"loss": "1.5"}, refresh=False)
+        bar.update(4)
+    assert heard[0] == ("Counting", 0, 10, "")
+    assert ("Counting", 4, 10, "loss=1.5") in heard
+    assert capsys.readouterr() == ("", "")
+
+
+def test_without_a_listener_the_bar_is_drawn(capsys):
+    with ProgressBar(total=10, desc="Counting") as bar:
+        bar.update(10)
+    assert "Counting: 100%" in capsys.readouterr().err
+
+
+def test_a_disabled_bar_tells_no_one(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(ProgressBar, "listener", lambda *state: pytest.fail(str(state)))
+    with ProgressBar(total=10, desc="Counting", disable=True) as bar:
+        bar.update(10)

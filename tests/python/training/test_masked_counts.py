@@ -1,0 +1,143 @@
+"""The objective: masked counts are filled in from visible ones, and the divergence weighs in slowly."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import sparse
+
+from celloquy.data import CellBatch
+from celloquy.genes import GeneVocabulary
+from celloquy.models import CellModel, CellModelConfig
+from celloquy.nn.losses import count_loss
+from celloquy.nn.masking import BiLevelMask
+from celloquy.training.masked_counts import MaskedCells, MaskedCounts
+from strategies import cell_batches, masks
+
+CONFIG = CellModelConfig(
+    width=16, heads=2, feedforward=16, latent_width=4, latent_hidden=8, components=3, decoder_width=8, decoder_rank=8
+)
+
+
+def model_for(genes, **changes):
+    torch.manual_seed(0)
+    ids = [f"ENSG{number:011d}" for number in range(genes)]
+    vocabulary = GeneVocabulary(tuple(ids), ("",) * genes, ("",) * genes)
+    return CellModel(CONFIG.replace(covariates=(("batch", 2),), **changes), vocabulary)
+
+
+@pytest.mark.parametrize("latent", ["mixture", "gaussian", "none"])
+@given(
+    case=cell_batches(min_cells=1).flatmap(lambda batch: st.tuples(st.just(batch), masks(len(batch)))),
+    extra=st.integers(1, 99),
+)
+def test_no_masked_count_reaches_its_own_prediction(latent, case, extra):
+    batch, mask = case
+    model = model_for(batch.n_genes, latent=latent).eval()
+    changed = replace(batch, values=batch.values + extra * mask.at(batch.cell_of_count, batch.indices))
+    before, after = (model.encode(mask.hide(one)) for one in (batch, changed))
+    assert torch.equal(before, after)
+    hidden = model.decoder(model.latent(before).z, {"batch": batch.batch})
+    objective = MaskedCounts(model).eval()
+    for one in (batch, changed):
+        figures = objective(one, mask)
+        assert torch.equal(figures["loss"], count_loss(hidden, model.decoder, one, mask))
+
+
+@given(case=cell_batches(min_cells=1).flatmap(lambda batch: st.tuples(st.just(batch), masks(len(batch)))))
+def test_every_parameter_that_is_read_gets_a_finite_gradient(case):
+    batch, mask = case
+    model = model_for(batch.n_genes, positions=False)
+    MaskedCounts(model)(batch, mask)["loss"].backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.isfinite().all(), name
+
+
+def test_divergence_weighs_in_over_the_first_half_of_the_training():
+    batch, mask = example_batch(), BiLevelMask.draw(40, seed=0)
+    objective = MaskedCounts(model_for(batch.n_genes, kl_weight=2.0, latent="gaussian"))
+    weights = []
+    for progress in (0.0, 0.25, 0.5, 0.75, 1.0):
+        objective.progress = progress
+        with torch.no_grad():
+            figures = objective(batch, mask)
+        weights.append(float((figures["loss"] - figures["reconstruction"]) / figures["divergence"]))
+    assert weights == pytest.approx([0, 1, 2, 2, 2], abs=1e-3)
+
+
+def test_the_discrepancy_of_batches_does_so_too():
+    batch = example_batch()
+    objective = MaskedCounts(model_for(batch.n_genes, kl_weight=0.0, latent="gaussian"), batch_mixing=1e5)
+    weights = []
+    for progress in (0.0, 0.25, 0.5, 1.0):
+        objective.progress = progress
+        with torch.no_grad():
+            figures = objective(batch, BiLevelMask.draw(40, seed=0))
+        weights.append(float((figures["loss"] - figures["reconstruction"]) / figures["discrepancy"]))
+    assert weights == pytest.approx([0, 5e4, 1e5, 1e5], rel=1e-2)
+
+
+def test_bfloat16_gives_nearly_the_same_loss():
+    batch, mask = example_batch(), BiLevelMask.draw(40, seed=0)
+    model = model_for(batch.n_genes).eval()
+    with torch.no_grad():
+        exact = MaskedCounts(model, "float32").eval()(batch, mask)["loss"]
+        rounded = MaskedCounts(model, "bfloat16").eval()(batch, mask)["loss"]
+    torch.testing.assert_close(rounded, exact, rtol=1e-2, atol=0)
+
+
+@given(batch=cell_batches(min_cells=1), share=st.sampled_from([0.0, 0.1, 0.5]), size=st.integers(1, 9))
+def test_cells_held_out_are_never_trained_on(batch, share, size):
+    # Cells are told apart by a position of their own.
+    batch = replace(batch, position=torch.arange(len(batch))[:, None].float().expand(-1, 2))
+    examples = MaskedCells(batch, model_for(batch.n_genes), batch_size=size, held_out=share, seed=3)
+    kept = cells_of(examples.validation())
+    assert len(kept) == examples.held_out == round(share * len(batch))
+    for epoch in range(3):
+        used = cells_of(examples.epoch(epoch))
+        assert sorted(used + kept) == list(range(len(batch)))
+    assert kept == cells_of(examples.validation())
+
+
+def cells_of(batches):
+    return [int(cell) for batch, _ in batches for cell in batch.position[:, 0]]
+
+
+def test_masks_differ_between_epochs_and_stay_for_validation():
+    batch = example_batch()
+    examples = MaskedCells(batch, model_for(batch.n_genes), batch_size=100, held_out=0.5, seed=0)
+    assert not torch.equal(*(keys(examples.epoch(epoch)) for epoch in (0, 1)))
+    assert torch.equal(*(keys(examples.epoch(1)) for _ in range(2)))
+    assert torch.equal(*(keys(examples.validation()) for _ in range(2)))
+
+
+def test_processes_share_the_batches_of_an_epoch():
+    batch = example_batch()
+    examples = MaskedCells(batch, model_for(batch.n_genes), batch_size=7, held_out=0.0, seed=0)
+    whole = [mask.key for _, mask in examples.epoch(0)]
+    parts = [[mask.key for _, mask in examples.epoch(0, rank, 3)] for rank in range(3)]
+    assert sum(map(len, parts)) == len(whole) > 3
+    for rank, part in enumerate(parts):
+        assert all(torch.equal(one, other) for one, other in zip(part, whole[rank::3], strict=True))
+
+
+def keys(batches):
+    return torch.cat([mask.key for _, mask in batches])
+
+
+def example_batch(cells=40, genes=12):
+    counts = sparse.csr_matrix(np.random.default_rng(0).poisson(1.0, (cells, genes)).astype(np.float32))
+    return CellBatch(
+        indptr=torch.from_numpy(counts.indptr.astype(np.int64)),
+        indices=torch.from_numpy(counts.indices),
+        values=torch.from_numpy(counts.data),
+        tissue=torch.arange(cells) // 20,
+        position=torch.full((cells, 2), torch.nan),
+        batch=torch.arange(cells) % 2,
+        panel=torch.zeros(cells, dtype=torch.int64),
+        measured=torch.ones(1, genes, dtype=torch.bool),
+    )

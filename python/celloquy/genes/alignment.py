@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from itertools import compress
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -18,14 +18,29 @@ from celloquy.genes.lookup import REASONS, Match
 from celloquy.genes.species import SpeciesGuess, detect_species
 from celloquy.genes.tables import Species
 
-if TYPE_CHECKING:
-    from celloquy.genes.vocabulary import GeneVocabulary
-
 _REFUSED_BELOW: Final = 0.05
 _WARNED_BELOW: Final = 0.5
 _EXAMPLES = 5
 # Rules beside the reasons of identify_genes: the name is the vocabulary's own; the symbol is, under another id.
 _RULES: Final = ("own id", *REASONS, "same symbol")
+
+
+class Genes(Protocol):
+    """The columns of a vocabulary that an alignment reads; see :class:`celloquy.GeneVocabulary`."""
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """Ensembl ids."""
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """Symbols, empty where unknown."""
+
+    @property
+    def species(self) -> tuple[str, ...]:
+        """Species of each gene, empty where unknown."""
+
+    def __len__(self) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -125,7 +140,7 @@ class Alignment:
 
 
 def align(
-    vocabulary: GeneVocabulary,
+    vocabulary: Genes,
     var_names: Iterable[str],
     counts_per_gene: ArrayLike | None,
     species: str | None,
@@ -185,7 +200,7 @@ def align(
 class _Matcher:
     """Places names in a vocabulary: by its own ids, then by Ensembl id, then by symbol."""
 
-    def __init__(self, vocabulary: GeneVocabulary, species: str) -> None:
+    def __init__(self, vocabulary: Genes, species: str) -> None:
         self._species = species
         self._place_of_id = {gene: place for place, gene in enumerate(vocabulary.ids)}
         self._place_of_symbol: dict[tuple[str, str], int] = {}
@@ -213,7 +228,7 @@ class _Matcher:
         return place, "same symbol"
 
 
-def _guess_species(vocabulary: GeneVocabulary, names: tuple[str, ...], species: Species | None) -> SpeciesGuess:
+def _guess_species(vocabulary: Genes, names: tuple[str, ...], species: Species | None) -> SpeciesGuess:
     if species:
         return SpeciesGuess(species, certain=True)
     guess = detect_species(names)
@@ -239,9 +254,7 @@ def _weights(counts_per_gene: ArrayLike | None, names: int) -> NDArray[np.float6
     return weights
 
 
-def _duplicates(
-    vocabulary: GeneVocabulary, names: tuple[str, ...], columns: NDArray[np.int64]
-) -> tuple[Duplicate, ...]:
+def _duplicates(vocabulary: Genes, names: tuple[str, ...], columns: NDArray[np.int64]) -> tuple[Duplicate, ...]:
     sharing: dict[int, list[str]] = {}
     for name, place in zip(names, columns.tolist(), strict=True):
         if place >= 0:
@@ -253,7 +266,7 @@ def _duplicates(
     )
 
 
-def _check_species_agree(vocabulary: GeneVocabulary, report: AlignmentReport) -> None:
+def _check_species_agree(vocabulary: Genes, report: AlignmentReport) -> None:
     expected = {species for species in vocabulary.species if species}
     if report.species not in ("human", "mouse") or not expected or report.species in expected:
         return
@@ -269,7 +282,7 @@ def _check_species_agree(vocabulary: GeneVocabulary, report: AlignmentReport) ->
     )
 
 
-def _check_coverage(vocabulary: GeneVocabulary, names: tuple[str, ...], report: AlignmentReport) -> None:
+def _check_coverage(vocabulary: Genes, names: tuple[str, ...], report: AlignmentReport) -> None:
     if report.share < _REFUSED_BELOW:
         expected = [symbol or gene for gene, symbol in zip(vocabulary.ids, vocabulary.symbols, strict=True)]
         raise GenesError(
@@ -290,7 +303,7 @@ def _check_coverage(vocabulary: GeneVocabulary, names: tuple[str, ...], report: 
         )
 
 
-def _check_presence(vocabulary: GeneVocabulary, names: tuple[str, ...], report: AlignmentReport) -> None:
+def _check_presence(vocabulary: Genes, names: tuple[str, ...], report: AlignmentReport) -> None:
     """Of genes that were chosen from many, most must be there, however few of the counts are theirs."""
     share = report.genes / max(1, len(vocabulary))
     if share < _REFUSED_BELOW:

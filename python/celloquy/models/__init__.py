@@ -1,8 +1,7 @@
 """The models: one folder a family, of which all else sees :class:`Model` alone."""
 
-from celloquy.models.base import Model
+from celloquy.models.base import Model, register_family
 from celloquy.models.cellplm import CellModel, CellModelConfig, read_cellplm
 from celloquy.models.config import ModelConfig
-from celloquy.models.families import register_family
 
 __all__ = ["CellModel", "CellModelConfig", "Model", "ModelConfig", "read_cellplm", "register_family"]

@@ -1,21 +1,30 @@
-"""``Model``: what every model family has in common, and all that the rest of the package knows of one."""
+"""``Model``: all that the rest of the package knows of a model of any family, and the registry of families."""
 
 from __future__ import annotations
 
 import copy
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from os import PathLike
-from typing import TYPE_CHECKING, ClassVar, Self
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Self, TypeVar
 
 import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from celloquy.errors import ArgumentError, ModelError
+from celloquy.errors import ArgumentError, CelloquyError, CheckpointError, ModelError, some
 from celloquy.genes import GeneVocabulary
+from celloquy.models.checkpoint import (
+    Checkpoint,
+    check_weights,
+    damaged,
+    read_checkpoint,
+    replace_directory,
+    write_checkpoint,
+)
 from celloquy.models.config import ModelConfig
 from celloquy.models.encoding import Embedding, EmbeddingOptions, Encoding
 from celloquy.nn.masking import BiLevelMask, Masking
@@ -42,7 +51,7 @@ class Model(nn.Module, ABC):
     """A language model of single cells, of any family.
 
     A family is a subclass with :meth:`embed_batch` and a configuration, made known by
-    :func:`celloquy.models.families.register_family`. Whatever else a family can do it says in :attr:`abilities`, and
+    :func:`register_family`. Whatever else a family can do it says in :attr:`abilities`, and
     overrides the methods of that ability.
 
     Parameters
@@ -235,9 +244,13 @@ class Model(nn.Module, ABC):
         directory
             Target directory; created if missing.
         """
-        from celloquy.models.checkpoint import save_model
+        replace_directory(directory, self.write)
 
-        save_model(self, directory)
+    def write(self, directory: Path) -> None:
+        """Write the model's files into a directory that exists."""
+        config, weights = self.config.to_json(), self.state_dict()
+        checkpoint = Checkpoint(str(directory), self.config.family, config, self.vocabulary, weights, self.provenance)
+        write_checkpoint(directory, checkpoint, _card(self))
 
     @classmethod
     def from_pretrained(cls, directory: str | PathLike[str]) -> Self:
@@ -254,6 +267,113 @@ class Model(nn.Module, ABC):
             If a file is missing, weights, configuration and genes do not fit each other, or the model is of another
             family; it says which.
         """
-        from celloquy.models.checkpoint import load_model
+        saved = read_checkpoint(directory)
+        family = find_family(saved.family)
+        if not issubclass(family, cls):
+            raise CheckpointError(
+                f"The model in {saved.name!r} is no {cls.__name__}.",
+                found=f"a {family.__name__}",
+                expected=f"a {cls.__name__}",
+                remedy=f"read it with {family.__name__}.from_pretrained, or with Model.from_pretrained.",
+                argument="model",
+            )
+        try:
+            config = family.config_class.from_json(saved.config)
+        except (CelloquyError, ValueError, TypeError) as error:
+            raise damaged(saved.name, error) from error
+        model = family.from_weights(config, saved.vocabulary, saved.weights, name=saved.name)
+        model.provenance = dict(saved.provenance)
+        return model
 
-        return load_model(cls, directory)
+    @classmethod
+    def from_weights(
+        cls, config: ModelConfig, vocabulary: GeneVocabulary, weights: Mapping[str, Tensor], *, name: str
+    ) -> Self:
+        """Build a model around weights, every one accounted for.
+
+        Raises
+        ------
+        CheckpointError
+            If a weight is missing, extra or misshapen.
+        """
+        # Built without memory of its own, then given the tensors as they are: no copy, no random numbers drawn.
+        with torch.device("meta"):
+            model = cls(config, vocabulary)
+        expected = {key: tuple(tensor.shape) for key, tensor in model.state_dict().items()}
+        check_weights(expected, {key: tuple(tensor.shape) for key, tensor in weights.items()}, name=name)
+        model.load_state_dict(weights, assign=True)
+        model.requires_grad_(True)
+        return model.eval()
+
+
+Family = TypeVar("Family", bound="type[Model]")
+
+_FAMILIES: dict[str, type[Model]] = {}
+
+USUAL_FAMILY = "cellplm"
+"""Family of a configuration that is given by the name of a preset alone."""
+
+
+def register_family(model: Family) -> Family:
+    """Make a family known, as a decorator of its model; ``model.config_class.family`` is its name."""
+    _FAMILIES[model.config_class.family] = model
+    return model
+
+
+def find_family(name: str) -> type[Model]:
+    """Return the model class of a family.
+
+    Raises
+    ------
+    CheckpointError
+        If no family has this name.
+    """
+    if name not in _FAMILIES:
+        raise CheckpointError(
+            "The model is of a family that celloquy does not know.",
+            found=repr(name),
+            expected=some(map(repr, sorted(_FAMILIES))),
+            remedy="update celloquy, or import the package that registers this family.",
+            argument="model",
+        )
+    return _FAMILIES[name]
+
+
+def resolve_config(config: ModelConfig | str) -> ModelConfig:
+    """Return a configuration, or the preset that a name stands for.
+
+    Raises
+    ------
+    ArgumentError
+        If it is neither.
+    """
+    usual = find_family(USUAL_FAMILY).config_class
+    if isinstance(config, str):
+        return usual.preset(config)
+    if not isinstance(config, ModelConfig):
+        raise ArgumentError(
+            "`config` can't be used.",
+            found=f"an object of type {type(config).__name__}",
+            expected=f"{', '.join(map(repr, usual.presets))} or a configuration such as {usual.__name__}",
+            remedy="pass one of these.",
+            argument="config",
+        )
+    return config
+
+
+def _card(model: Model) -> str:
+    def table(rows: Mapping[str, str]) -> str:
+        return "| | |\n|---|---|\n" + "".join(f"| {key} | {value} |\n" for key, value in rows.items())
+
+    facts = model.describe() | {"fingerprint": f"`{model.fingerprint}`"}
+    card = f"""# A celloquy model
+
+{table(facts)}
+```python
+import celloquy as cq
+
+model = cq.{type(model).__name__}.from_pretrained("path/to/this/directory")
+cq.embed(adata, model=model)
+```
+"""
+    return card + (f"\n## How it was made\n\n{table(model.provenance)}" if model.provenance else "")

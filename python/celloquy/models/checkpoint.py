@@ -1,4 +1,4 @@
-"""A saved model: a directory of plain files, written whole or not at all."""
+"""A saved model as files: a directory that is written whole or not at all, and read with every file accounted for."""
 
 from __future__ import annotations
 
@@ -6,32 +6,35 @@ import json
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
-from functools import partial
+from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn, TypeVar
+from typing import NoReturn
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from celloquy.errors import CelloquyError, CheckpointError, some
 from celloquy.genes import GeneVocabulary
-from celloquy.models.families import find_family
-
-if TYPE_CHECKING:
-    from celloquy.models.base import Model
-    from celloquy.models.config import ModelConfig
-
-Kind = TypeVar("Kind", bound="Model")
 
 WEIGHTS, CONFIG, GENES, CARD = "model.safetensors", "config.json", "genes.tsv", "README.md"
 
 
-def save_model(model: Model, directory: str | PathLike[str]) -> None:
-    """See :meth:`celloquy.Model.save`."""
-    replace_directory(directory, partial(write_model, model))
+@dataclass(frozen=True)
+class Checkpoint:
+    """What the files of a saved model hold."""
+
+    name: str
+    """Path of the directory, for messages."""
+    family: str
+    """Name of the model family."""
+    config: str
+    """The configuration as JSON text."""
+    vocabulary: GeneVocabulary
+    weights: Mapping[str, Tensor]
+    provenance: Mapping[str, str]
+    """How the weights were made."""
 
 
 def replace_directory(directory: str | PathLike[str], write: Callable[[Path], None]) -> None:
@@ -84,17 +87,23 @@ def check_target(directory: str | PathLike[str]) -> Path:
     return target
 
 
-def write_model(model: Model, directory: Path) -> None:
-    """Write the files of a model into a directory that exists."""
-    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    save_file(weights, directory / WEIGHTS, metadata={"format": "pt", **model.provenance})
-    (directory / CONFIG).write_text(model.config.to_json(), encoding="utf-8")
-    model.vocabulary.save(directory / GENES)
-    (directory / CARD).write_text(_card(model), encoding="utf-8")
+def write_checkpoint(directory: Path, checkpoint: Checkpoint, card: str) -> None:
+    """Write the files of a model, and its card, into a directory that exists."""
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.weights.items()}
+    save_file(weights, directory / WEIGHTS, metadata={"format": "pt", **checkpoint.provenance})
+    (directory / CONFIG).write_text(checkpoint.config, encoding="utf-8")
+    checkpoint.vocabulary.save(directory / GENES)
+    (directory / CARD).write_text(card, encoding="utf-8")
 
 
-def load_model(kind: type[Kind], directory: str | PathLike[str]) -> Kind:
-    """See :meth:`celloquy.Model.from_pretrained`."""
+def read_checkpoint(directory: str | PathLike[str]) -> Checkpoint:
+    """Read the files of a model.
+
+    Raises
+    ------
+    CheckpointError
+        If one is missing or damaged.
+    """
     source = Path(directory)
     missing = [name for name in (WEIGHTS, CONFIG, GENES) if not (source / name).is_file()]
     if missing:
@@ -106,51 +115,25 @@ def load_model(kind: type[Kind], directory: str | PathLike[str]) -> Kind:
             argument="model",
         )
     try:
-        text = (source / CONFIG).read_text(encoding="utf-8")
-        family = find_family(str(json.loads(text)["family"]))
-        config = family.config_class.from_json(text)
+        config = (source / CONFIG).read_text(encoding="utf-8")
+        family = str(json.loads(config)["family"])
         vocabulary = GeneVocabulary.load(source / GENES)
         with safe_open(source / WEIGHTS, framework="pt") as file:
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 -- not a dict
             provenance = {key: value for key, value in (file.metadata() or {}).items() if key != "format"}
     except (SafetensorError, CelloquyError, ValueError, TypeError, KeyError, UnicodeDecodeError) as error:
-        raise CheckpointError(
-            f"The model in {str(source)!r} can't be read.",
-            found=str(error).splitlines()[0],
-            remedy="copy it anew from where it came from; a file is damaged or from another version.",
-            argument="model",
-        ) from error
-    if not issubclass(family, kind):
-        raise CheckpointError(
-            f"The model in {str(source)!r} is no {kind.__name__}.",
-            found=f"a {family.__name__}",
-            expected=f"a {kind.__name__}",
-            remedy=f"read it with {family.__name__}.from_pretrained, or with Model.from_pretrained.",
-            argument="model",
-        )
-    model = fill_model(family, config, vocabulary, weights, name=str(source))
-    model.provenance = provenance
-    return model
+        raise damaged(str(source), error) from error
+    return Checkpoint(str(source), family, config, vocabulary, weights, provenance)
 
 
-def fill_model(
-    kind: type[Kind], config: ModelConfig, vocabulary: GeneVocabulary, weights: dict[str, Tensor], *, name: str
-) -> Kind:
-    """Build a model around weights, every one accounted for.
-
-    Raises
-    ------
-    CheckpointError
-        If a weight is missing, extra or misshapen.
-    """
-    # Built without memory of its own, then given the tensors as they are: no copy, no random numbers drawn.
-    with torch.device("meta"):
-        model = kind(config, vocabulary)
-    expected = {key: tuple(tensor.shape) for key, tensor in model.state_dict().items()}
-    check_weights(expected, {key: tuple(tensor.shape) for key, tensor in weights.items()}, name=name)
-    model.load_state_dict(weights, assign=True)
-    model.requires_grad_(True)
-    return model.eval()
+def damaged(name: str, error: Exception) -> CheckpointError:
+    """Return the error of a saved model whose files can't be understood."""
+    return CheckpointError(
+        f"The model in {name!r} can't be read.",
+        found=(str(error).splitlines() or [type(error).__name__])[0],
+        remedy="copy it anew from where it came from; a file is damaged or from another version.",
+        argument="model",
+    )
 
 
 def check_weights(expected: dict[str, tuple[int, ...]], found: dict[str, tuple[int, ...]], *, name: str) -> None:
@@ -177,21 +160,3 @@ def _refuse(name: str, problem: str, found: str, expected: str) -> NoReturn:
         expected=expected,
         remedy="check that configuration, genes and weights come from the same model.",
     )
-
-
-def _card(model: Model) -> str:
-    def table(rows: Mapping[str, str]) -> str:
-        return "| | |\n|---|---|\n" + "".join(f"| {key} | {value} |\n" for key, value in rows.items())
-
-    facts = model.describe() | {"fingerprint": f"`{model.fingerprint}`"}
-    card = f"""# A celloquy model
-
-{table(facts)}
-```python
-import celloquy as cq
-
-model = cq.{type(model).__name__}.from_pretrained("path/to/this/directory")
-cq.embed(adata, model=model)
-```
-"""
-    return card + (f"\n## How it was made\n\n{table(model.provenance)}" if model.provenance else "")

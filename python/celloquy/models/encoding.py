@@ -9,9 +9,10 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import torch
+from torch import Tensor, nn
 
 from celloquy.data.device import DeviceSender
 from celloquy.errors import ArgumentError
@@ -22,7 +23,6 @@ from celloquy.runtime.resume import JOURNAL, Journal
 
 if TYPE_CHECKING:
     from celloquy.data import CellBatch, CellReader
-    from celloquy.models.base import Model
 
 CELLS_READ = 1024
 """Cells whose counts are in memory at a time, at most; the next ones are read meanwhile."""
@@ -46,6 +46,26 @@ class EmbeddingOptions:
     """What tells this computation from others, beside what the encoding knows itself."""
     progress: bool = False
     """Show a progress bar."""
+
+
+class Embedder(Protocol):
+    """What is asked of a model here; see :class:`celloquy.Model`."""
+
+    @property
+    def embedding_width(self) -> int:
+        """Width of a cell's embedding."""
+
+    def embed_batch(self, batch: CellBatch) -> Tensor:
+        """Return the embedding of some cells."""
+
+    def bytes_beside_weights(self, precision: str) -> int:
+        """Return the memory that the model takes beside its weights."""
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """Return the weights."""
+
+    def to(self, device: torch.device) -> nn.Module:
+        """Move to a device."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +96,7 @@ class Encoding:
         If the memory does not hold the model.
     """
 
-    def __init__(self, model: Model, cells: CellReader, options: EmbeddingOptions) -> None:
+    def __init__(self, model: Embedder, cells: CellReader, options: EmbeddingOptions) -> None:
         self.room = room_beside(model, options)
         model.to(options.device).eval()
         self.cells, self.options = cells, options
@@ -146,7 +166,7 @@ class Encoding:
                 bar.update(part.stop - part.start)
 
 
-def room_beside(model: Model, options: EmbeddingOptions) -> int:
+def room_beside(model: Embedder, options: EmbeddingOptions) -> int:
     """Return the bytes that are left beside the model.
 
     Raises

@@ -22,9 +22,9 @@ from celloquy.data import CellBatch, CellColumns, CellReader, CellSource
 from celloquy.errors import ArgumentError, CheckpointError
 from celloquy.genes import GeneVocabulary
 from celloquy.models import Model, ModelConfig
-from celloquy.models.checkpoint import replace_directory, write_model
+from celloquy.models.base import find_family, resolve_config
+from celloquy.models.checkpoint import replace_directory
 from celloquy.models.encoding import EmbeddingOptions
-from celloquy.models.families import find_family, resolve_config
 from celloquy.runtime.hardware import Precision
 from celloquy.runtime.memory import memory_budget
 from celloquy.tasks.results import provenance
@@ -277,7 +277,7 @@ class Task(ABC):
         }
 
         def write(folder: Path) -> None:
-            write_model(model, folder)
+            model.write(folder)
             (folder / TASK).write_text(json.dumps(described, indent=1) + "\n", encoding="utf-8")
             save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, folder / TENSORS)
 

@@ -14,8 +14,8 @@ import pandas as pd
 
 from celloquy.data import CellColumns
 from celloquy.models import Model, ModelConfig
+from celloquy.models.base import find_family, resolve_config
 from celloquy.models.checkpoint import check_target
-from celloquy.models.families import find_family, resolve_config
 from celloquy.runtime.hardware import Precision
 from celloquy.training.corpus import Corpus, as_inputs, read_corpus
 from celloquy.training.loop import EpochRecord, Schedule

@@ -4,31 +4,48 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from celloquy.models.encoding import Embedding, EmbeddingOptions, Encoding
-from celloquy.nn.encoder import EncoderLayer
+from celloquy.models.encoding import Embedder, Embedding, EmbeddingOptions, Encoding
+from celloquy.nn.encoder import CellEncoder, EncoderLayer
+from celloquy.nn.expression import ExpressionEmbedder
+from celloquy.nn.latent import GaussianLatent, MixtureLatent, NoLatent
 from celloquy.nn.streaming import VectorRows, stream_layer
 from celloquy.runtime.arrays import RowArray, runs
 from celloquy.runtime.hardware import PRODUCTS, autocast
 
 if TYPE_CHECKING:
-    from celloquy.data import CellReader
-    from celloquy.models.cellplm.model import CellModel
+    from collections.abc import Sequence
+
+    from celloquy.data import CellBatch, CellReader
+    from celloquy.models.cellplm.config import CellModelConfig
 
 CHUNK_BYTES = {"cpu": 40 * 2**20, "cuda": 2**30, "mps": 2**28}
 """Memory for the cells that are computed at a time, where the user does not say how many. A processor's cache holds
 what is computed of so few; a GPU is kept busy by more."""
 
 
+class TissueModel(Embedder, Protocol):
+    """The parts of a model that are run one after the other; see :class:`celloquy.CellModel`."""
+
+    config: CellModelConfig
+    embedder: ExpressionEmbedder
+    encoder: CellEncoder
+    norm: nn.LayerNorm
+    latent: MixtureLatent | GaussianLatent | NoLatent
+
+    def embed_expression(self, batch: CellBatch, table: Sequence[Tensor] | None = None) -> Tensor:
+        """Return the cells before they read each other."""
+
+
 class TissueEncoding(Encoding):
     """The embedding of cells that read their tissue; a tissue of any size is streamed through the encoder."""
 
-    def __init__(self, model: CellModel, cells: CellReader, options: EmbeddingOptions) -> None:
+    def __init__(self, model: TissueModel, cells: CellReader, options: EmbeddingOptions) -> None:
         self.model = model
         super().__init__(model, cells, options)
 

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from celloquy.nn.latent import GaussianLatent, MixtureLatent
+from celloquy.nn.latent import GaussianLatent, MixtureLatent, NoLatent
 
 if TYPE_CHECKING:
     from celloquy.data import CellBatch
-    from celloquy.genes import GeneVocabulary
-    from celloquy.models.cellplm.config import CellModelConfig
-    from celloquy.models.cellplm.model import CellModel
-
-    Kind = TypeVar("Kind", bound=CellModel)
+    from celloquy.nn.decoder import CountDecoder
+    from celloquy.nn.expression import ExpressionEmbedder
 
 LEAST_MEAN = 1e-4
 """Mean count that a gene starts from at least; well within the decoder's bounds."""
@@ -31,49 +28,18 @@ FIRST_VARIANCE = 0.1
 """Variance of the latent around a cell's mean that training starts from."""
 
 
-def initialise_model(
-    kind: type[Kind],
-    config: CellModelConfig,
-    vocabulary: GeneVocabulary,
-    cells: CellBatch,
-    *,
-    batches: int = 0,
-    seed: int = 0,
-    seen: CellBatch | None = None,
-) -> Kind:
-    """Return a new model; see :meth:`celloquy.models.base.Model.initialise`."""
-    model = kind(config.replace(covariates=_covariates(batches)), vocabulary)
-    set_mean_counts(model, cells)
-    set_gene_components(model, cells if seen is None else seen, seed)
-    shrink_latent_variance(model)
-    return model
-
-
-def copy_with_batches(model: Kind, batches: int) -> Kind:
-    """Return a copy of a trained model whose decoder is told of so many batches, which it has yet to learn."""
-    adapted = type(model)(model.config.replace(covariates=_covariates(batches)), model.vocabulary)
-    kept = {name: weight for name, weight in model.state_dict().items() if ".covariates." not in name}
-    adapted.load_state_dict(adapted.state_dict() | kept)
-    adapted.provenance = dict(model.provenance)
-    return adapted
-
-
-def _covariates(batches: int) -> tuple[tuple[str, int], ...]:
-    return (("batch", batches),) if batches else ()
-
-
 @torch.no_grad()
-def set_mean_counts(model: CellModel, cells: CellBatch) -> None:
+def set_mean_counts(decoder: CountDecoder, cells: CellBatch) -> None:
     """Let the decoder predict each gene's mean count over the cells that measured it."""
     total = torch.zeros(cells.n_genes, dtype=torch.float64)
     total.index_add_(0, cells.indices.long(), cells.values.double())
     sizes = torch.bincount(cells.panel, minlength=len(cells.measured)).double()
     mean = total / (sizes @ cells.measured.double()).clamp(min=1)
-    model.decoder.log_mean.bias.copy_(mean.clamp(min=LEAST_MEAN).log())
+    decoder.log_mean.bias.copy_(mean.clamp(min=LEAST_MEAN).log())
 
 
 @torch.no_grad()
-def set_gene_components(model: CellModel, cells: CellBatch, seed: int) -> None:
+def set_gene_components(embedder: ExpressionEmbedder, cells: CellBatch, seed: int) -> None:
     """Let the first dimensions of the gene vectors be the principal components of log-normalised counts.
 
     What the cells differ in most then reaches the encoder from the first step, where random vectors must first find
@@ -82,12 +48,12 @@ def set_gene_components(model: CellModel, cells: CellBatch, seed: int) -> None:
 
     Parameters
     ----------
-    model
-        The model to start.
+    embedder
+        The embedder, whose gene vectors are set.
     cells
         What it is trained on.
     seed
-        Of the draw of cells, if there are many, and of the randomised decomposition.
+        Seed of the draw of cells, if there are many, and of the randomised decomposition.
     """
     rows = np.arange(len(cells))
     if len(rows) > CELLS_FOR_COMPONENTS:
@@ -96,7 +62,7 @@ def set_gene_components(model: CellModel, cells: CellBatch, seed: int) -> None:
     depth = chosen.library_size().clamp(min=1)
     values = (chosen.values * (depth.median() / depth)[chosen.cell_of_count]).log1p()
     places = torch.stack([chosen.cell_of_count, chosen.indices.long()])
-    number = min(COMPONENTS, model.config.width, len(chosen), chosen.n_genes)
+    number = min(COMPONENTS, embedder.gene.shape[1], len(chosen), chosen.n_genes)
     # Randomised, as nothing but a start; a few components more than are kept make the first ones exact.
     spare = min(number + 16, len(chosen), chosen.n_genes)
     with torch.random.fork_rng(devices=[]), torch.sparse.check_sparse_tensor_invariants(enable=False):
@@ -104,17 +70,16 @@ def set_gene_components(model: CellModel, cells: CellBatch, seed: int) -> None:
         logged = torch.sparse_coo_tensor(places, values, (len(chosen), chosen.n_genes)).coalesce()
         _, strength, axes = torch.pca_lowrank(logged, q=spare, niter=4)
     deviation = (strength[:number] / math.sqrt(len(chosen))).clamp(min=1e-3)
-    model.embedder.gene[:, :number] = axes[:, :number] / deviation.sqrt()
+    embedder.gene[:, :number] = axes[:, :number] / deviation.sqrt()
 
 
 @torch.no_grad()
-def shrink_latent_variance(model: CellModel) -> None:
+def shrink_latent_variance(latent: MixtureLatent | GaussianLatent | NoLatent) -> None:
     """Let a cell's latent lie close to its mean.
 
     At the unit variance that it would start from, the noise drowns the cells; the decoder learns to ignore the latent,
     and the units that read it die.
     """
-    latent = model.latent
     if isinstance(latent, MixtureLatent):
         head, bias = latent.variance, math.log(math.expm1(FIRST_VARIANCE))
     elif isinstance(latent, GaussianLatent):

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, ClassVar, Self
 from torch import Tensor, nn
 
 from celloquy.genes import GeneVocabulary
-from celloquy.models.base import CountLosses, Model
+from celloquy.models.base import CountLosses, Model, register_family
 from celloquy.models.cellplm.config import CellModelConfig
 from celloquy.models.cellplm.encoding import TissueEncoding
-from celloquy.models.cellplm.initialise import copy_with_batches, initialise_model
+from celloquy.models.cellplm.initialise import set_gene_components, set_mean_counts, shrink_latent_variance
 from celloquy.models.config import ModelConfig
 from celloquy.models.encoding import Embedding, EmbeddingOptions
-from celloquy.models.families import register_family
 from celloquy.nn.decoder import CountDecoder
 from celloquy.nn.encoder import CellEncoder
 from celloquy.nn.expression import ExpressionEmbedder
@@ -111,11 +110,19 @@ class CellModel(Model):
     ) -> Self:
         """See :meth:`Model.initialise`; gene vectors start at principal components, the decoder at mean counts."""
         assert isinstance(config, CellModelConfig)
-        return initialise_model(cls, config, vocabulary, cells, batches=batches, seed=seed, seen=seen)
+        model = cls(config.replace(covariates=_covariates(batches)), vocabulary)
+        set_mean_counts(model.decoder, cells)
+        set_gene_components(model.embedder, cells if seen is None else seen, seed)
+        shrink_latent_variance(model.latent)
+        return model
 
     def with_batches(self, batches: int) -> Self:
         """See :meth:`Model.with_batches`; what the decoder knows of batches is learned anew."""
-        return copy_with_batches(self, batches)
+        adapted = type(self)(self.config.replace(covariates=_covariates(batches)), self.vocabulary)
+        kept = {name: weight for name, weight in self.state_dict().items() if ".covariates." not in name}
+        adapted.load_state_dict(adapted.state_dict() | kept)
+        adapted.provenance = dict(self.provenance)
+        return adapted
 
     @property
     def dropout(self) -> float:  # type: ignore[override]
@@ -176,6 +183,10 @@ class CellModel(Model):
             "encoder": f"{config.layers} layers, {config.width} wide, {config.attention} attention",
             "positions": "used" if config.positions else "not used",
         }
+
+
+def _covariates(batches: int) -> tuple[tuple[str, int], ...]:
+    return (("batch", batches),) if batches else ()
 
 
 def _latent(config: CellModelConfig) -> MixtureLatent | GaussianLatent | NoLatent:

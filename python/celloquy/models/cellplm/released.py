@@ -16,7 +16,6 @@ from celloquy.errors import CheckpointError
 from celloquy.genes import GeneVocabulary
 from celloquy.models.cellplm.config import CellModelConfig, Latent
 from celloquy.models.cellplm.model import CellModel
-from celloquy.models.checkpoint import fill_model
 
 # In the file, but never used by the released forward pass.
 UNUSED = re.compile(r"embedder\.(norm0|pe_enc)\.")
@@ -88,7 +87,7 @@ def read_cellplm(prefix: str | PathLike[str]) -> CellModel:
     renamed = {_rename(name): tensor for name, tensor in weights.items() if not UNUSED.match(name)}
     covariates = tuple((m[1], len(tensor)) for name, tensor in weights.items() if (m := COVARIATE.match(name)))
     config = _config(prefix, released, renamed, covariates)
-    model = fill_model(CellModel, config, vocabulary, renamed, name=str(prefix))
+    model = CellModel.from_weights(config, vocabulary, renamed, name=str(prefix))
     model.provenance = {"source": f"released CellPLM checkpoint {Path(prefix).name}"}
     return model
 

@@ -22,13 +22,13 @@ from celloquy.evaluate.annotation import calibration_error
 from celloquy.models import CellModelConfig, Model, ModelConfig
 from celloquy.runtime.hardware import Precision
 from celloquy.tasks.annotation.classifier import LabelClassifier
+from celloquy.tasks.annotation.evidence import ReferenceCells
 from celloquy.tasks.annotation.linear import fit_linear, marker_genes
 from celloquy.tasks.annotation.objective import MaskedLabels, calibrate_heads
 from celloquy.tasks.base import Task
 from celloquy.tasks.results import deliver
 from celloquy.training.masked_counts import MaskedCells, split_cells
 from celloquy.training.options import TrainingOptions
-from celloquy.training.split import hold_out
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -39,12 +39,6 @@ SHAPE = CellModelConfig(
 """Configuration of a model that is trained from scratch. Reading the cells around gained nothing from some hundreds of
 labelled cells, and without it a label does not depend on which cells are annotated together; a latent with noise costs
 accuracy."""
-
-NEAREST = 5
-"""Reference cells that are given as evidence for a cell."""
-
-KEPT_REFERENCE = 50_000
-"""Reference cells that are kept as evidence, at most; the same share of every label."""
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -149,7 +143,7 @@ class Annotator(Task):
         self._calibrate(counts.select(kept), embedding[kept], codes[kept])
         # The weights are known; now the regression learns from the held-out cells, too.
         fit_linear(classifier, counts, codes, seed=self.seed)
-        self._remember(np.asarray(reference.cell_names, dtype=str), embedding, codes)
+        self.reference_ = ReferenceCells.choose(reference.cell_names, embedding, codes, seed=self.seed)
         return self
 
     def predict(
@@ -236,7 +230,7 @@ class Annotator(Task):
                 index=adata.obs_names,
             )
         if return_evidence:
-            obsm[keys.EVIDENCE] = self._evidence(embedding, adata.obs_names)
+            obsm[keys.EVIDENCE] = self.reference_.nearest(embedding, self.labels_, adata.obs_names)
         obs, obsm = (
             {keys.prefixed(key, key_added): value for key, value in results.items()} for results in (obs, obsm)
         )
@@ -285,41 +279,19 @@ class Annotator(Task):
         logits, novelty = (torch.cat(parts) for parts in zip(*read, strict=True))
         return logits, novelty.numpy()
 
-    def _remember(self, names: np.ndarray, embedding: Tensor, codes: Tensor) -> None:
-        """Keep reference cells to show as evidence."""
-        kept = np.arange(len(names))
-        if len(kept) > KEPT_REFERENCE:
-            share = KEPT_REFERENCE / len(kept)
-            kept = np.sort(hold_out(codes.numpy(), share, np.random.default_rng(self.seed))[1])
-        self._cells_kept, self._codes_kept, self._embedding_kept = names[kept].tolist(), codes[kept], embedding[kept]
-
-    def _evidence(self, embedding: Tensor, index: pd.Index) -> pd.DataFrame:
-        """The nearest reference cells and their labels, a row for every cell."""
-        from sklearn.neighbors import NearestNeighbors
-
-        count = min(NEAREST, len(self._codes_kept))
-        nearest = NearestNeighbors(n_neighbors=count).fit(self._embedding_kept.numpy())
-        near = nearest.kneighbors(embedding.numpy(), return_distance=False)
-        cells, labels = np.array(self._cells_kept), np.array(self.labels_)[self._codes_kept.numpy()]
-        columns: dict[str, np.ndarray] = {}
-        for rank in range(count):
-            columns |= {f"cell_{rank + 1}": cells[near[:, rank]], f"label_{rank + 1}": labels[near[:, rank]]}
-        return pd.DataFrame(columns, index=index)
-
     def _state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         values = {
             "labels": self.labels_,
             "calibration_error": self.calibration_error_,
-            "cells": self._cells_kept,
+            "cells": self.reference_.names,
         }
         weights = {f"classifier.{name}": weight for name, weight in self.classifier_.state_dict().items()}
-        return values, weights | {"codes": self._codes_kept, "embedding": self._embedding_kept}
+        return values, weights | {"codes": self.reference_.codes, "embedding": self.reference_.embedding}
 
     def _restore(self, values: dict[str, Any], tensors: dict[str, Tensor]) -> None:
         self.labels_ = tuple(values["labels"])
         self.calibration_error_ = float(values["calibration_error"])
-        self._cells_kept = list(values["cells"])
-        self._codes_kept, self._embedding_kept = tensors["codes"], tensors["embedding"]
+        self.reference_ = ReferenceCells(list(values["cells"]), tensors["codes"], tensors["embedding"])
         weights = {name: weight for name, weight in tensors.items() if name.startswith("classifier.")}
         genes, classes = weights["classifier.gene"].shape
         self.classifier_ = LabelClassifier(genes, weights["classifier.head.weight"].shape[1], classes).eval()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy import sparse
+from torch import Tensor
 
 from celloquy.data import CellReader, CellSource
 from celloquy.data.neighbours import nearest_of
@@ -32,6 +34,13 @@ PENALTY = 0.1
 
 CHUNK = 4096
 """Cells that are decoded at a time."""
+
+BLOCK_ENTRIES = 2**24
+"""Entries (cells × genes) that are predicted at a time."""
+
+
+PARTS = ("seen", "held_out", "embedding", "centre")
+"""Arrays of a :class:`PanelModel`."""
 
 
 class PanelReader(CellReader):
@@ -70,6 +79,18 @@ class PanelModel:
     """``(r, width)``, embedding of the reference."""
     centre: NDArray[np.float32] | float = 0.0
     """``(width,)``, mean of the panel's cells in training: both sources are centred, so that a shift is no signal."""
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return everything by name, to be saved."""
+        arrays = {name: torch.from_numpy(np.ascontiguousarray(getattr(self, name))) for name in PARTS}
+        return arrays | {f"model.{name}": weight for name, weight in self.model.state_dict().items()}
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, Tensor], like: Model) -> Self:
+        """Return what :meth:`tensors` returned as a model of the same genes and configuration as another."""
+        weights = {name.removeprefix("model."): one for name, one in tensors.items() if name.startswith("model.")}
+        model = type(like).from_weights(like.config, like.vocabulary, weights, name="a model of the imputer")
+        return cls(model, *(tensors[name].numpy() for name in PARTS))
 
     @torch.inference_mode()
     def predictors(
@@ -125,3 +146,17 @@ class PanelModel:
             found, axis=0
         )
         return np.where(lengths > 0, products / np.maximum(lengths, 1e-12), 0.0)
+
+
+def log_normalised(cells: CellBatch, genes: NDArray[np.int64], depth: float) -> sparse.csr_matrix:
+    """Return log1p of counts ``(cells, vocabulary)``, scaled such that some genes together have a depth."""
+    counts = cells.to_csr()
+    total = np.maximum(np.asarray(counts[:, genes].sum(axis=1), dtype=np.float64).ravel(), 1)
+    return sparse.csr_matrix(sparse.diags(depth / total) @ counts).log1p().astype(np.float32)
+
+
+def blocks(n_cells: int, n_genes: int) -> Iterator[slice]:
+    """Cut the genes into blocks that are predicted at a time."""
+    step = max(1, BLOCK_ENTRIES // max(1, n_cells))
+    for start in range(0, n_genes, step):
+        yield slice(start, min(start + step, n_genes))

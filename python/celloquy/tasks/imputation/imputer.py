@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from os import PathLike
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
@@ -22,13 +22,27 @@ from celloquy.data.neighbours import neighbour_means
 from celloquy.errors import ArgumentError, GenesError
 from celloquy.genes import GeneVocabulary
 from celloquy.models import CellModelConfig, Model, ModelConfig
-from celloquy.models.checkpoint import fill_model
 from celloquy.runtime.hardware import Precision
 from celloquy.tasks.base import Task
-from celloquy.tasks.imputation.ensemble import PREDICTORS, REFERENCE, SPATIAL, PanelModel, PanelReader
+from celloquy.tasks.imputation.ensemble import (
+    PREDICTORS,
+    REFERENCE,
+    SPATIAL,
+    PanelModel,
+    PanelReader,
+    blocks,
+    log_normalised,
+)
 from celloquy.tasks.imputation.genes import match_genes
 from celloquy.tasks.imputation.objective import PanelCounts, PanelTrainingData, at_panel_depth
-from celloquy.tasks.imputation.reliability import Blend, choose_blend, describe, moments, predict_reliability
+from celloquy.tasks.imputation.reliability import (
+    Blend,
+    choose_blend,
+    describe,
+    moments,
+    predict_reliability,
+    smooth,
+)
 from celloquy.tasks.results import deliver
 from celloquy.training.options import ALL_CELLS, TrainingOptions
 
@@ -39,12 +53,6 @@ if TYPE_CHECKING:
 
 TISSUE_NEIGHBOURS = 8
 """Nearest cells in the tissue that smoothing averages over."""
-
-BLOCK_ENTRIES = 2**24
-"""Entries (cells × genes) that are predicted at a time."""
-
-PARTS = ("seen", "held_out", "embedding", "centre")
-"""Arrays of a :class:`PanelModel` that are saved."""
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -149,7 +157,7 @@ class Imputer(Task):
         known = replace(known, batch=torch.full_like(known.batch, REFERENCE))
         depths = counts.keep_genes(_at(vocabulary, seen_places)).library_size()
         self.depth_ = float(depths.clamp(min=1).median())
-        self._expression = _log_normalised(known, seen_places, self.depth_)
+        self._expression = log_normalised(known, seen_places, self.depth_)
         part = np.random.default_rng(self.seed).permutation(len(seen_places)) % self.n_models
         self.models_ = [
             self._train(number, vocabulary, seen_places, np.sort(seen_places[part == number]), counts, known, narrow)
@@ -196,9 +204,9 @@ class Imputer(Task):
         wanted = np.array([model.vocabulary.index(gene) for gene in self.genes_.values()])
         nearest = _tissue_means(cells)
         values = np.empty((len(cells), len(wanted)), dtype=np.float32)
-        for block in _blocks(len(cells), len(wanted)):
+        for block in blocks(len(cells), len(wanted)):
             predicted = self._predictors(embeddings, wanted[block])
-            values[:, block] = self.blend_.apply(predicted, _smooth(nearest, predicted))
+            values[:, block] = self.blend_.apply(predicted, smooth(nearest, predicted))
         imputed = pd.DataFrame(values, index=spatial.obs_names, columns=pd.Index(list(self.genes_)))
         record = self._record(cells, began)
         names = np.array(list(self.genes_), dtype=str)
@@ -253,7 +261,7 @@ class Imputer(Task):
             embedding = self._embed_panel(spatial, one)
             one = self.models_[number] = replace(one, centre=embedding.mean(axis=0))
             for places, asked in ((one.held_out, False), (wanted, True)):
-                for block in _blocks(len(embedding), len(places)):
+                for block in blocks(len(embedding), len(places)):
                     chosen = places[block]
                     expression = self._expression[:, chosen]
                     predicted = one.predictors(embedding, expression, chosen, self.depth_)
@@ -262,7 +270,7 @@ class Imputer(Task):
                         about[0][block] += described / self.n_models
                     else:
                         true = truth[:, chosen].toarray().astype(np.float32)
-                        products.append(moments(true, predicted, _smooth(nearest, predicted)))
+                        products.append(moments(true, predicted, smooth(nearest, predicted)))
                         known.append(described)
                         genes.append(chosen)
         self.blend_, reached = choose_blend(np.concatenate(products))
@@ -285,10 +293,7 @@ class Imputer(Task):
             "expression.indptr": torch.from_numpy(self._expression.indptr.astype(np.int64)),
         }
         for number, one in enumerate(self.models_):
-            tensors |= {
-                f"{number}.{name}": torch.from_numpy(np.ascontiguousarray(getattr(one, name))) for name in PARTS
-            }
-            tensors |= {f"{number}.model.{name}": weight for name, weight in one.model.state_dict().items()}
+            tensors |= {f"{number}.{name}": tensor for name, tensor in one.tensors().items()}
         values = {
             "genes": self.genes_,
             "depth": self.depth_,
@@ -301,14 +306,13 @@ class Imputer(Task):
 
     def _restore(self, values: dict[str, Any], tensors: dict[str, Tensor]) -> None:
         model = self._trained
-        parts = tuple(tensors[f"expression.{name}"].numpy() for name in ("data", "indices", "indptr"))
-        self._expression = sparse.csr_matrix(parts, shape=(len(parts[2]) - 1, len(model.vocabulary)))
+        rows = tuple(tensors[f"expression.{name}"].numpy() for name in ("data", "indices", "indptr"))
+        self._expression = sparse.csr_matrix(rows, shape=(len(rows[2]) - 1, len(model.vocabulary)))
         self.models_ = []
         for number in range(self.n_models):
-            start = f"{number}.model."
-            weights = {name.removeprefix(start): one for name, one in tensors.items() if name.startswith(start)}
-            filled = fill_model(type(model), model.config, model.vocabulary, weights, name=f"model {number}")
-            self.models_.append(PanelModel(filled, *(tensors[f"{number}.{name}"].numpy() for name in PARTS)))
+            start = f"{number}."
+            parts = {name.removeprefix(start): one for name, one in tensors.items() if name.startswith(start)}
+            self.models_.append(PanelModel.from_tensors(parts, model))
         self.genes_, self.depth_ = dict(values["genes"]), float(values["depth"])
         self.blend_ = Blend(tuple(values["weights"]), values["smoothing"])
         self.reliability_ = pd.Series(
@@ -397,24 +401,3 @@ def _at(vocabulary: GeneVocabulary, places: NDArray[np.int64]) -> Tensor:
     chosen = torch.zeros(len(vocabulary), dtype=torch.bool)
     chosen[torch.from_numpy(places)] = True
     return chosen
-
-
-def _log_normalised(cells: CellBatch, genes: NDArray[np.int64], depth: float) -> sparse.csr_matrix:
-    """log1p of counts ``(cells, vocabulary)``, scaled such that some genes have a depth together."""
-    counts = cells.to_csr()
-    total = np.maximum(np.asarray(counts[:, genes].sum(axis=1), dtype=np.float64).ravel(), 1)
-    return sparse.csr_matrix(sparse.diags(depth / total) @ counts).log1p().astype(np.float32)
-
-
-def _smooth(nearest: sparse.csr_matrix, predictors: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Means of the ways ``(3, cells, genes)`` over each cell's neighbours; a cell without any keeps its own."""
-    alone = np.diff(nearest.indptr) == 0
-    smoothed = np.stack([nearest @ way for way in predictors]).astype(np.float32)
-    smoothed[:, alone] = predictors[:, alone]
-    return smoothed
-
-
-def _blocks(cells: int, genes: int) -> Iterator[slice]:
-    step = max(1, BLOCK_ENTRIES // max(1, cells))
-    for start in range(0, genes, step):
-        yield slice(start, min(start + step, genes))

@@ -1,4 +1,4 @@
-"""How the ways of imputation are weighed, and how far each gene can be trusted, learned from genes of the panel."""
+"""The blend of the predictors, and the reliability of each gene, both learned from genes of the panel."""
 
 from __future__ import annotations
 
@@ -7,36 +7,45 @@ from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 
 Array = NDArray[np.float64]
 
 STEP = 0.25
-"""Of the weights that are tried."""
+"""Step between the weights that are tried."""
 
 SMOOTHING = (0.0, 0.25, 0.5)
 """Shares of a cell's neighbours in the tissue that are tried."""
 
 PENALTY = 1.0
-"""Of the regression of reliability on what is known of a gene."""
+"""Ridge penalty of the regression of reliability on what is known of a gene."""
 
 
 @dataclass(frozen=True)
 class Blend:
-    """Weights of the ways, and the share of the neighbours in the tissue."""
+    """Weights of the predictors, and the share of the neighbours in the tissue."""
 
     weights: tuple[float, ...]
     smoothing: float
 
     def apply(self, values: NDArray[np.float32], smoothed: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the weighted mean ``(cells, genes)`` of the ways ``(ways, cells, genes)`` as they are and smoothed."""
+        """Return the blend ``(cells, genes)`` of predictions ``(predictors, cells, genes)``, plain and smoothed."""
         mean = np.tensordot(self.weights, values, 1) * (1 - self.smoothing)
         if self.smoothing:
             mean += np.tensordot(self.weights, smoothed, 1) * self.smoothing
         return np.maximum(mean, 0).astype(np.float32)
 
 
+def smooth(nearest: sparse.csr_matrix, values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return predictions ``(predictors, cells, genes)`` averaged over each cell's neighbours, if it has any."""
+    alone = np.diff(nearest.indptr) == 0
+    smoothed = np.stack([nearest @ one for one in values]).astype(np.float32)
+    smoothed[:, alone] = values[:, alone]
+    return smoothed
+
+
 def moments(true: NDArray[np.float32], values: NDArray[np.float32], smoothed: NDArray[np.float32]) -> Array:
-    """Return means of products, ``(genes, 2 + 2 ways, 2 + 2 ways)``, of: 1, truth, ways, smoothed ways."""
+    """Return means of products, ``(genes, 2 + 2p, 2 + 2p)``, of: 1, the truth, ``p`` predictions, these smoothed."""
     one = np.ones_like(true)
     stack = np.stack([one, true, *values, *smoothed]).astype(np.float64)
     found: Array = np.einsum("acg,bcg->gab", stack, stack, optimize=True) / len(true)
@@ -44,7 +53,7 @@ def moments(true: NDArray[np.float32], values: NDArray[np.float32], smoothed: ND
 
 
 def choose_blend(products: Array) -> tuple[Blend, Array]:
-    """Choose the weighing with the highest mean of correlation and cosine over the panel's genes.
+    """Choose the blend with the highest mean of correlation and cosine over the panel's genes.
 
     Parameters
     ----------
@@ -53,7 +62,7 @@ def choose_blend(products: Array) -> tuple[Blend, Array]:
 
     Returns
     -------
-    The weighing, and the correlation ``(genes,)`` that it reaches.
+    The blend, and the correlation ``(genes,)`` that it reaches.
     """
     predictors = (products.shape[1] - 2) // 2
     steps = round(1 / STEP)
@@ -72,7 +81,7 @@ def choose_blend(products: Array) -> tuple[Blend, Array]:
 
 
 def agreement(products: Array, weights: Array) -> tuple[Array, Array]:
-    """Return correlation and cosine ``(genes,)`` of the truth with a weighted sum of the ways."""
+    """Return correlation and cosine ``(genes,)`` of the truth with a weighted sum of the predictions."""
     mean_true, mean_found = products[:, 0, 1], products[:, 0, 2:] @ weights
     cross = products[:, 1, 2:] @ weights
     square_true = products[:, 1, 1]
@@ -85,12 +94,12 @@ def agreement(products: Array, weights: Array) -> tuple[Array, Array]:
 def describe(values: NDArray[np.float32], reference: Array) -> Array:
     """Return what is known of a gene without measuring it in the panel, ``(genes, 5)``.
 
-    How well the latent explains it in the reference, how far the ways agree, its level, and its spread.
+    How well the latent explains it in the reference, how far the predictors agree, its level, and its spread.
 
     Parameters
     ----------
     values
-        ``(ways, cells, genes)``.
+        ``(predictors, cells, genes)``.
     reference
         ``(genes,)``, correlation in the reference.
     """

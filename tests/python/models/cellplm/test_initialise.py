@@ -31,7 +31,7 @@ def model_for(genes, **changes):
 @given(batch=cell_batches(min_cells=1))
 def test_the_decoder_starts_at_the_mean_over_the_cells_that_measured_a_gene(batch):
     model = model_for(batch.n_genes)
-    set_mean_counts(model, batch)
+    set_mean_counts(model.decoder, batch)
     counts = np.ma.array(dense_counts(batch).numpy(), mask=~batch.measured[batch.panel].numpy())
     expected = np.maximum(counts.astype(np.float64).mean(0).filled(0), LEAST_MEAN)
     with torch.no_grad():
@@ -42,7 +42,7 @@ def test_the_decoder_starts_at_the_mean_over_the_cells_that_measured_a_gene(batc
 @given(batch=cell_batches(min_cells=1))
 def test_any_cells_give_finite_gene_vectors(batch):
     model = model_for(batch.n_genes)
-    set_gene_components(model, batch, seed=0)
+    set_gene_components(model.embedder, batch, seed=0)
     assert model.embedder.gene.isfinite().all()
 
 
@@ -63,7 +63,7 @@ def test_what_cells_differ_in_most_comes_first(monkeypatch, most):
     model = model_for(counts.shape[1])
     names = pd.DataFrame(index=list(model.vocabulary.ids))
     batch = CellSource(AnnData(counts, var=names)).over(model.vocabulary).read(0, len(counts))
-    set_gene_components(model, batch, seed=0)
+    set_gene_components(model.embedder, batch, seed=0)
     depth = counts.sum(1, keepdims=True)
     logged = torch.from_numpy(np.log1p(counts * np.median(depth) / depth))
     first = (logged @ model.embedder.gene.detach())[:, 0].numpy()
@@ -76,7 +76,7 @@ def test_what_cells_differ_in_most_comes_first(monkeypatch, most):
 @pytest.mark.parametrize("latent", ["mixture", "gaussian"])
 def test_the_latent_starts_close_to_its_mean(latent):
     model = model_for(5, latent=latent)
-    shrink_latent_variance(model)
+    shrink_latent_variance(model.latent)
     cells = torch.randn(500, model.config.width)
     with torch.no_grad():
         output = model.latent.train()(cells)
@@ -86,5 +86,5 @@ def test_the_latent_starts_close_to_its_mean(latent):
 def test_without_a_latent_there_is_nothing_to_quieten():
     model = model_for(5, latent="none")
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    shrink_latent_variance(model)
+    shrink_latent_variance(model.latent)
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())

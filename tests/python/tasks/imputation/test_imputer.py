@@ -110,7 +110,7 @@ def test_the_order_of_cells_and_the_block_of_genes_change_nothing(imputer, spati
     np.testing.assert_allclose(
         imputed(shuffled).loc[spatial.obs_names], imputed(spatial), rtol=1e-3, atol=1e-4
     )  # fmt: skip
-    monkeypatch.setattr("celloquy.tasks.imputation.imputer.BLOCK_ENTRIES", 2 * spatial.n_obs)
+    monkeypatch.setattr("celloquy.tasks.imputation.ensemble.BLOCK_ENTRIES", 2 * spatial.n_obs)
     monkeypatch.setattr("celloquy.tasks.imputation.ensemble.CHUNK", 13)
     blocks = imputer.predict(spatial, copy=True)
     np.testing.assert_allclose(imputed(blocks), imputed(spatial), rtol=1e-4, atol=1e-5)

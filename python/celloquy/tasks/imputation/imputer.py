@@ -202,7 +202,7 @@ class Imputer(Task):
             )
         embeddings = [self._embed_panel(source, one) for one in self.models_]
         wanted = np.array([model.vocabulary.index(gene) for gene in self.genes_.values()])
-        nearest = _tissue_means(cells)
+        nearest = neighbour_means(cells.position, cells.tissue, TISSUE_NEIGHBOURS)
         values = np.empty((len(cells), len(wanted)), dtype=np.float32)
         for block in blocks(len(cells), len(wanted)):
             predicted = self._predictors(embeddings, wanted[block])
@@ -254,7 +254,7 @@ class Imputer(Task):
         truth = counts.to_csr()
         depth = np.maximum(np.asarray(truth.sum(axis=1), dtype=np.float64).ravel(), 1)
         truth = (sparse.diags(np.median(depth) / depth) @ truth).log1p().tocsc()
-        nearest = _tissue_means(panel)
+        nearest = neighbour_means(panel.position, panel.tissue, TISSUE_NEIGHBOURS)
         wanted = np.array([vocabulary.index(gene) for gene in self.genes_.values()])
         products, known, about, genes = [], [], [np.zeros((len(wanted), 5))], []
         for number, one in enumerate(self.models_):
@@ -390,10 +390,6 @@ def impute(
     source = imputer._source(spatial, name="spatial")
     imputer._fit(source, reference, genes)
     return imputer._predict(spatial, source, began, key_added, copy=copy)
-
-
-def _tissue_means(cells: CellReader) -> sparse.csr_matrix:
-    return neighbour_means(cells.position, cells.tissue, TISSUE_NEIGHBOURS)
 
 
 def _at(vocabulary: GeneVocabulary, places: NDArray[np.int64]) -> Tensor:

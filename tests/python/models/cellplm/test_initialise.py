@@ -69,7 +69,7 @@ def test_what_cells_differ_in_most_comes_first(monkeypatch, most):
     first = (logged @ model.embedder.gene.detach())[:, 0].numpy()
     assert abs(np.corrcoef(first, kind)[0, 1]) > 0.95
     again = model_for(counts.shape[1])
-    set_gene_components(again, batch, seed=0)
+    set_gene_components(again.embedder, batch, seed=0)
     assert torch.equal(again.embedder.gene, model.embedder.gene)
 
 

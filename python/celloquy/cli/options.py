@@ -186,7 +186,7 @@ def fit_or_load(
     saved
         Directory of the task, if one was named.
     load
-        Whether the task is there already.
+        True if the task is there already, so that it is read.
     reading, modelling, training, running
         The options of the call. Those that a task was fitted with can't be changed any more.
 

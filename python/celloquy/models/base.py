@@ -65,7 +65,7 @@ class Model(nn.Module, ABC):
     config_class: ClassVar[type[ModelConfig]]
     """Class of the family's configuration."""
     abilities: ClassVar[frozenset[str]] = frozenset({"embed"})
-    """What the family can do: ``"embed"`` cells; ``"decode"``: predict counts from an embedding, and learn to."""
+    """Abilities of the family: ``"embed"`` cells; ``"decode"``: predict counts from an embedding, and learn to."""
     dropout: float = 0.0
     """Share of an embedding that is dropped where a task's own head is trained on it."""
 
@@ -80,7 +80,7 @@ class Model(nn.Module, ABC):
             )
         self.config, self.vocabulary = config, vocabulary
         self.provenance: dict[str, str] = {}
-        """How the weights were made (data, training, results), for the model card; saved with the model."""
+        """Origin of the weights (data, training, results), for the model card; saved with the model."""
         self.history = pd.DataFrame()
         """Course of the training, one row an epoch; empty for a model that was read from a directory."""
 

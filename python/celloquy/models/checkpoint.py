@@ -23,7 +23,7 @@ WEIGHTS, CONFIG, GENES, CARD = "model.safetensors", "config.json", "genes.tsv", 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What the files of a saved model hold."""
+    """Contents of the files of a saved model."""
 
     name: str
     """Path of the directory, for messages."""
@@ -34,7 +34,7 @@ class Checkpoint:
     vocabulary: GeneVocabulary
     weights: Mapping[str, Tensor]
     provenance: Mapping[str, str]
-    """How the weights were made."""
+    """Origin of the weights: data, training, results."""
 
 
 def replace_directory(directory: str | PathLike[str], write: Callable[[Path], None]) -> None:

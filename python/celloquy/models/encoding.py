@@ -43,13 +43,13 @@ class EmbeddingOptions:
     folder: Path | None = None
     """Folder for files, in which an interrupted computation of the same identity resumes; None keeps all in memory."""
     identity: Mapping[str, str | int] = field(default_factory=dict)
-    """What tells this computation from others, beside what the encoding knows itself."""
+    """Identity of the computation, beside what the encoding itself knows."""
     progress: bool = False
     """Show a progress bar."""
 
 
 class Embedder(Protocol):
-    """What is asked of a model here; see :class:`celloquy.Model`."""
+    """A model, as far as an encoding asks for it; see :class:`celloquy.Model`."""
 
     @property
     def embedding_width(self) -> int:
@@ -88,7 +88,7 @@ class Encoding:
     cells
         The cells, whose tissues may lie in any order.
     options
-        How to compute.
+        Options of the computation.
 
     Raises
     ------

@@ -64,7 +64,7 @@ class Task(ABC):
     name: ClassVar[str]
     """Name of the task, as provenance and the saved form have it."""
     requires: ClassVar[tuple[str, ...]] = ("embed",)
-    """What a model must be able to do, see :attr:`celloquy.Model.abilities`."""
+    """Abilities that a model needs for the task, see :attr:`celloquy.Model.abilities`."""
     usual_training: ClassVar[TrainingOptions] = TrainingOptions()
     """Training options where the user gives none."""
 
@@ -123,7 +123,7 @@ class Task(ABC):
         return f"{type(self).__name__}({', '.join(given)})"
 
     def _differs(self, one: Any) -> bool:
-        """Whether a parameter is not at its default."""
+        """True if a parameter is not at its default."""
         if not one.init:
             return False
         value = getattr(self, one.name)
@@ -248,7 +248,7 @@ class Task(ABC):
 
     @abstractmethod
     def _state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
-        """What was fitted beside the model, as JSON and as tensors."""
+        """Fitted values beside the model, as JSON and as tensors."""
 
     @abstractmethod
     def _restore(self, values: dict[str, Any], tensors: dict[str, Tensor]) -> None:

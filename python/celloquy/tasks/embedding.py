@@ -65,7 +65,7 @@ def embed(
         unless ``out`` is the very path of ``adata``, to which the embedding is then added. The file appears when it
         is whole; a call that was interrupted goes on where it was when it is repeated.
     layer, tissue_key, spatial_key, species
-        How the object is read, see :class:`celloquy.data.CellColumns`.
+        Reading options, see :class:`celloquy.data.CellColumns`.
     batch_size
         Cells computed at a time; by default as many as suit the hardware. A tissue may be larger: it is then streamed.
     max_memory

@@ -173,9 +173,9 @@ def integrate(
     n_top_genes
         Most variable genes, to which a model trained from scratch is confined; None takes all.
     layer, tissue_key, spatial_key, species
-        How the object is read, see :class:`celloquy.data.CellColumns`.
+        Reading options, see :class:`celloquy.data.CellColumns`.
     epochs, training, precision, device, seed, progress
-        How to train and compute, as in :func:`celloquy.pretrain`.
+        Training and running options, as in :func:`celloquy.pretrain`.
     key_added
         Key of ``obsm`` for the embedding.
     copy

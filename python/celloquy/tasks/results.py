@@ -31,7 +31,7 @@ def provenance(
     counts
         Place where the counts were found.
     report
-        What became of the genes.
+        Report of the alignment of the genes.
     parameters
         Parameters of the call: text, numbers and truth values.
     began
@@ -79,13 +79,13 @@ def deliver(
     adata
         The object.
     record
-        How the results were made, see :func:`provenance`; it goes to ``uns["celloquy"][key]``, beside those of others.
+        Provenance of the results, see :func:`provenance`; it goes to ``uns["celloquy"][key]``, beside those of others.
     key
         Key of the main result.
     obs, obsm, layers
         Results by their keys.
     copy
-        Whether to leave the object as it is.
+        Leave the object as it is, and return a copy.
     """
     result = adata.copy() if copy else adata
     for target, values in ((result.obs, obs), (result.obsm, obsm), (result.layers, layers)):

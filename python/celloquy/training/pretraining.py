@@ -69,7 +69,7 @@ def pretrain(
     vocabulary
         Genes that the model shall know; by default the known genes that are expressed in the inputs.
     layer, tissue_key, spatial_key, batch_key, species
-        How the inputs are read, see :class:`celloquy.data.CellColumns`.
+        Reading options, see :class:`celloquy.data.CellColumns`.
     epochs
         Passes over the cells; by default by their number, more for few.
     training

@@ -43,7 +43,7 @@ class CellModelConfig(ModelConfig):
     attention: Attention = "flow"
     """How the cells of a tissue read each other; ``"softmax"`` and ``"none"`` (each cell alone) are the ablations."""
     positions: bool = True
-    """Whether cells know where in their tissue they lie."""
+    """True if cells are told where in their tissue they lie."""
     dropout: float = 0.0
     """Share of each hidden vector dropped in training."""
     norm_groups: int = 4
@@ -63,7 +63,7 @@ class CellModelConfig(ModelConfig):
     decoder_rank: int = 128
     """Width of the decoder's last hidden layer, from which every gene is read."""
     covariates: tuple[tuple[str, int], ...] = ()
-    """What the decoder is told of a cell's origin, with the number of levels, e.g. ``(("batch", 3),)``."""
+    """Covariates of the decoder, each with its number of levels, e.g. ``(("batch", 3),)``."""
     mask_cells: float = 1.0
     """Share of cells masked in pretraining."""
     mask_beta: tuple[float, float] = (5.0, 5.0)
@@ -111,5 +111,5 @@ class CellModelConfig(ModelConfig):
 
     @property
     def masking(self) -> Masking:
-        """What is hidden from the encoder in pretraining."""
+        """Share of the counts that is hidden from the encoder in pretraining."""
         return Masking(share=self.mask_cells, beta=self.mask_beta, cap=self.mask_cap)

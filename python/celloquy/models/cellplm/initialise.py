@@ -51,7 +51,7 @@ def set_gene_components(embedder: ExpressionEmbedder, cells: CellBatch, seed: in
     embedder
         The embedder, whose gene vectors are set.
     cells
-        What it is trained on.
+        Cells that the model is trained on.
     seed
         Seed of the draw of cells, if there are many, and of the randomised decomposition.
     """

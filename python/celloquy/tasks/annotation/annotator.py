@@ -345,11 +345,11 @@ def annotate(
     top_k, return_evidence
         Give the most probable labels, and the nearest reference cells, too; see :meth:`Annotator.predict`.
     layer, tissue_key, spatial_key, species
-        How both objects are read, see :class:`celloquy.data.CellColumns`.
+        Reading options for both objects, see :class:`celloquy.data.CellColumns`.
     batch_key
         Column of the reference's ``obs`` with the experimental batch: the same share of each is held out.
     epochs, training, precision, device, seed, progress
-        How to train and compute, as in :func:`celloquy.pretrain`.
+        Training and running options, as in :func:`celloquy.pretrain`.
     key_added
         Prefix of the keys of the results.
     copy

@@ -35,13 +35,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Request:
-    """What :meth:`Denoiser.predict` is asked for, checked."""
+    """Request to :meth:`Denoiser.predict`, checked."""
 
     unit: Unit
     names: pd.Index[str]
     """Names of the genes wanted."""
     all_genes: bool
-    """Whether these are all genes of the object."""
+    """True if these are all genes of the object."""
     return_std: bool
     out: Path | None
     key_added: str
@@ -230,13 +230,13 @@ def denoise(
     adata
         Cells × genes with raw counts, or the path of an h5ad file or a zarr directory; then ``out`` is needed.
     unit, genes, return_std, out, key_added, copy
-        What to return and where, see :meth:`celloquy.Denoiser.predict`.
+        Result wanted, and its place, see :meth:`celloquy.Denoiser.predict`.
     model, freeze_encoder, config, n_neighbors
-        What to train, see :class:`celloquy.Denoiser`.
+        Model to train, see :class:`celloquy.Denoiser`.
     layer, tissue_key, spatial_key, batch_key, species
-        How the object is read, see :class:`celloquy.data.CellColumns`.
+        Reading options, see :class:`celloquy.data.CellColumns`.
     epochs, training, precision, device, seed, progress
-        How to train and compute, as in :func:`celloquy.pretrain`.
+        Training and running options, as in :func:`celloquy.pretrain`.
 
     Returns
     -------

@@ -105,7 +105,7 @@ class DenoisedRows:
 
     expression: DenoisedExpression
     part: Literal["mean", "std"] = "mean"
-    """Whether means or standard deviations are read."""
+    """Part that is read: means or standard deviations."""
     progress: bool = False
     """Show a progress bar."""
 

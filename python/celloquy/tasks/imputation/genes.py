@@ -1,4 +1,4 @@
-"""Which genes a panel and its reference share, and which the panel lacks."""
+"""Genes that a panel and its reference share, and genes that the panel lacks."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class PanelGenes:
     """The genes of a panel, and those to be imputed."""
 
     vocabulary: GeneVocabulary
-    """Of both, and of nothing else unless a pretrained model brings it."""
+    """Genes of both, and no others unless a pretrained model brings them."""
     shared: list[str]
     """Ids of the genes that panel and reference have."""
     wanted: dict[str, str]
@@ -62,7 +62,7 @@ def match_genes(
     spatial, reference
         The panel's cells and those of the reference; ``species="auto"`` maps the reference to the panel's species.
     genes
-        What to impute, as the reference or the panel would spell it; by default all that the panel lacks.
+        Genes to impute, as the reference or the panel would spell it; by default all that the panel lacks.
     vocabulary
         The genes of a pretrained model, to which all is confined.
     least

@@ -133,7 +133,7 @@ class Imputer(Task):
         reference
             Dissociated cells × genes, with raw counts, which are only read.
         genes
-            What to impute, as the reference spells it; by default everything that it has and the panel lacks.
+            Genes to impute, as the reference spells it; by default everything that it has and the panel lacks.
 
         Raises
         ------
@@ -352,15 +352,15 @@ def impute(
     Parameters
     ----------
     spatial, reference, genes
-        What to impute, and from what, see :meth:`celloquy.Imputer.fit`.
+        Objects and genes, see :meth:`celloquy.Imputer.fit`.
     model, freeze_encoder, config, n_models, batch_mixing
-        What to train, see :class:`celloquy.Imputer`.
+        Model to train, see :class:`celloquy.Imputer`.
     layer, tissue_key, spatial_key, species
-        How the panel is read, see :class:`celloquy.data.CellColumns`; ``tissue_key`` names the slices.
+        Reading options for the panel, see :class:`celloquy.data.CellColumns`; ``tissue_key`` names the slices.
     reference_layer
         Place of the raw counts of the reference; by default the first that holds counts.
     epochs, training, precision, device, seed, progress
-        How to train and compute, as in :func:`celloquy.pretrain`.
+        Training and running options, as in :func:`celloquy.pretrain`.
     key_added, copy
         Key of the result, and whether to return a copy, see :meth:`celloquy.Imputer.predict`.
 

@@ -94,7 +94,7 @@ def make_cells(cells: int, rng: np.random.Generator) -> ad.AnnData:
 def measure(options: argparse.Namespace, totals: tuple[int, float]) -> dict[str, dict[str, list[Run]]]:
     """Run the tools in turns; returns the runs of each tool on each route."""
     file = FOLDER / "measured.json"
-    code = [*CHECKOUT.glob("R/*.R"), *CHECKOUT.glob("python/celloquy/exchange/*.py"), CHECKOUT / "benchmarks/convert.R"]
+    code = [*CHECKOUT.glob("R/*.R"), *CHECKOUT.glob("python/celloquy/bridge/*.py"), CHECKOUT / "benchmarks/convert.R"]
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(code))).hexdigest()
     settings = {"cells": options.cells, "code": digest}
     kept = json.loads(file.read_text()) if options.resume and file.is_file() else {}

@@ -22,7 +22,7 @@ import torch
 from random_cells import random_cells
 
 import celloquy as cq
-from celloquy.data import CellReader
+from celloquy.data import CellSource
 from celloquy.nn import densify
 from celloquy.runtime.hardware import PRODUCTS, autocast
 
@@ -58,14 +58,14 @@ def measure(model: Any, adata: Any, precision: Any, device: torch.device, runs: 
     how = {"model": model, "precision": precision, "device": str(device), "progress": False}
     whole = timed(lambda: cq.embed(adata, **how), runs, device)
     model.to(device).eval()
-    batch = CellReader(adata, model.vocabulary).read(0, adata.n_obs).to(device)
+    batch = CellSource(adata).over(model.vocabulary).read(0, adata.n_obs).to(device)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
 
     @torch.inference_mode()
     def alone() -> None:
         with autocast(precision, device):
-            model.latent(model.encode(batch))
+            model.embed_batch(batch)
 
     found = {"precision": precision, "whole": whole, "alone": timed(alone, runs, device)}
     found["memory"] = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else peer_worker.peak_memory()
@@ -116,7 +116,7 @@ def write(found: list[dict[str, Any]], sums: list[dict[str, Any]], flop: float, 
         ]
         for one in found
     ]  # fmt: skip
-    predictors = [[one["genes"], *(f"{SUMMED_CELLS / one[way]:,.0f}" for way in ("gathered", "dense"))] for one in sums]
+    summed = [[one["genes"], *(f"{SUMMED_CELLS / one[way]:,.0f}" for way in ("gathered", "dense"))] for one in sums]
     body = f"""
 {report.table(["", "cells/s, end to end", "cells/s, model alone", "of the GEMM rate", "memory of the model"], rows)}
 
@@ -124,7 +124,7 @@ def write(found: list[dict[str, Any]], sums: list[dict[str, Any]], flop: float, 
 an AnnData in memory; the model alone has the cells on the device. The GEMM rate is that of square products there,
 {" and ".join(f"{one['peak'] / 1e12:,.1f} TFLOP/s in {one['precision']}" for one in found)}.
 
-{report.table(["genes a cell", "cells/s, gathered", "cells/s, dense products"], predictors)}
+{report.table(["genes a cell", "cells/s, gathered", "cells/s, dense products"], summed)}
 
 The sum over the genes of {SUMMED_CELLS:,} cells in bfloat16; `celloquy.nn.densify` changes over at
 {densify.DENSE_FROM["cuda"]} genes a cell.

@@ -226,19 +226,20 @@ def step(task: Task) -> Task:
     import torch
 
     import celloquy as cq
-    from celloquy.data import CellReader
-    from celloquy.nn.masking import BiLevelMask
+    from celloquy.data import CellColumns, CellSource
+    from celloquy.nn.masking import BiLevelMask, Masking
     from celloquy.training.masked_counts import MaskedCounts
 
     model = cq.read_cellplm(task["prefix"])
     objective = MaskedCounts(model, task["precision"]).train()
     optimizer = torch.optim.AdamW(objective.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY, fused=True)
     adata = read_cells(task, task["step_cells"])
-    batch = CellReader(adata, model.vocabulary, batch_key="sample").read(0, adata.n_obs)
-    share, beta = task["config"]["mask_node_rate"], (5.0, 4 / task["config"]["mask_feature_rate"] - 3)
+    cells = CellSource(adata, CellColumns(batch_key="sample")).over(model.vocabulary)
+    batch = cells.read(0, adata.n_obs)
+    masking = Masking(share=task["config"]["mask_node_rate"], beta=(5.0, 4 / task["config"]["mask_feature_rate"] - 3))
 
     def one() -> float:
-        mask = BiLevelMask.draw(len(batch), seed=task["seed"], share=share, beta=beta)
+        mask = BiLevelMask.draw(len(batch), masking, seed=task["seed"])
         loss = objective(batch, mask)["loss"]
         loss.backward()
         torch.nn.utils.clip_grad_norm_(objective.parameters(), CLIP)
@@ -257,8 +258,8 @@ def annotate(task: Task) -> Task:
     model, adata = cq.read_cellplm(task["prefix"]), read_cells(task, task["label_cells"])
 
     def fit(epochs: int) -> None:
-        training = cq.TrainingOptions(epochs=epochs, precision=task["precision"], device="cpu", progress=False)
-        cq.Annotator(label_key="kind", model=model, training=training).fit(adata)
+        how = {"precision": task["precision"], "device": "cpu", "progress": False}
+        cq.Annotator(label_key="kind", model=model, epochs=epochs, **how).fit(adata)
 
     return timed_epochs(fit)
 
@@ -289,11 +290,11 @@ def compare(task: Task) -> Task:
     import torch
 
     import celloquy as cq
-    from celloquy.data import CellReader
+    from celloquy.data import CellSource
 
     reference = np.load(task["reference_file"])
     model, adata = cq.read_cellplm(task["prefix"]), read_cells(task)
-    batch = CellReader(adata, model.vocabulary).read(0, adata.n_obs)
+    batch = CellSource(adata).over(model.vocabulary).read(0, adata.n_obs)
     with torch.inference_mode():
         encoded = model.eval().encode(batch).numpy()
     latent, component = {}, {}

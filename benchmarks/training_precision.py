@@ -32,8 +32,8 @@ def main() -> None:
     for seed in range(options.seeds):
         for precision in PRECISIONS:
             model = cq.pretrain(
-                adata, config=options.config, epochs=options.epochs, patience=None, seed=seed, precision=precision,
-                progress=False,
+                adata, config=options.config, epochs=options.epochs, training=cq.TrainingOptions(patience=None),
+                seed=seed, precision=precision, progress=False,
             )  # fmt: skip
             histories.append(model.history.assign(seed=seed, precision=precision))
     found = pd.concat(histories)

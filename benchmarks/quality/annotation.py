@@ -29,7 +29,7 @@ import pandas as pd
 import peers
 
 import celloquy as cq
-from celloquy.evaluate import annotation, unknown_auroc
+from celloquy.evaluate import score_annotation, unknown_auroc
 
 sys.path.insert(0, str(peers.HERE.parent))
 import report
@@ -121,6 +121,7 @@ def labelled(file: Path, key: str) -> ad.AnnData:
 
 def measure(options: argparse.Namespace) -> None:
     """Run what has not been run: the peers in a process of theirs, then ours."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
     theirs, mine = [], []
     for task in options.tasks:
         for name, seed, hidden in jobs(task, options):
@@ -158,7 +159,6 @@ def cells(data: Path, name: str, seed: int, hidden: str | None) -> tuple[ad.AnnD
 
 def written(data: Path, name: str, seed: int, hidden: str | None) -> list[Path]:
     """The files of training and test cells, the latter without labels."""
-    FOLDER.mkdir(parents=True, exist_ok=True)
     key = hashlib.sha256(json.dumps([name, seed, hidden]).encode()).hexdigest()[:16]
     files = [FOLDER / f"{key}.{side}.h5ad" for side in ("train", "test")]
     if not all(file.exists() for file in files):
@@ -175,7 +175,9 @@ def file_of(method: str, name: str, seed: int, hidden: str | None) -> Path:
     if method == OURS:
         source = Path(cq.__file__).parent
         text = b"".join(
-            f.read_bytes() for part in ("tasks", "training", "nn") for f in sorted(source.glob(f"{part}/*.py"))
+            file.read_bytes()
+            for part in ("models", "nn", "tasks", "training")
+            for file in sorted(source.glob(f"{part}/**/*.py"))
         )
         code = hashlib.sha256(text).hexdigest()[:8]
     key = hashlib.sha256(json.dumps([method, name, seed, hidden, code]).encode()).hexdigest()[:16]
@@ -209,7 +211,7 @@ def scores(options: argparse.Namespace) -> tuple[pd.DataFrame, pd.DataFrame]:
                 truth = known(options.data, name, seed)
                 row = {"set": name, "method": method, "seed": seed, "seconds": float(run["seconds"])}
                 if hidden is None:
-                    rows.append(row | annotation(truth, run["label"], np.clip(run["confidence"], 0, 1)))
+                    rows.append(row | score_annotation(truth, run["label"], np.clip(run["confidence"], 0, 1)))
                 else:
                     sure = run["known"] if "known" in run else run["confidence"]
                     rows.append(row | {"hidden": hidden, "AUROC": unknown_auroc(truth == hidden, sure)})

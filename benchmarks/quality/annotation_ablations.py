@@ -3,7 +3,7 @@
 Usage: python benchmarks/quality/annotation_ablations.py --data FOLDER [--seeds 3]
 
 STARmap mouse cortex, 15 types: two slices to learn from, the third to annotate, in turn. Scored is the macro F1 of the
-embedding's reading alone, which is what the switches change, and of both readings.
+head on the embedding alone, which is what the switches change, and of both heads.
 """
 
 from __future__ import annotations
@@ -66,9 +66,9 @@ def main() -> None:
 STARmap mouse cortex, two slices to learn from and the third to annotate, {options.seeds} of three in turn; macro F1,
 mean ± standard deviation.
 
-{report.table(["", "embedding alone", "both readings"], lines)}
+{report.table(["", "embedding alone", "both heads"], lines)}
 
-With a few thousand labelled cells little depends on any part: both readings together stay within the spread over the
+With a few thousand labelled cells little depends on any part: both heads together stay within the spread over the
 slices. Of the embedding alone the mixture latent loses five points and masks win one; attention to other cells and
 positions win nothing here, and neither does the encoder, without which it does as well.
 """
@@ -82,7 +82,7 @@ positions win nothing here, and neither does the encoder, without which it does 
 
 
 def measure(name: str, train: ad.AnnData, test: ad.AnnData, seed: int) -> dict[str, float]:
-    """Macro F1 of a switch, of the embedding's reading alone and of both."""
+    """Macro F1 of a switch, of the head on the embedding alone and of both heads."""
     shape, positions, context = SWITCHES[name]
     draw = np.random.default_rng(seed)
     for adata in (train, test):
@@ -93,15 +93,17 @@ def measure(name: str, train: ad.AnnData, test: ad.AnnData, seed: int) -> dict[s
         config=shape,
         tissue_key="context",
         spatial_key="spatial" if positions else None,
-        training=cq.TrainingOptions(seed=seed, progress=False, device="cpu"),
+        seed=seed,
+        device="cpu",
+        progress=False,
     ).fit(train)
     found = {}
     weight = annotator.classifier_.weight.clone()
-    for reading, used in (("both", weight), ("embedding alone", weight * weight.new_tensor([0.0, 1.0]))):
+    for heads, used in (("both", weight), ("embedding alone", weight * weight.new_tensor([0.0, 1.0]))):
         annotator.classifier_.weight.copy_(used)
         probability = annotator.predict(test, copy=True).obsm[cq.keys.PROBABILITY]
         best = probability.idxmax(axis=1)
-        found[reading] = cq.evaluate.score_annotation(test.obs["cell_type"], best, probability.max(axis=1))["macro F1"]
+        found[heads] = cq.evaluate.score_annotation(test.obs["cell_type"], best, probability.max(axis=1))["macro F1"]
     return found
 
 

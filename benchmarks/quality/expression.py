@@ -115,8 +115,8 @@ def code_of(method: str) -> str:
     """A fingerprint of the code that a measurement depends on: ours, or the peers'."""
     ours = method.startswith(OURS)
     files = sorted((HERE.parents[1] / "python").rglob("*.py")) if ours else [HERE / "expression_peers.py"]
-    # What can't change a figure: faces and pictures.
-    files = [file for file in files if not {"cli", "cli.py", "plots.py"} & set(file.parts)]
+    # The command line and the pictures can't change a figure.
+    files = [file for file in files if not {"cli", "plots"} & set(file.parts)]
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:16]
 
 

@@ -96,7 +96,7 @@ def ours(
     )  # fmt: skip
     seconds = time.perf_counter() - began
     figures = task.score(result.obsm["celloquy_imputed"])
-    reliability = result.uns["celloquy"]["reliability"]
+    reliability = result.uns[cq.keys.PROVENANCE][cq.keys.IMPUTED]["reliability"]
     predicted = pd.Series(reliability["predicted"], index=reliability["gene"])[figures.index]
     return averages(figures) | {
         "seconds": seconds, "reliability": float(spearmanr(predicted, figures["pearson"]).statistic)

@@ -6,8 +6,8 @@ Usage: python benchmarks/quality/integration.py --data FOLDER [--seeds 5] [--onl
 Every method sees the same cells, raw counts; peers run as their documentation has it, on 2,000 variable genes, in an
 environment of their own. The labels of the blood cells are those on which at least two of three independent classifiers
 agree (logistic regression and kNN on PCA, CellTypist), trained on PBMC 3k; cells without agreement are left out. Scored
-by cq.evaluate.integration, and with --scib by scib-metrics, too. What is measured is kept in the cache folder and not
-repeated. --ablations adds ours with one part switched off or changed. --report measures nothing.
+by cq.evaluate.score_integration, and with --scib by scib-metrics, too. What is measured is kept in the cache folder
+and not repeated. --ablations adds ours with one part switched off or changed. --report measures nothing.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ FOLDER = peers.CACHE / "integration"
 
 # What is switched: of the model, of the task, and the cells of a context (None: all).
 ABLATIONS: dict[str, tuple[dict[str, Any], dict[str, Any], int | None]] = {
-    "decoder alone, nothing drawn together": ({}, {"mixing": 0.0}, None),
+    "decoder alone, nothing drawn together": ({}, {"batch_mixing": 0.0}, None),
     "mixture latent": ({"latent": "mixture"}, {}, None),
     "no latent": ({"latent": "none"}, {}, None),
     "no attention": ({"attention": "none"}, {}, None),
@@ -171,8 +171,9 @@ def file_of(method: str, name: str, seed: int) -> Path:
     code = ""
     if method.startswith(OURS):
         source = Path(cq.__file__).parent
-        parts = ("tasks/integration.py", "training/objective.py", "training/selection.py", "nn/mixing.py")
-        code = hashlib.sha256(b"".join((source / part).read_bytes() for part in parts)).hexdigest()[:8]
+        files = [source / part for part in ("tasks/integration.py", "tasks/variable_genes.py", "nn/mmd.py")]
+        files += [*sorted(source.glob("models/**/*.py")), *sorted(source.glob("training/*.py"))]
+        code = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:8]
     return FOLDER / f"{hashlib.sha256(f'{method} {name} {seed} {code}'.encode()).hexdigest()[:16]}.npz"
 
 
@@ -207,8 +208,8 @@ no attention, no masks, a mixture or no latent at all do as well or better.
 """
     body = f"""
 Batch: mean of iLISI, batch silhouette and kBET; biology: mean of NMI, ARI, label silhouette and cLISI; total: the mean
-of both (`cq.evaluate.integration`); scib: the same by scib-metrics' own choice of scores, where it was run. Mean ±
-standard deviation over the seeds. Peers on 2,000 variable genes, otherwise at their defaults; seconds are rough, as
+of both (`cq.evaluate.score_integration`); scib: the same by scib-metrics' own choice of scores, where it was run. Mean
+± standard deviation over the seeds. Peers on 2,000 variable genes, otherwise at their defaults; seconds are rough, as
 the peers had one thread, ours two, and the machine was shared at times. celloquy's settings were chosen on the two
 plates of five cell lines, as they are and thinned, and on seven patients' lung tumours, not on these.
 

@@ -26,6 +26,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 import celloquy as cq
+from celloquy.data import CellSource
 from celloquy.tasks.annotation.novelty import Novelty
 
 sys.path.insert(0, str(peers.HERE.parent))
@@ -85,7 +86,7 @@ class Watched(cq.Annotator):
 
     def _calibrate(self, counts: Any, embedding: Tensor, codes: Tensor) -> None:
         with torch.no_grad():
-            self.held = self.classifier_.linear(counts), self.classifier_.novelty.centre.clone()
+            self.held = self.classifier_.linear_logits(counts), self.classifier_.novelty.centre.clone()
         super()._calibrate(counts, embedding, codes)
 
 
@@ -153,13 +154,11 @@ def measure(train: ad.AnnData, test: ad.AnnData, hidden: str) -> Iterator[tuple[
     """Figures of every choice of signs, with one type hidden."""
     train = train[(train.obs["cell_type"] != hidden).to_numpy()].copy()
     # Novelty reads the expression alone, so the embedding need not be good.
-    annotator = Watched(label_key="cell_type", training=cq.TrainingOptions(epochs=1, progress=False)).fit(
-        train, query=test
-    )
+    annotator = Watched(label_key="cell_type", epochs=1, progress=False).fit(train, query=test)
     assert annotator.model_ is not None
-    cells = annotator._cells(test, annotator.model_.vocabulary)
+    counts = CellSource(test).over(annotator.model_.vocabulary, selected=True).read_all()
     with torch.no_grad():
-        logits, centre = annotator.classifier_.linear(cells.read_all()), annotator.classifier_.novelty.centre
+        logits, centre = annotator.classifier_.linear_logits(counts), annotator.classifier_.novelty.centre
     unknown = (test.obs["cell_type"] == hidden).to_numpy()
     known = test.obs["cell_type"].isin(annotator.labels_).to_numpy()
     for name, (names, prior) in CHOICES.items():

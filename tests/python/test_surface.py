@@ -1,0 +1,148 @@
+"""Function, class, command and R function of a verb take the same options, but for the differences that docs list."""
+
+import ast
+import inspect
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import celloquy as cq
+from celloquy.cli import app
+
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "api-surface.md"
+VERBS = {
+    "embed": (cq.embed, None, "RunCelloquy.Seurat"),
+    "pretrain": (cq.pretrain, None, None),
+    "annotate": (cq.annotate, cq.Annotator, "AnnotateCells.Seurat"),
+    "denoise": (cq.denoise, cq.Denoiser, "DenoiseExpression.Seurat"),
+    "impute": (cq.impute, cq.Imputer, "ImputeGenes.Seurat"),
+    "integrate": (cq.integrate, cq.Integrator, "CelloquyIntegration"),
+}
+REQUIRED = inspect.Parameter.empty
+Options = dict[str, Any]
+
+pytestmark = pytest.mark.skipif(not PAGE.exists(), reason="needs the checkout")
+
+
+@dataclass(frozen=True)
+class Difference:
+    verbs: tuple[str, ...]
+    option: str
+    where: str
+    there: str
+
+    def names(self) -> list[str]:
+        return [] if self.there == "–" else [one.split("=")[0].strip() for one in self.there.split(",")]
+
+
+def differences() -> Iterator[Difference]:
+    _, table = PAGE.read_text(encoding="utf-8").split("## Differences")
+    for line in table.splitlines():
+        cells = [cell.strip() for cell in line.strip().strip("|").split("|")]
+        if len(cells) == 5 and cells[0] not in ("verb", "---"):
+            verbs, option, where, there, reason = cells
+            assert reason
+            yield Difference(tuple(VERBS) if verbs == "all" else tuple(verbs.split(", ")), option, where, there)
+
+
+def of_function(verb: str) -> Options:
+    parameters = list(inspect.signature(VERBS[verb][0]).parameters.values())[1:]
+    assert all(one.kind is inspect.Parameter.KEYWORD_ONLY for one in parameters)
+    return {one.name: one.default for one in parameters}
+
+
+def of_class(verb: str) -> Options:
+    kind = VERBS[verb][1]
+    found: Options = {}
+    for function in (kind, kind.fit, kind.predict):
+        found |= {one.name: one.default for one in inspect.signature(function).parameters.values()}
+    return {name: default for name, default in found.items() if name not in ("self", "adata", "spatial")}
+
+
+def of_command(verb: str) -> Options:
+    (command,) = [one.callback for one in app.registered_commands if one.callback.__name__ == verb]
+    parameters = list(inspect.signature(command).parameters.values())
+    return {one.name: one.default for one in parameters if one.name not in ("file", "files")}
+
+
+def of_r(verb: str) -> Options:
+    name = VERBS[verb][2]
+    source = (ROOT / "R" / f"{name.split('.')[0]}.R").read_text(encoding="utf-8")
+    (formals,) = re.findall(rf"^{re.escape(name)} <- function\(object,(.*?)\) \{{$", source, re.MULTILINE | re.DOTALL)
+    # Split at commas outside of brackets.
+    parts = re.split(r",\s*(?![^()]*\))", formals.strip())
+    pairs = [part.partition("=") for part in parts if part.strip() != "..."]
+    return {name.strip(): r_value(value.strip()) if sign else REQUIRED for name, sign, value in pairs}
+
+
+def r_value(text: str) -> Any:
+    known = {"NULL": None, "TRUE": True, "FALSE": False}
+    if text in known:
+        return known[text]
+    first = re.match(r'c\("([^"]+)"', text)
+    try:
+        return first[1] if first else ast.literal_eval(text)
+    except (SyntaxError, ValueError):
+        return text
+
+
+def in_r(name: str) -> str:
+    return re.sub(r"_key$", ".by", name).replace("_", ".")
+
+
+CASES = [
+    (verb, where, read, rule)
+    for verb, (_, kind, in_seurat) in VERBS.items()
+    for where, read, rule, there in (
+        ("class", of_class, str, kind),
+        ("command", of_command, str, True),
+        ("R", of_r, in_r, in_seurat),
+    )
+    if there
+]
+
+
+@pytest.mark.parametrize(("verb", "where", "read", "rule"), CASES, ids=lambda one: one if isinstance(one, str) else "")
+def test_a_verb_takes_the_same_options_everywhere(verb, where, read, rule):
+    listed = [one for one in differences() if verb in one.verbs and one.where == where]
+    renamed = {one.option: one for one in listed if one.option != "–"}
+    extra = {name for one in listed if one.option == "–" for name in one.names()}
+    found, expected = read(verb), {}
+    for option, default in of_function(verb).items():
+        other = renamed.get(option)
+        if other is None:
+            expected[rule(option)] = default
+        elif other.there != "–":
+            name, sign, value = (part.strip() for part in other.there.partition("="))
+            expected[name] = r_value(value) if sign and where == "R" else ast.literal_eval(value) if sign else default
+    assert set(found) == set(expected) | extra
+    for name, default in expected.items():
+        if name not in extra and REQUIRED not in (default, found[name]) and found[name] != default:
+            # What a function needs may be left to a saved task elsewhere; a default that R computes is its own.
+            assert "(" in str(found[name]), (name, found[name], default)
+
+
+def test_every_listed_difference_is_one():
+    for one in differences():
+        for verb in one.verbs:
+            if one.option != "–" and len(one.verbs) < len(VERBS):
+                assert one.option in of_function(verb), one
+        if one.option != "–" and len(one.verbs) == len(VERBS):
+            assert any(one.option in of_function(verb) for verb in VERBS), one
+
+
+def test_the_options_that_all_verbs_share_are_there():
+    for verb in VERBS:
+        options = of_function(verb)
+        assert {"layer", "tissue_key", "spatial_key", "species", "precision", "device", "progress"} <= set(options)
+        if verb != "embed":
+            assert {"epochs", "training", "seed", "config"} <= set(options)
+        if verb != "pretrain":
+            assert {"key_added", "copy", "model"} <= set(options)
+        if verb not in ("embed", "impute"):
+            assert "batch_key" in options

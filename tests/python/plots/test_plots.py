@@ -57,7 +57,8 @@ def test_integration_is_drawn_before_and_after_and_leaves_the_cells_alone(adata,
     # Compiling UMAP takes longer than all other tests of this file.
     monkeypatch.setattr("scanpy.pp.neighbors", lambda *_args, **_options: None)
     monkeypatch.setattr(
-        "scanpy.tl.umap", lambda cells, **_options: ad.AnnData(obsm={"X_umap": cells.obsm["X_pca"][:, :2]})
+        "scanpy.tl.umap",
+        lambda cells, **_options: ad.AnnData(obs=cells.obs, obsm={"X_umap": cells.obsm["X_pca"][:, :2]}),
     )
     adata.obsm["X_pca"], adata.obsm["X_celloquy"] = adata.X, adata.X[:, ::-1]
     figure = plots.integration(adata, batch_key="type", label_key="depth")

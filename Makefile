@@ -11,13 +11,19 @@ venv := .venv/bin
 # Several test processes share the machine: each takes its share of the cores instead of all of them.
 threads := $(shell cores=$$(getconf _NPROCESSORS_ONLN); share=$$((cores / $(WORKERS))); echo $$((share > 1 ? share : 1)))
 
+# Tests that touch every dependency and take a minute or two; those that start processes or fill a disk are left out.
+fast := $(addprefix tests/python/,data evaluate genes models tasks) $(wildcard tests/python/test_cli*.py tests/python/test_plots*.py)
+quick = not another_process and not killed and not full_disk
+test-in = environment=$$(scripts/floors $(1)) && PYTHONPATH=python OMP_NUM_THREADS=1 \
+	$$environment/bin/python -m pytest -n $(WORKERS) -q $(fast) -k '$(quick)'
+
 # On one thread: several that wait for each other slow the small models of examples and vignettes down.
 in-build := scripts/r env -C build/r OMP_NUM_THREADS=1 _R_CHECK_FORCE_SUGGESTS_=false
 check = $(in-build) $(1) sh -c 'R CMD check --no-manual $(2) celloquy_*.tar.gz'
 # What runs vignettes is building them, which leaves out code that can't run; their code alone knows no such thing.
 once = _R_CHECK_VIGNETTES_SKIP_RUN_MAYBE_=true
 
-.PHONY: help demo bench bench-convert test test-python test-r lint format document check-r check-r-bare site clean venv
+.PHONY: help demo bench bench-convert test test-python test-r test-floors test-newest lint format document check-r check-r-bare site clean venv
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | \
@@ -40,6 +46,13 @@ test-python: venv ## Run the Python tests (TEST_PYTHON=path for some of them)
 test-r: venv ## Run the R tests (TEST_R=name for one file), and the Python tests that need R
 	scripts/r Rscript --vanilla scripts/test.R $(TEST_R)
 	$(if $(TEST_R),,scripts/r env CELLOQUY_TEST_R=1 $(venv)/python -m pytest $(addprefix tests/python/,test_anndata2ri.py test_seurat.py))
+
+# Old packages warn of what newer ones beside them have deprecated; that is not celloquy's to mend.
+test-floors: ## Run fast Python tests on the lowest versions that pyproject.toml allows
+	$(call test-in,lowest) -W default --disable-warnings
+
+test-newest: ## Run them on the newest versions that the lowest Python gets
+	$(call test-in,newest)
 
 lint: venv ## Check style and types: ruff, mypy, lintr
 	$(venv)/ruff check .

@@ -12,7 +12,7 @@ venv := .venv/bin
 threads := $(shell cores=$$(getconf _NPROCESSORS_ONLN); share=$$((cores / $(WORKERS))); echo $$((share > 1 ? share : 1)))
 
 # Tests that touch every dependency and take a minute or two; those that start processes or fill a disk are left out.
-fast := $(addprefix tests/python/,data evaluate genes models tasks) $(wildcard tests/python/test_cli*.py tests/python/test_plots*.py)
+fast := $(addprefix tests/python/,data evaluate genes models tasks cli plots)
 quick = not another_process and not killed and not full_disk
 test-in = environment=$$(scripts/floors $(1)) && PYTHONPATH=python OMP_NUM_THREADS=1 \
 	$$environment/bin/python -m pytest -n $(WORKERS) -q $(fast) -k '$(quick)'

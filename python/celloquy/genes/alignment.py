@@ -1,4 +1,4 @@
-"""Which column of a count matrix is which gene of a vocabulary, and what was left over."""
+"""Match the columns of a count matrix to the genes of a vocabulary, and report what was left out."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ from celloquy.genes.tables import Species
 _REFUSED_BELOW: Final = 0.05
 _WARNED_BELOW: Final = 0.5
 _EXAMPLES = 5
-# Rules beside the reasons of identify_genes: the name is the vocabulary's own; the symbol is, under another id.
+# Rules besides the reasons of identify_genes. "own id": the name is an id of the vocabulary. "same symbol": the
+# vocabulary has the symbol under another Ensembl id.
 _RULES: Final = ("own id", *REASONS, "same symbol")
 
 
@@ -34,18 +35,18 @@ class Genes(Protocol):
 
     @property
     def symbols(self) -> tuple[str, ...]:
-        """Symbols, empty where unknown."""
+        """Symbol of each gene, empty if not known."""
 
     @property
     def species(self) -> tuple[str, ...]:
-        """Species of each gene, empty where unknown."""
+        """Species of each gene, empty if not known."""
 
     def __len__(self) -> int: ...
 
 
 @dataclass(frozen=True)
 class Duplicate:
-    """A gene that several columns stand for; their counts are summed."""
+    """A gene that has several columns; their counts are summed."""
 
     ensembl_id: str
     symbol: str
@@ -54,28 +55,29 @@ class Duplicate:
 
 @dataclass(frozen=True, repr=False)
 class AlignmentReport:
-    """What became of the columns of a count matrix.
+    """Report of the matched and the left-out columns of a count matrix.
 
     Attributes
     ----------
     names, vocabulary_size
         Number of columns, and of genes in the vocabulary.
     matched, genes
-        Number of columns that are a gene of the vocabulary, and of the genes that they cover.
+        Number of columns that match a gene of the vocabulary, and number of the genes that they match.
     species
-        ``"human"``, ``"mouse"``, ``"mixed"`` or ``"unknown"``: of the columns.
+        Species of the columns: ``"human"``, ``"mouse"``, ``"mixed"`` or ``"unknown"``.
     rules
         Number of matched columns by rule: ``own id`` (the name is an id of the vocabulary), the reasons of
         :func:`celloquy.identify_genes`, and ``same symbol`` (the vocabulary has the symbol under another Ensembl id).
     share, weighed_by
-        Share of the ``"counts"`` that belong to matched columns, or of the ``"names"`` if no counts were given.
+        Coverage by matched columns, and whether it is a share of the ``"counts"`` or, if no counts were given, of the
+        ``"names"``.
     duplicates
-        Genes that several columns stand for. Their counts are summed.
+        Genes that have several columns. The counts of these columns are summed.
     yielded
-        Aliases of genes that have a column under an id, a symbol or a former symbol too: within one matrix the alias
-        then is another gene's name, so it is left out.
+        Aliases that were left out because their gene also has a column under an id, a symbol or a former symbol: within
+        one matrix such an alias is the name of another gene.
     ambiguous
-        Names that may mean several genes, with these; left out.
+        Names that may mean several genes, and these genes; left out.
     unknown
         Names that no table knows; left out.
     elsewhere
@@ -130,9 +132,9 @@ class Alignment:
     Attributes
     ----------
     columns
-        ``(names,)`` int64: for each name its place in the vocabulary, or -1.
+        ``(names,)`` int64: place of each name in the vocabulary, or -1.
     report
-        What was matched and by which rule, merged and left out.
+        Report of which columns were matched, by which rule, which were summed and which were left out.
     """
 
     columns: NDArray[np.int64]
@@ -156,23 +158,25 @@ def align(
             found="an empty list",
             expected="the names of the columns of a count matrix",
             remedy="pass `adata.var_names` of an object that has genes.",
+            argument="var_names",
         )
     guess = _guess_species(vocabulary, names, check_species(species))
     identified = identify_given(names, guess)
     matcher = _Matcher(vocabulary, guess.species)
-    settled = [matcher.place(name, match) for name, match in zip(names, identified, strict=True)]
-    named = {place for place, rule in settled if rule != "alias"}
-    yields = [rule == "alias" and place in named for place, rule in settled]
-    settled = [(-1, rule) if out else (place, rule) for (place, rule), out in zip(settled, yields, strict=True)]
-    columns = np.fromiter((place for place, _ in settled), dtype=np.int64, count=len(names))
+    placed = [matcher.place(name, match) for name, match in zip(names, identified, strict=True)]
+    # An alias yields to a column that names the same gene by its id or symbol.
+    named_otherwise = {place for place, rule in placed if rule != "alias"}
+    yielded = [rule == "alias" and place in named_otherwise for place, rule in placed]
+    placed = [(-1, rule) if yields else (place, rule) for (place, rule), yields in zip(placed, yielded, strict=True)]
+    columns = np.fromiter((place for place, _ in placed), dtype=np.int64, count=len(names))
     matched = columns >= 0
     # Counts that are all zero say nothing about coverage.
     weighed = weights if weights is not None and weights.sum() > 0 else np.ones(len(names))
-    rules = Counter(rule for place, rule in settled if place >= 0)
-    left = [
+    rules = Counter(rule for place, rule in placed if place >= 0)
+    unmatched = [
         (name, match)
-        for name, match, at, out in zip(names, identified, matched, yields, strict=True)
-        if not (at or out)
+        for name, match, has_place, yields in zip(names, identified, matched, yielded, strict=True)
+        if not (has_place or yields)
     ]
     report = AlignmentReport(
         names=len(names),
@@ -184,10 +188,10 @@ def align(
         share=float(weighed[matched].sum() / weighed.sum()),
         weighed_by="counts" if weighed is weights else "names",
         duplicates=_duplicates(vocabulary, names, columns),
-        yielded=tuple(compress(names, yields)),
-        ambiguous={name: match.candidates for name, match in left if match.reason == "ambiguous"},
-        unknown=tuple(name for name, match in left if match.reason == "unknown"),
-        elsewhere=tuple(name for name, match in left if match.ensembl_id),
+        yielded=tuple(compress(names, yielded)),
+        ambiguous={name: match.candidates for name, match in unmatched if match.reason == "ambiguous"},
+        unknown=tuple(name for name, match in unmatched if match.reason == "unknown"),
+        elsewhere=tuple(name for name, match in unmatched if match.ensembl_id),
     )
     _check_species_agree(vocabulary, report)
     if selected:
@@ -212,17 +216,17 @@ class _Matcher:
     def place(self, name: str, match: Match) -> tuple[int, str]:
         """Return the place in the vocabulary, or -1, and the rule that led there."""
         for own in (name, match.read_as if match.reason == "replaced" else name):
-            # A vocabulary of an older release has the id that was replaced since.
+            # A vocabulary of an older release still has an id that the current one has replaced.
             if own in self._place_of_id and own != match.ensembl_id:
                 return self._place_of_id[own], "own id"
         if match.ensembl_id:
             place = self._place_of_id.get(match.ensembl_id, -1)
             if place >= 0:
                 return place, match.reason
-            # Ids change between releases, and copies of a gene have ids of their own: the symbol is what they share.
+            # Ids change between releases, and copies of a gene have ids of their own; the symbol stays the same.
             symbol = match.symbol
         else:
-            # Undecided between ids, or not in the tables; the vocabulary has one gene of this very symbol.
+            # The name is ambiguous or not in the tables, but the vocabulary may have one gene with exactly this symbol.
             symbol = name
         place = self._place_of_symbol.get((symbol, match.species or self._species), -1)
         return place, "same symbol"
@@ -234,7 +238,7 @@ def _guess_species(vocabulary: Genes, names: tuple[str, ...], species: Species |
     guess = detect_species(names)
     expected = {one for one in vocabulary.species if one}
     if not guess.certain and len(expected) == 1:
-        # A few names in capitals fit human and mouse alike; the vocabulary says which is meant.
+        # A few names in capitals fit human and mouse equally well; the vocabulary decides.
         (only,) = expected
         return SpeciesGuess("human" if only == "human" else "mouse", certain=False)
     return guess
@@ -250,6 +254,7 @@ def _weights(counts_per_gene: ArrayLike | None, names: int) -> NDArray[np.float6
             found=f"{weights.size} values" if weights.size != names else "negative or missing values",
             expected=f"{names} sums of counts, one for each name",
             remedy="pass the column sums of the count matrix, in the order of its names.",
+            argument="counts_per_gene",
         )
     return weights
 
@@ -276,9 +281,10 @@ def _check_species_agree(vocabulary: Genes, report: AlignmentReport) -> None:
     raise GenesError(
         f"These are {report.species} genes, and the vocabulary is of {other}.",
         found=f"{report.names:,} names, {report.species} by their spelling or ids",
-        expected=f"{other} genes; nothing is carried over to another species unasked",
-        remedy='pass species="auto" to have one-to-one orthologs taken, or map the genes yourself with '
+        expected=f"{other} genes; genes are mapped to another species only on request",
+        remedy='pass species="auto" to map them through one-to-one orthologs, or map the genes yourself with '
         f'`cq.orthologs(adata.var_names, to="{sorted(expected)[0]}")`.',
+        argument="species",
     )
 
 
@@ -304,7 +310,7 @@ def _check_coverage(vocabulary: Genes, names: tuple[str, ...], report: Alignment
 
 
 def _check_presence(vocabulary: Genes, names: tuple[str, ...], report: AlignmentReport) -> None:
-    """Of genes that were chosen from many, most must be there, however few of the counts are theirs."""
+    """Check that most genes of a selection are among the names, however small their share of the counts is."""
     share = report.genes / max(1, len(vocabulary))
     if share < _REFUSED_BELOW:
         raise GenesError(

@@ -1,4 +1,4 @@
-"""``identify_genes``: what each of some names stands for, and how we know."""
+"""``identify_genes``: which gene each name stands for, and why."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _EXAMPLES = 5
-_SAID = {
+_EXPLANATION = {
     "exact": "as it stands",
     "version": "without the version of its Ensembl id",
     "replaced": "by an id that the gene had before",
@@ -35,16 +35,16 @@ _SAID = {
 
 @dataclass(frozen=True, repr=False)
 class IdentifiedGenes:
-    """What names became, in their order.
+    """The gene that each name stands for, in the order of the names.
 
     Attributes
     ----------
     names
         The names as given.
     matches
-        One for each name: ``ensembl_id``, ``symbol``, ``species``, ``reason``, ``read_as``, ``candidates``.
+        One match for each name: ``ensembl_id``, ``symbol``, ``species``, ``reason``, ``read_as``, ``candidates``.
     species
-        ``"human"``, ``"mouse"``, ``"mixed"`` or ``"unknown"``: of the names together.
+        Species of the names together: ``"human"``, ``"mouse"``, ``"mixed"`` or ``"unknown"``.
     """
 
     names: tuple[str, ...]
@@ -64,17 +64,17 @@ class IdentifiedGenes:
 
     @cached_property
     def counts(self) -> dict[str, int]:
-        """How many names were settled for each reason, in the order of the list in :func:`identify_genes`."""
+        """Number of names by reason, in the order of the list in :func:`identify_genes`."""
         tally = Counter(match.reason for match in self.matches)
         return {reason: tally[reason] for reason in REASONS if tally[reason]}
 
     @property
     def identified(self) -> int:
-        """How many names have an Ensembl id."""
+        """Number of names that have an Ensembl id."""
         return sum(bool(match.ensembl_id) for match in self.matches)
 
     def with_reason(self, reason: str) -> tuple[str, ...]:
-        """Names that were settled for one reason."""
+        """Return the names that have one reason."""
         return tuple(name for name, match in zip(self.names, self.matches, strict=True) if match.reason == reason)
 
     @cached_property
@@ -93,15 +93,15 @@ class IdentifiedGenes:
         share = f" ({self.identified / len(self):.1%})" if self.names else ""
         lines = [f"{self.identified:,} of {len(self):,} names identified{share}; species: {self.species}"]
         for reason, count in self.counts.items():
-            shown = "" if reason == "exact" else f": {', '.join(map(self._told, self._indices(reason)))}"
+            shown = "" if reason == "exact" else f": {', '.join(map(self._described, self._indices(reason)))}"
             more = ", …" if shown and count > _EXAMPLES else ""
-            lines.append(f"  {count:>7,} {reason:<9} {_SAID[reason]}{shown}{more}")
+            lines.append(f"  {count:>7,} {reason:<9} {_EXPLANATION[reason]}{shown}{more}")
         return "\n".join(lines)
 
     def _indices(self, reason: str) -> list[int]:
         return [index for index, match in enumerate(self.matches) if match.reason == reason][:_EXAMPLES]
 
-    def _told(self, index: int) -> str:
+    def _described(self, index: int) -> str:
         name, match = self.names[index], self.matches[index]
         if match.candidates and not match.ensembl_id:
             return f"{name} ({choice_of(match.candidates)})"
@@ -109,9 +109,9 @@ class IdentifiedGenes:
 
 
 def identify_genes(names: Iterable[str], *, species: Species | None = None) -> IdentifiedGenes:
-    """Tell which gene each name stands for, and why.
+    """Find the gene that each name stands for, and say why.
 
-    Works offline, from tables of GENCODE 48 (human) and M37 (mouse), of the releases before them, and of HGNC's and
+    It works offline, from tables of GENCODE 48 (human) and M37 (mouse), of the releases before them, and of HGNC's and
     NCBI's former symbols and aliases.
 
     Parameters
@@ -119,7 +119,8 @@ def identify_genes(names: Iterable[str], *, species: Species | None = None) -> I
     names
         Ensembl ids, symbols, or any mixture, such as ``adata.var_names``.
     species
-        ``"human"`` or ``"mouse"``; by default it is told from the names. Ensembl ids keep the species that they name.
+        Species of the names, ``"human"`` or ``"mouse"``; by default it is detected from them. Ensembl ids keep the
+        species that they name.
 
     Returns
     -------
@@ -132,17 +133,17 @@ def identify_genes(names: Iterable[str], *, species: Species | None = None) -> I
         ``version``
             an Ensembl id followed by its version.
         ``replaced``
-            an Ensembl id that the annotation has given up; another id bears the same symbol now, and is meant.
+            an Ensembl id that the annotation has given up; it becomes the id that bears the same symbol now.
         ``retired``
-            an id, or the symbol, of a gene that earlier releases had and the current one has not.
+            an id or a symbol of a gene that earlier releases had and the current one does not have.
         ``outside``
-            a well-formed Ensembl id that the tables lack; it is kept, so that it still meets a vocabulary that has it.
+            a well-formed Ensembl id that the tables lack; it is kept and still matches a vocabulary that has it.
         ``case``
             a current symbol in another case (``ACTB`` in mouse data).
         ``previous``, ``alias``
             a symbol that earlier annotations used; a synonym from the literature.
         ``suffix``
-            a name that ``make.unique`` numbered (``MATR3.1``, ``MATR3-1``), taken for the gene in front.
+            a name that ``make.unique`` numbered (``MATR3.1``, ``MATR3-1``); the number is removed.
         ``mangled``
             a name that a spreadsheet (``3-Mar``), R (``HLA.A``, ``X7SK``), Seurat (``5S-rRNA``) or a genome prefix
             (``mm10___Actb``) changed.
@@ -151,10 +152,11 @@ def identify_genes(names: Iterable[str], *, species: Species | None = None) -> I
 
     Notes
     -----
-    Nothing ambiguous is settled silently. A current symbol wins over a former symbol or an alias, a former symbol over
-    an alias; genes that lost their claim in the latter case stand in ``candidates``. Of several ids with one current
-    symbol, the only protein-coding one is meant, else the one that has borne the symbol for longest, else the one by
-    which ortholog databases know the gene; the others stand in ``candidates``. What remains is ambiguous.
+    No ambiguous name is resolved silently. A current symbol wins over a former symbol or an alias, and a former symbol
+    wins over an alias; the genes that lose in the latter case are listed in ``candidates``. If several ids have one
+    current symbol, the name means the only protein-coding one, else the one that has borne the symbol for longest, else
+    the one by which ortholog databases know the gene; the others are listed in ``candidates``. All other names are
+    ambiguous.
 
     Examples
     --------
@@ -172,7 +174,7 @@ def identify_genes(names: Iterable[str], *, species: Species | None = None) -> I
 
 
 def identify_given(names: tuple[str, ...], guess: SpeciesGuess) -> IdentifiedGenes:
-    """Identify names whose species has been settled."""
+    """Identify names whose species is known."""
     searched = tuple(one for one in SPECIES if guess.species in (one, "mixed", "unknown"))
     return IdentifiedGenes(names, tuple(match_name(name, searched) for name in names), guess.species)
 
@@ -188,6 +190,7 @@ def as_names(names: Iterable[str]) -> tuple[str, ...]:
             found=type(names).__name__,
             expected="a list, an array or an index of names",
             remedy="pass `adata.var_names`, or a list of ids or symbols.",
+            argument="names",
         ) from None
 
 
@@ -196,8 +199,8 @@ def _as_text(name: object) -> str:
     return text if isinstance(name, str | bytes) or text not in ("nan", "None", "<NA>", "NaT") else ""
 
 
-def check_species(species: str | None) -> Species | None:
-    """Return the species if it is one of ours."""
+def check_species(species: str | None, argument: str = "species") -> Species | None:
+    """Return the species in lower case, checked against the tables, or None."""
     if species is None:
         return None
     for known in SPECIES:
@@ -207,19 +210,22 @@ def check_species(species: str | None) -> Species | None:
         "Genes of this species are not in the tables.",
         found=repr(species),
         expected=" or ".join(map(repr, SPECIES)),
-        remedy="pass one of them, or leave `species` out to have it told from the names.",
+        remedy="pass one of them."
+        if argument != "species"
+        else "pass one of them, or leave `species` out: it is then detected from the names.",
+        argument=argument,
     )
 
 
 def label_of(ensembl_id: str) -> str:
-    """Symbol of a gene, or its id if it has none."""
+    """Return the symbol of a gene, or its id if it has none."""
     species = species_of(ensembl_id)
     symbol = gene_table(species).symbol_of.get(int(ensembl_id[-11:]), "") if species else ""
     return symbol or ensembl_id
 
 
 def labelled(ensembl_id: str) -> str:
-    """Id of a gene followed by its symbol, if it has one."""
+    """Return the id of a gene, followed by its symbol if it has one."""
     label = label_of(ensembl_id)
     return ensembl_id if label == ensembl_id else f"{ensembl_id} {label}"
 
@@ -232,7 +238,7 @@ def choice_of(candidates: Iterable[str]) -> str:
 
 
 def species_of(ensembl_id: str) -> Species | None:
-    """Species that an Ensembl id names."""
+    """Return the species that an Ensembl id names."""
     for species, prefix in PREFIX.items():
         if ensembl_id[:-11] == prefix and ensembl_id[-11:].isdigit():
             return species

@@ -26,9 +26,9 @@ Reason = Literal[
 ]
 REASONS: Final[tuple[Reason, ...]] = get_args(Reason)
 
-# The most telling first. A symbol, in any case, wins over every former symbol or alias.
+# The strongest first. A symbol, in any case, wins over every former symbol or alias.
 _TIERS: Final = ("symbol", "previous", "retired", "alias")
-# A number is taken off, or a date turned back, only in front of a name that annotations used, not of any alias.
+# A number is removed, or a date turned back, only if the result is a name that annotations used, never for an alias.
 _ANNOTATED: Final = _TIERS[:3]
 _REASON_OF_TIER: Final[dict[str, Reason]] = {"previous": "previous", "retired": "retired", "alias": "alias"}
 _SPECIES_OF_PREFIX: Final = {prefix: species for species, prefix in PREFIX.items()}
@@ -36,22 +36,22 @@ _SPECIES_OF_PREFIX: Final = {prefix: species for species, prefix in PREFIX.items
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """What a name became.
+    """The gene that a name stands for.
 
     Attributes
     ----------
     ensembl_id
-        Without version; empty if the name is ambiguous or unknown.
+        Ensembl id without version; empty if the name is ambiguous or unknown.
     symbol
         Current symbol, or the last one of a retired gene; empty if it has none.
     species
-        ``"human"``, ``"mouse"``, or empty.
+        Species of the gene: ``"human"``, ``"mouse"``, or empty.
     reason
-        See :func:`celloquy.identify_genes`.
+        Reason of the match, see :func:`celloquy.identify_genes`.
     read_as
-        The spelling that was found, where it is not the name itself.
+        Spelling that was found, if it is not the name itself.
     candidates
-        All ids that an ambiguous name may mean; for other names, the ids that a less telling use of the name means.
+        All ids that an ambiguous name may mean; for other names, the ids that a weaker use of the name means.
     """
 
     ensembl_id: str
@@ -63,14 +63,14 @@ class Match:
 
 
 NAMES_KEPT = 2**16
-"""Names whose meaning is remembered, for the same genes are asked for again and again: a table or two of them."""
+"""Number of names whose match is cached, one or two tables of genes: the same genes are looked up repeatedly."""
 
 UNKNOWN: Final = Match("", "", "", "unknown")
 
 
 @lru_cache(NAMES_KEPT)
 def match_name(name: str, species: tuple[Species, ...]) -> Match:
-    """Tell what a name stands for in one of the species."""
+    """Find the gene that a name stands for in any of the species."""
     text = name.strip().strip("\"'")
     match = _match_text(text, species)
     return match if text == name else _reread(match, "mangled", text)
@@ -78,7 +78,7 @@ def match_name(name: str, species: tuple[Species, ...]) -> Match:
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """A meaning in one species, and the spelling that led to it, which may differ in case from the one looked for."""
+    """A meaning in one species, and the spelling that led to it, which may differ in case from the name."""
 
     table: GeneTable
     meaning: Meaning
@@ -110,7 +110,7 @@ def _match_text(text: str, species: Sequence[Species]) -> Match:
 
 
 def _match_id(text: str) -> Match | None:
-    """Tell what an Ensembl id stands for; one that the tables lack stays what it is."""
+    """Find the gene of an Ensembl id; an id that the tables lack is kept as it is."""
     parts = spellings.ENSEMBL_ID.fullmatch(text)
     if not parts:
         return None
@@ -130,16 +130,16 @@ def _match_id(text: str) -> Match | None:
 
 
 def _match_repaired(text: str, species: Sequence[Species]) -> Match:
-    """Undo what spreadsheets, R or Seurat may have done; two ways that end in two genes leave the name ambiguous."""
+    """Undo what spreadsheets, R or Seurat may have done; a name that two repairs turn into two genes is ambiguous."""
     if dates := spellings.from_date(text):
-        # All readings of a date are equally good, so none wins for being a current symbol.
+        # All symbols that a date may have been are equally likely, so a current symbol does not win.
         dated = _settle(_find(dates, species, _ANNOTATED), text, "mangled", ranked=False)
         if dated:
             return dated
     unmangled = _settle(_find_joined(text, species, _ANNOTATED), text, "mangled")
     unsuffixed = _match_base(text, species)
     if unmangled and unsuffixed and unmangled.ensembl_id != unsuffixed.ensembl_id:
-        # SNORD116.3 is SNORD116-3 by the hand of R, or another SNORD116 of the table: both are genes.
+        # SNORD116.3 is SNORD116-3 changed by R, or a second SNORD116 of the table: both are genes.
         possible = [
             match.candidates if not match.ensembl_id else (match.ensembl_id,) for match in (unmangled, unsuffixed)
         ]
@@ -186,7 +186,7 @@ def _find_in(table: GeneTable, text: str, tiers: Sequence[str]) -> list[_Found]:
 
 
 def _find_joined(text: str, species: Sequence[Species], tiers: Sequence[str]) -> list[_Found]:
-    """Look up the names that differ from the text only in what stands between their letters, or by R's leading X."""
+    """Look up the names that differ from the text only in the signs between their letters, or by R's leading X."""
     stripped = spellings.without_leading_x(text)
     found = _find((stripped,), species, tiers) if stripped else []
     for candidate in (text, stripped):
@@ -196,13 +196,13 @@ def _find_joined(text: str, species: Sequence[Species], tiers: Sequence[str]) ->
 
 
 def _settle(found: list[_Found], text: str, reason: Reason | None = None, *, ranked: bool = True) -> Match | None:
-    """Return the gene on which the most telling finds agree, or say that they do not."""
+    """Return the gene on which the strongest meanings agree, or an ambiguous match if they disagree."""
     if not found:
         return None
     best = min(one.rank for one in found)
-    telling = [one for one in found if one.rank == best] if ranked else found
-    first = telling[0]
-    genes = {(one.table.species, number): one for one in telling for number in one.meaning.genes}
+    strongest = [one for one in found if one.rank == best] if ranked else found
+    first = strongest[0]
+    genes = {(one.table.species, number): one for one in strongest for number in one.meaning.genes}
     species = first.table.species if len({name for name, _ in genes}) == 1 else ""
     if len(genes) > 1:
         candidates = tuple(one.table.id_of(number) for (_, number), one in sorted(genes.items()))

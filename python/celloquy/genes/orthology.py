@@ -1,4 +1,4 @@
-"""``orthologs``: the genes of the other species that correspond to these."""
+"""``orthologs``: the corresponding genes of the other species."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _SOURCES: Final = (
 
 @dataclass(frozen=True, slots=True)
 class OrthologPair:
-    """A gene as it was named, its ortholog, and how the two stand to each other."""
+    """A gene under its given name, one of its orthologs, and their relation."""
 
     name: str
     ensembl_id: str
@@ -50,13 +50,13 @@ class Orthologs:
     Attributes
     ----------
     pairs
-        One for each name and ortholog; a name may have none or, if asked for, several.
+        One pair for each name and ortholog; a name may have none or, for some relations, several.
     identified
-        What the names became before the search.
+        Genes that the names stand for.
     to
         Species of the orthologs.
     rule
-        Which pairs were kept, and from where.
+        Rule by which pairs were kept, and their sources, in words.
     excluded
         Names of known genes whose orthologs the relation leaves out.
     without
@@ -109,24 +109,24 @@ def orthologs(
     genes
         Ensembl ids or symbols; see :func:`celloquy.identify_genes`.
     to
-        ``"human"`` or ``"mouse"``.
+        Species of the orthologs, ``"human"`` or ``"mouse"``.
     relation
-        Which pairs to keep. ``"one-to-one"``: the gene has a single ortholog, which has no other.
+        Pairs to keep. ``"one-to-one"``: the gene has a single ortholog, which has no other.
         ``"many-to-one"``: the gene has a single ortholog, which other genes may share (one-to-one included), so that
         every gene becomes at most one, and counts can be summed. ``"one-to-many"``: the gene has one or several, none
         shared (one-to-one included). ``"all"``: every pair.
     species
-        Of ``genes``; the other one by default.
+        Species of ``genes``; by default the species that ``to`` is not.
 
     Returns
     -------
     Orthologs
-        Printing it tells the rule and what was left out; ``.frame`` has the pairs.
+        Printing it shows the rule and what was left out; ``.frame`` has the pairs.
 
     Raises
     ------
     GenesError
-        If the genes are already of the species asked for.
+        If the genes are of the species ``to`` already.
 
     Examples
     --------
@@ -134,13 +134,14 @@ def orthologs(
     >>> cq.orthologs(["Cd3e", "Trp53"], to="human").frame["ortholog_symbol"].tolist()
     ['CD3E', 'TP53']
     """
-    target = check_species(to)
+    target = check_species(to, "to")
     if target is None or relation not in _RELATIONS:
         raise ArgumentError(
             "This kind of ortholog does not exist.",
             found=f"to={to!r}, relation={relation!r}",
             expected=f"to='human' or 'mouse', relation {', '.join(map(repr, _RELATIONS))}",
             remedy="pass one of them.",
+            argument="to" if target is None else "relation",
         )
     source: Species = "mouse" if target == "human" else "human"
     identified = identify_genes(genes, species=check_species(species) or source)
@@ -152,19 +153,20 @@ def orthologs(
             f"such as {known[0].ensembl_id}",
             expected=f"{source} genes, to be mapped to {target}",
             remedy=f'pass `to="{source}"`, or {source} genes.',
+            argument="genes",
         )
     return _collect(identified, source, target, relation)
 
 
 def in_species(names: Iterable[str], species: Species) -> list[str]:
-    """Return names as they are if they are of a species, else the Ensembl ids of their one-to-one orthologs there.
+    """Return names unchanged if they are of a species, else the Ensembl ids of their one-to-one orthologs in it.
 
-    A name without such an ortholog is marked with its species, so that nothing of the same spelling takes its counts.
+    A name without such an ortholog is marked with its species, so that it matches no gene with the same spelling.
 
     Warns
     -----
     OtherSpeciesWarning
-        If the names are of the other species: how many were mapped.
+        If the names are of the other species; the warning says how many were mapped.
     """
     given = list(map(str, names))
     found = detect_species(given)

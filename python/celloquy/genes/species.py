@@ -1,4 +1,4 @@
-"""Tell the species of some names."""
+"""Detect the species of gene names."""
 
 from __future__ import annotations
 
@@ -9,22 +9,23 @@ from typing import Literal
 from celloquy.genes.spellings import ENSEMBL_ID, without_genome, without_suffix
 from celloquy.genes.tables import PREFIX, SPECIES, Species, gene_table
 
-# Old human names that are mouse symbols in another case, and the reverse, stay below this share of the telling names.
+# Names that point to the wrong species (old human names that are mouse symbols in another case, and the reverse) stay
+# below this share of the names that point to a species.
 _MINORITY = 0.2
-# So many telling names may be mistakes of the source.
+# Up to this many names that point to a species may be mistakes of the source.
 _FEW = 2
 
 
 @dataclass(frozen=True)
 class SpeciesGuess:
-    """A species, and whether the names left no doubt: ACTB alone is as well a mouse gene written in capitals."""
+    """A species, and whether it is certain: ACTB alone may as well be a mouse gene written in capitals."""
 
     species: Species | Literal["mixed", "unknown"]
     certain: bool
 
 
 def detect_species(names: Iterable[str]) -> SpeciesGuess:
-    """Tell the species from Ensembl prefixes, genome prefixes and symbols.
+    """Detect the species from Ensembl prefixes, genome prefixes and symbols.
 
     A symbol votes for the species that spells it so. Names in capitals are human, unless more of them are known from
     mouse alone (ZFP106, GM2000) than from human alone (ZNF106, HLA-A): then they are mouse names in capitals.
@@ -63,13 +64,13 @@ def _majority(human: int, mouse: int) -> SpeciesGuess:
 
 @dataclass
 class _Spellings:
-    """How many names are spelled in a way that tells of a species."""
+    """Number of names by the species that their spelling points to."""
 
-    mouse: int = 0  # as a mouse symbol, and no human one is spelled so
-    in_both: int = 0  # as a human symbol, which in another case is one of mouse
-    human_alone: int = 0
-    mouse_in_capitals: int = 0  # and no human symbol
-    others: list[str] = field(default_factory=list)  # no symbol of either
+    mouse: int = 0  # spelled as a mouse symbol, and as no human symbol
+    in_both: int = 0  # a human symbol that in another case is a mouse symbol
+    human_alone: int = 0  # a human symbol, and no mouse symbol in any case
+    mouse_in_capitals: int = 0  # a mouse symbol in capitals, and no human symbol
+    others: list[str] = field(default_factory=list)  # no symbol of either species
 
 
 def _count_spellings(names: list[str]) -> _Spellings:
@@ -98,9 +99,9 @@ def _count_former(count: _Spellings) -> int:
     human, mouse = gene_table("human"), gene_table("mouse")
     added = 0
     for name in count.others:
-        readings = [reading for reading in (name, without_suffix(name)) if reading]
-        of_human = any(human.spellings(reading) or human.name_spellings(reading) for reading in readings)
-        of_mouse = any(mouse.spellings(reading) or mouse.name_spellings(reading) for reading in readings)
+        candidates = [candidate for candidate in (name, without_suffix(name)) if candidate]
+        of_human = any(human.spellings(one) or human.name_spellings(one) for one in candidates)
+        of_mouse = any(mouse.spellings(one) or mouse.name_spellings(one) for one in candidates)
         added += of_human
         count.human_alone += of_human and not of_mouse
         count.mouse_in_capitals += of_mouse and not of_human

@@ -1,7 +1,7 @@
-"""How gene names get broken on their way through spreadsheets, R and Seurat, and what they may have been before.
+"""Undo the changes that spreadsheets, R and Seurat make to gene names.
 
-Everything here proposes; ``identify`` accepts a proposal only if the tables know it, and only after the name as it
-stands has been looked up, so that real names such as RP11-34P13.7 or NKX2-1 are never touched.
+This module only proposes names. ``lookup`` accepts a proposal only if the tables know it, and only after it has looked
+up the name as it stands, so that real names such as RP11-34P13.7 or NKX2-1 are never changed.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _GENOMES: Final[dict[str, Species]] = {
 }  # fmt: skip
 _GENOME_PREFIX = re.compile(rf"({'|'.join(_GENOMES)})[_-]+(?=.)", re.IGNORECASE)
 _SUFFIX = re.compile(r"(.+?)(?:[.-]\d{1,3}|_loc\d+)")
-# Unnamed genes are called after the clone that holds them, a dot and a number: another number is another gene.
+# A gene without a symbol is named after the clone that holds it, a dot and a number: another number is another gene.
 _CLONE = re.compile(
     r"[A-Z]{1,2}\d{5,6}|(RP\d+|CT[A-D]|XX[A-Z]*|KB|LL[A-Z\d]*|GS\d?|WI\d?|LA\d+[A-Z]?|YR)-\w+", re.IGNORECASE
 )
@@ -39,19 +39,19 @@ _SHORT_DATE: Final = re.compile(r"X?(\d{1,2})[-./](\d{1,2})[-./]\d{2,4}")
 
 
 def without_genome(name: str) -> tuple[Species, str] | None:
-    """Species and rest of a name that starts with its genome, as in data of mixed species (``mm10___Actb``)."""
+    """Return species and rest of a name that starts with its genome, as in data of two species (``mm10___Actb``)."""
     match = _GENOME_PREFIX.match(name)
     return (_GENOMES[match[1].lower()], name[match.end() :]) if match else None
 
 
 def id_inside(name: str) -> str | None:
-    """Return the one Ensembl id within a name such as ``TSPAN6_ENSG00000000003``."""
+    """Return the only Ensembl id within a name such as ``TSPAN6_ENSG00000000003``."""
     found = _ID_INSIDE.findall(name)
     return found[0] if len(found) == 1 and found[0] != name else None
 
 
 def from_date(name: str) -> tuple[str, ...]:
-    """Symbols that a spreadsheet may have turned into this date: 1-Mar was MARCH1 or MARC1."""
+    """Return the symbols that a spreadsheet may have turned into this date: 1-Mar was MARCH1 or MARC1."""
     named = filter(None, (pattern.fullmatch(name) for pattern in _NAMED_DATES))
     days = [(match["month"].upper(), int(match["day"])) for match in named]
     if match := _ISO_DATE.fullmatch(name):
@@ -63,18 +63,18 @@ def from_date(name: str) -> tuple[str, ...]:
 
 
 def without_leading_x(name: str) -> str | None:
-    """Return the rest of a name that R's ``make.names`` gave an X, since it starts with a digit (``X7SK``)."""
+    """Return a name without the X that R's ``make.names`` put in front of a digit (``X7SK``), or None."""
     return name[1:] if len(name) > 1 and name[0] == "X" and name[1].isdigit() else None
 
 
 def without_suffix(name: str) -> str | None:
-    """Return the name in front of a number that keeps names apart (``GENE.1``, ``GENE-1``, ``GENE_loc2``)."""
+    """Return a name without the number that makes it unique (``GENE.1``, ``GENE-1``, ``GENE_loc2``), or None."""
     match = _SUFFIX.fullmatch(name)
     return match[1] if match else None
 
 
 def names_a_clone(name: str) -> bool:
-    """Whether a name is a clone's, such as the front of ``RP11-34P13.7`` and ``AC012345.1``."""
+    """Return whether a name is that of a clone, such as the front of ``RP11-34P13.7`` and ``AC012345.1``."""
     return _CLONE.fullmatch(name) is not None
 
 

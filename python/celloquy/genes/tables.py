@@ -1,6 +1,6 @@
-"""The gene tables that ship with the package, loaded when a species is first asked for.
+"""The gene tables that ship with the package, loaded when a species is first used.
 
-``scripts/build_gene_tables.py`` makes them; ``tables/SOURCES.json`` says from what.
+``scripts/build_gene_tables.py`` makes them; ``tables/SOURCES.json`` lists their sources.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ _SEPARATORS = re.compile(r"[^A-Z0-9]+")
 
 @dataclass(frozen=True)
 class Meaning:
-    """What a name stands for in one species.
+    """The genes that a name stands for in one species.
 
     Attributes
     ----------
     genes
-        Ensembl numbers. One: the name is settled. Several: it is not.
+        Ensembl numbers of the genes. Several: the name is ambiguous.
     tier
-        ``"symbol"``, or ``"previous"``, ``"retired"``, ``"alias"`` for names that are no current symbol.
+        Kind of the name: ``"symbol"``, or ``"previous"``, ``"retired"``, ``"alias"`` if it is not a current symbol.
     others
-        Ensembl numbers that the name could also have meant, had a more telling use of it not settled the matter.
+        Ensembl numbers that a weaker use of the name means, e.g. as an alias.
     """
 
     genes: tuple[int, ...]
@@ -44,7 +44,7 @@ class Meaning:
 class GeneTable:
     """Ids, symbols and other names of one species' genes.
 
-    A gene is known here by its Ensembl number: 141510 for ENSG00000141510.
+    Each gene has its Ensembl number as key: 141510 for ENSG00000141510.
     """
 
     def __init__(self, species: Species) -> None:
@@ -52,7 +52,7 @@ class GeneTable:
         self.prefix = PREFIX[species]
         genes = _read(f"genes_{species}.parquet")
         self.symbol_of: dict[int, str] = dict(zip(genes["number"], genes["symbol"], strict=True))
-        # Nearly all genes are current, so only the others are worth a second look.
+        # Nearly all genes are current, so only the others are listed.
         self.retired: set[int] = set()
         self.replaced: set[int] = set()
         self._symbols: dict[str, int] = {}
@@ -68,11 +68,11 @@ class GeneTable:
                 self._copies.setdefault(symbol, []).append(number)
 
     def id_of(self, number: int) -> str:
-        """Ensembl id of a number."""
+        """Return the Ensembl id of a number."""
         return f"{self.prefix}{number:011d}"
 
     def is_symbol(self, name: str) -> bool:
-        """Whether a current gene has this symbol, spelled exactly so."""
+        """Return whether a current gene has this symbol, spelled exactly so."""
         return name in self._symbols or name in self._copies
 
     def symbol_meaning(self, symbol: str) -> Meaning | None:
@@ -103,7 +103,7 @@ class GeneTable:
         return self._names_by_case.get(name.upper(), ())
 
     def joined_spellings(self, name: str) -> tuple[str, ...]:
-        """Return the symbols and names, in capitals, that equal this one but for what stands between the letters."""
+        """Return the symbols and names, in capitals, that equal this one but for the signs between the letters."""
         return self._by_letters.get(letters_of(name), ())
 
     @cached_property
@@ -138,7 +138,7 @@ class GeneTable:
 
 @dataclass(frozen=True)
 class _Names:
-    """Columns of the tables of former symbols and aliases; ``genes`` is 0 where the name is not settled."""
+    """Columns of the tables of former symbols and aliases; ``genes`` is 0 where the name is ambiguous."""
 
     rows: dict[str, int]
     genes: list[int]
@@ -154,13 +154,13 @@ def gene_table(species: Species) -> GeneTable:
 
 @cache
 def ortholog_pairs() -> tuple[tuple[int, int, str], ...]:
-    """Human number, mouse number and source of every pair of orthologs."""
+    """Return human number, mouse number and source of every pair of orthologs."""
     columns = _read("orthologs.parquet")
     return tuple(zip(columns["human"], columns["mouse"], columns["source"], strict=True))
 
 
 def letters_of(name: str) -> str:
-    """Return the name in capitals with one dash for whatever stands between its letters and digits."""
+    """Return the name in capitals, with one dash for any signs between its letters and digits."""
     return _SEPARATORS.sub("-", name.upper())
 
 

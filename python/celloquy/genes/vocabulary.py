@@ -28,9 +28,9 @@ class GeneVocabulary:
     Attributes
     ----------
     ids
-        Ensembl ids without version, each once. Ids of our own, such as a transgene's, are possible too.
+        Ensembl ids without version, each once. Other ids, such as that of a transgene, are possible too.
     symbols, species
-        Of each gene; empty where unknown. ``"human"`` or ``"mouse"``.
+        Symbol of each gene, and its species, ``"human"`` or ``"mouse"``; empty if not known.
 
     Examples
     --------
@@ -59,6 +59,7 @@ class GeneVocabulary:
                 found=f"{len(twice)} ids more than once, such as {twice[0]}",
                 expected="different ids",
                 remedy="drop the repeated ids, for example with `dict.fromkeys(ids)`.",
+                argument="ids",
             )
         unusable = [gene for gene in self.ids if not gene or any(sign in gene for sign in "\t\r\n")]
         if unusable:
@@ -67,6 +68,7 @@ class GeneVocabulary:
                 found=repr(unusable[0]),
                 expected="ids that are not empty and hold no tab or line break",
                 remedy="drop or rename these ids.",
+                argument="ids",
             )
 
     @classmethod
@@ -85,6 +87,7 @@ class GeneVocabulary:
                 found=", ".join(symbols[:5]),
                 expected="ids such as ENSG00000141510",
                 remedy="use `GeneVocabulary.from_names(names)`.",
+                argument="ids",
             )
         species = tuple(species_of(gene) or "" for gene in genes)
         return cls(genes, tuple(_symbol(gene, of) for gene, of in zip(genes, species, strict=True)), species)
@@ -95,16 +98,16 @@ class GeneVocabulary:
     ) -> GeneVocabulary:
         """Make a vocabulary of the genes that names of any kind stand for, in their order.
 
-        A gene that comes twice is taken once. :func:`celloquy.identify_genes` on the same names tells what each means.
+        A gene that has several names is taken once. :func:`celloquy.identify_genes` shows which gene each name means.
 
         Parameters
         ----------
         names
             Ensembl ids or symbols.
         species
-            Species of the names; told from them by default.
+            Species of the names; by default it is detected from them.
         keep_unknown
-            Keep unknown and ambiguous names as ids of their own, after the known genes; by default they are left out.
+            Keep unknown and ambiguous names as ids of their own, after the known genes, instead of leaving them out.
         """
         given = list(dict.fromkeys(map(str, names))) if keep_unknown else names
         identified = identify_genes(given, species=species)
@@ -121,16 +124,16 @@ class GeneVocabulary:
         return hashlib.sha256("\n".join(self.ids).encode()).hexdigest()
 
     def index(self, gene: str) -> int:
-        """Return the place of an Ensembl id; ``KeyError`` if the vocabulary does not have it."""
+        """Return the place of an Ensembl id; raise ``KeyError`` if the vocabulary does not have it."""
         return self._places[gene]
 
     def take(self, places: Iterable[int]) -> GeneVocabulary:
-        """Return the genes at some places, in their order."""
+        """Return the genes at some places, in the order of the places."""
         chosen = list(places)
         return GeneVocabulary(*(tuple(column[place] for place in chosen) for column in self._columns()))
 
     def union(self, other: GeneVocabulary) -> GeneVocabulary:
-        """Return these genes followed by those of the other that are new."""
+        """Return these genes, followed by those genes of the other vocabulary that are new."""
         rows = [row for row in other._rows() if row[0] not in self]
         return GeneVocabulary(*(own + tuple(row[i] for row in rows) for i, own in enumerate(self._columns())))
 
@@ -142,38 +145,37 @@ class GeneVocabulary:
         species: Species | None = None,
         selected: bool = False,
     ) -> Alignment:
-        """Find the place in the vocabulary of every column of a count matrix.
+        """Find the place of every column of a count matrix in the vocabulary.
 
-        A name matches by being an id of the vocabulary, else by the Ensembl id that
-        :func:`celloquy.identify_genes` gives it, else by its symbol, if the vocabulary has that once under another id.
+        A name matches if it is an id of the vocabulary, else by the Ensembl id that :func:`celloquy.identify_genes`
+        gives it, else by its symbol if the vocabulary has one gene of this symbol under another id.
 
         Parameters
         ----------
         var_names
-            ``(names,)``, Ensembl ids or symbols.
+            Names of the columns, ``(names,)``: Ensembl ids or symbols.
         counts_per_gene
-            ``(names,)``, sum of the counts of each column, by which coverage is weighed.
+            Sum of the counts of each column, ``(names,)``, by which coverage is measured.
         species
-            Of the names; told from them by default.
+            Species of the names; by default it is detected from them.
         selected
-            Whether the vocabulary was chosen from many genes: then the share of its genes that are there counts, not
-            the share of the counts.
+            True if the vocabulary is a selection of genes: coverage is then measured by genes, not by counts.
 
         Returns
         -------
         Alignment
-            ``columns`` ``(names,)``, place or -1, and ``report``. Columns that share a place are the same gene: their
-            counts are to be summed.
+            ``columns`` ``(names,)``, place or -1, and ``report``. Columns that share a place are the same gene; the
+            caller sums their counts.
 
         Raises
         ------
         GenesError
-            If the names are of another species, or cover less than 5 % of the counts.
+            If the names are of another species, or the coverage is below 5 %.
 
         Warns
         -----
         GeneCoverageWarning
-            If less than half of the counts are covered.
+            If the coverage is below one half.
         """
         return align(self, var_names, counts_per_gene, species, selected=selected)
 
@@ -194,6 +196,7 @@ class GeneVocabulary:
                 found=repr("\t".join(odd or (rows[0] if rows else ()))),
                 expected=f"the tab-separated columns {', '.join(_HEADER)}, with this header",
                 remedy="write it with `vocabulary.save(path)`.",
+                argument="path",
             )
         return cls(*(tuple(row[i] for row in rows[1:]) for i in range(len(_HEADER))))
 

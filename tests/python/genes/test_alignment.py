@@ -1,4 +1,4 @@
-"""Columns of a count matrix matched to a vocabulary."""
+"""The columns of a count matrix find their genes in a vocabulary."""
 
 import json
 
@@ -14,7 +14,7 @@ VOCABULARY = cq.GeneVocabulary.from_names(
     ["CD3D", "MS4A1", "NKG7", "MATR3", "SEPTIN2", "ACTB", "HLA-A", "ENSG00000999999"]
 )
 MOUSE = cq.GeneVocabulary.from_names(["Cd3d", "Ms4a1", "Nkg7", "Zfp106", "Gm2000"], species="mouse")
-# Each spelled in several ways: a matrix has at least one of them.
+# Spellings of genes of the vocabulary; a matrix has at least one of them.
 SPELLINGS = [
     "CD3D",
     "ENSG00000167286.10",
@@ -68,8 +68,8 @@ def test_columns_have_the_type_that_indexes_tensors():
 
 def test_columns_of_one_gene_are_reported_as_summed():
     report = VOCABULARY.align(["MATR3", "CD3D", "MATR3.1", "ENSG00000167286"]).report
-    told = [(one.symbol, one.names) for one in report.duplicates]
-    assert told == [("CD3D", ("CD3D", "ENSG00000167286")), ("MATR3", ("MATR3", "MATR3.1"))]
+    duplicates = [(one.symbol, one.names) for one in report.duplicates]
+    assert duplicates == [("CD3D", ("CD3D", "ENSG00000167286")), ("MATR3", ("MATR3", "MATR3.1"))]
     assert (report.matched, report.genes) == (4, 2)
     assert "summed: CD3D + ENSG00000167286 → CD3D" in str(report)
 
@@ -82,23 +82,23 @@ def test_an_alias_yields_to_a_column_of_the_gene_itself():
     assert aligned.report.yielded == ("p53",)
 
 
-def test_the_second_id_of_a_symbol_meets_a_vocabulary_that_has_the_first():
+def test_the_second_id_of_a_symbol_matches_a_vocabulary_with_the_first():
     aligned = VOCABULARY.align(["ENSG00000280987"])
     assert aligned.columns.tolist() == [3]
     assert aligned.report.rules == {"same symbol": 1}
 
 
-def test_the_first_id_of_a_symbol_meets_a_vocabulary_that_has_the_second():
+def test_the_first_id_of_a_symbol_matches_a_vocabulary_with_the_second():
     assert cq.GeneVocabulary.from_ids(["ENSG00000280987"]).align(["MATR3"]).columns.tolist() == [0]
 
 
 @pytest.mark.parametrize("name", ["ENSG00000161570", "ENSG00000161570.4", "ENSG00000271503", "CCL5"])
 @pytest.mark.parametrize("has", ["ENSG00000161570", "ENSG00000271503"])
-def test_old_and_new_id_of_a_gene_meet_whichever_the_vocabulary_has(name, has):
+def test_old_and_new_ids_of_a_gene_match_whichever_the_vocabulary_has(name, has):
     assert cq.GeneVocabulary.from_ids([has]).align([name]).columns.tolist() == [0]
 
 
-def test_ids_of_our_own_are_matched_as_they_are():
+def test_custom_ids_are_matched_as_they_are():
     vocabulary = cq.GeneVocabulary.from_ids(["ENSG00000167286", "GFP", "my gene"])
     aligned = vocabulary.align(["my gene", "CD3D", "GFP"])
     assert aligned.columns.tolist() == [2, 0, 1]
@@ -119,8 +119,8 @@ def test_the_report_accounts_for_every_column():
     assert report.matched + len(report.ambiguous) + len(report.unknown) + len(report.elsewhere) == len(names)
     assert report.share == pytest.approx(4 / 7)
     assert json.loads(json.dumps(report.to_dict()))["species"] == "human"
-    for said in ("4 of 7 columns", "57.1% of the names", "1-Mar (MARCHF1 or MTARC1)", "GFP", "GAPDH"):
-        assert said in str(report)
+    for text in ("4 of 7 columns", "57.1% of the names", "1-Mar (MARCHF1 or MTARC1)", "GFP", "GAPDH"):
+        assert text in str(report)
 
 
 def test_coverage_is_weighed_by_counts():
@@ -129,12 +129,12 @@ def test_coverage_is_weighed_by_counts():
     assert VOCABULARY.align(["CD3D"], counts_per_gene=[0]).report.weighed_by == "names"
 
 
-def test_less_than_half_of_the_counts_is_a_warning():
+def test_coverage_below_one_half_is_a_warning():
     with pytest.warns(GeneCoverageWarning, match=r"Only 40.0% of the counts"):
         VOCABULARY.align(["CD3D", "GFP"], counts_per_gene=[4, 6])
 
 
-def test_less_than_a_twentieth_of_the_counts_is_an_error_that_shows_both_sides():
+def test_coverage_below_five_percent_is_an_error_that_shows_both_sides():
     with pytest.raises(GenesError) as caught:
         VOCABULARY.align(["CD3D", "gene_1", "gene_2"], counts_per_gene=[4, 46, 50])
     assert "4.0% of the counts" in caught.value.problem
@@ -183,7 +183,7 @@ def test_no_names_and_no_genes_are_errors():
         cq.GeneVocabulary.from_ids([]).align(["CD3D"])
 
 
-def test_real_data_of_two_releases_meet(shared):
+def test_real_data_of_two_gene_releases_share_most_genes(shared):
     import anndata
 
     first = anndata.read_h5ad(shared / "data/scrna/pbmc3k.h5ad")

@@ -1,4 +1,4 @@
-"""What a name becomes, and why."""
+"""Each name becomes the right gene, with the right reason."""
 
 import numpy as np
 import pandas as pd
@@ -105,16 +105,16 @@ def test_a_date_that_two_symbols_become_is_ambiguous():
 
 
 @pytest.mark.parametrize("name", ["RP11-34P13.7", "NKX2-1", "HLA-A", "SNORD115-1", "NKX2-5", "KRTAP5-10", "IGHV3-23"])
-def test_real_names_that_look_broken_stand(name):
+def test_real_names_that_look_broken_are_left_as_they_are(name):
     assert one(name, "human").read_as == ""
 
 
-def test_the_number_of_a_clone_is_never_taken_off():
+def test_the_number_of_a_clone_is_never_removed():
     assert one("AC005592.99", "human").reason == "unknown"
     assert one("RP11-34P13.999", "human").reason == "unknown"
 
 
-def test_a_number_that_two_habits_explain_is_ambiguous():
+def test_a_number_that_r_or_make_unique_may_have_made_is_ambiguous():
     match = one("SNORD115.1", "human")
     assert match.reason == "ambiguous"
     assert one("SNORD115-1").ensembl_id in match.candidates
@@ -126,12 +126,12 @@ def test_a_symbol_of_many_genes_is_ambiguous_and_lists_them():
     assert len(match.candidates) > 100
 
 
-def test_one_of_two_ids_with_a_symbol_is_taken_and_the_other_told():
+def test_of_two_ids_with_one_symbol_one_is_taken_and_one_is_a_candidate():
     match = one("MATR3")
     assert (match.ensembl_id, match.candidates) == ("ENSG00000015479", ("ENSG00000280987",))
 
 
-def test_a_former_symbol_wins_over_an_alias_and_tells():
+def test_a_former_symbol_wins_over_an_alias_which_becomes_a_candidate():
     match = one("DEC1", "human")
     assert match.symbol == "DELEC1"
     assert match.candidates == (one("BHLHE40").ensembl_id,)
@@ -145,11 +145,11 @@ def test_an_id_outside_the_tables_is_kept():
 
 
 @pytest.mark.parametrize("name", [None, float("nan"), pd.NA, "", "44256", "ENST00000269305"])
-def test_what_is_no_gene_is_unknown(name):
+def test_a_name_that_is_no_gene_is_unknown(name):
     assert one(name, "human").reason == "unknown"
 
 
-def test_names_come_in_any_container():
+def test_names_may_come_in_any_container():
     expected = cq.identify_genes(["ACTB", "GAPDH"]).ids
     assert cq.identify_genes([b"ACTB", np.str_("GAPDH")]).ids == expected
     for container in (np.array, pd.Index, pd.Series, pd.Categorical, tuple, iter):
@@ -157,33 +157,33 @@ def test_names_come_in_any_container():
     assert cq.identify_genes("ACTB").ids == expected[:1]
 
 
-def test_no_names_are_no_error():
+def test_an_empty_list_of_names_is_no_error():
     nothing = cq.identify_genes([])
     assert (len(nothing), nothing.counts, nothing.frame.shape) == (0, {}, (0, 7))
     assert "0 of 0" in repr(nothing)
 
 
-def test_the_table_and_the_summary_say_the_same():
+def test_the_table_and_the_summary_agree():
     found = cq.identify_genes(["ENSG00000141510.18", "SEPT2", "1-Mar", "GFP"])
     assert found.frame["reason"].tolist() == ["version", "previous", "ambiguous", "unknown"]
     assert found.frame["candidates"][2] == "ENSG00000145416 MARCHF1, ENSG00000186205 MTARC1"
     assert found.counts == {"version": 1, "previous": 1, "ambiguous": 1, "unknown": 1}
     assert found.with_reason("unknown") == ("GFP",)
-    told = str(found)
-    assert "2 of 4 names identified (50.0%); species: human" in told
-    assert "SEPT2 → SEPTIN2" in told
-    assert "1-Mar (MARCHF1 or MTARC1)" in told
+    summary = str(found)
+    assert "2 of 4 names identified (50.0%); species: human" in summary
+    assert "SEPT2 → SEPTIN2" in summary
+    assert "1-Mar (MARCHF1 or MTARC1)" in summary
 
 
 @pytest.mark.parametrize("bad", [{"species": "yeast"}, {"names": 7}])
-def test_what_cannot_be_read_is_refused(bad):
+def test_unknown_species_and_unreadable_names_are_refused(bad):
     with pytest.raises(GenesError) as caught:
         cq.identify_genes(**{"names": ["ACTB"], **bad})
     assert caught.value.remedy
 
 
 @given(st.lists(names, max_size=30), st.randoms(), species)
-def test_a_name_does_not_depend_on_the_others_or_their_order(given_names, random, of):
+def test_a_match_does_not_depend_on_the_other_names_or_their_order(given_names, random, of):
     shuffled = random.sample(given_names, len(given_names))
     together = dict(zip(shuffled, cq.identify_genes(shuffled, species=of), strict=True))
     assert [together[name] for name in given_names] == list(cq.identify_genes(given_names, species=of))
@@ -205,7 +205,7 @@ def test_unknown_names_never_change_the_others(given_names, nonsense):
 
 
 @given(names, st.none() | species)
-def test_every_name_has_a_reason_and_the_gene_that_goes_with_it(name, of):
+def test_every_name_has_a_reason_that_agrees_with_its_gene(name, of):
     match = one(name, of)
     assert match.reason in REASONS
     assert bool(match.ensembl_id) == (match.reason not in ("ambiguous", "unknown"))
@@ -228,7 +228,7 @@ def test_a_replaced_id_becomes_the_id_of_its_symbol(old):
 
 
 @given(symbols)
-def test_a_symbol_is_itself_in_any_case(pair):
+def test_a_symbol_in_any_case_matches_the_same_gene(pair):
     of, symbol = pair
     exact = one(symbol, of)
     assert (exact.reason, exact.symbol) == ("exact", symbol)

@@ -1,4 +1,4 @@
-"""Which species names come from."""
+"""The species is detected from the names of genes."""
 
 import pytest
 from hypothesis import given
@@ -30,18 +30,18 @@ MOUSE = ["Actb", "H2-Aa", "Zfp106", "Gm42418", "Lyz2", "Gapdh", "ENSMUSG00000059
         (["ENSRNOG00000012345"], "unknown"),
     ],
 )
-def test_the_species_is_told_from_the_names(names, species):
+def test_the_species_is_detected_from_the_names(names, species):
     assert detect_species(names).species == species
 
 
-def test_a_few_names_in_capitals_leave_doubt():
+def test_a_few_names_in_capitals_leave_the_species_uncertain():
     assert not detect_species(["ACTB", "GAPDH"]).certain
     assert detect_species(HUMAN).certain
     assert detect_species(MOUSE).certain
 
 
 @given(st.permutations(HUMAN + MOUSE[:3]))
-def test_the_order_of_names_does_not_matter(names):
+def test_the_detected_species_does_not_depend_on_the_order_of_names(names):
     assert detect_species(names) == detect_species(HUMAN + MOUSE[:3])
 
 
@@ -53,7 +53,7 @@ def test_each_name_of_a_mixture_goes_to_the_species_that_spells_it_so():
     ]
 
 
-def test_real_data_tell_their_species(shared):
+def test_the_species_of_real_data_is_detected(shared):
     import anndata
 
     # Entrez ids, which name the genes of one file, are no names that are matched.

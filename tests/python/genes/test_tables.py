@@ -1,4 +1,4 @@
-"""The tables that ship with the package."""
+"""The tables that ship with the package are small, consistent and quick to load."""
 
 import json
 import subprocess
@@ -13,7 +13,7 @@ from celloquy.genes.tables import SPECIES, gene_table, ortholog_pairs
 FOLDER = Path(tables.__file__).parent / "tables"
 
 
-def test_the_tables_are_small_and_their_sources_recorded():
+def test_the_tables_are_small_and_their_sources_are_recorded():
     record = json.loads((FOLDER / "SOURCES.json").read_text())
     files = {file.name: file.stat().st_size for file in FOLDER.glob("*.parquet")}
     assert files == {name: entry["bytes"] for name, entry in record["tables"].items()}
@@ -27,7 +27,7 @@ def test_the_tables_are_small_and_their_sources_recorded():
 
 
 @pytest.mark.parametrize("species", SPECIES)
-def test_names_stand_for_genes_of_the_table_and_for_no_current_symbol(species):
+def test_former_symbols_and_aliases_mean_known_genes_and_no_current_symbol(species):
     table = gene_table(species)
     names = table._names
     for name, gene, listed in zip(names.rows, names.genes, names.candidates, strict=True):
@@ -47,7 +47,7 @@ def test_a_current_symbol_is_not_a_retired_gene(species):
     assert len(table.symbol_of) > 80_000
 
 
-def test_orthologs_are_current_genes_paired_once():
+def test_orthologs_are_current_genes_and_paired_once():
     human, mouse = gene_table("human"), gene_table("mouse")
     pairs = [(h, m) for h, m, _ in ortholog_pairs()]
     assert len(set(pairs)) == len(pairs) > 25_000

@@ -1,4 +1,4 @@
-"""The ordered genes that a model knows."""
+"""A vocabulary holds its genes in order, each once, and is saved and compared by them."""
 
 import hashlib
 import pickle
@@ -20,7 +20,7 @@ vocabularies = st.lists(st.sampled_from([*IDS, "ENSG00000999999", "GFP", "my gen
 
 
 @given(vocabularies)
-def test_the_file_gives_back_the_vocabulary(tmp_path_factory, vocabulary):
+def test_a_saved_vocabulary_loads_unchanged(tmp_path_factory, vocabulary):
     path = tmp_path_factory.getbasetemp() / "genes.tsv"
     vocabulary.save(path)
     loaded = cq.GeneVocabulary.load(path)
@@ -29,14 +29,14 @@ def test_the_file_gives_back_the_vocabulary(tmp_path_factory, vocabulary):
 
 
 @given(vocabularies, vocabularies)
-def test_equal_means_the_same_genes_in_the_same_order(one, other):
+def test_vocabularies_are_equal_if_their_genes_and_order_are(one, other):
     assert (one == other) == (one.ids == other.ids) == (one.fingerprint == other.fingerprint)
     if one == other:
         assert hash(one) == hash(other)
 
 
 @given(vocabularies, vocabularies)
-def test_a_union_keeps_the_first_and_adds_what_is_new(one, other):
+def test_a_union_keeps_the_first_vocabulary_and_adds_new_genes(one, other):
     union = one.union(other)
     assert union.ids[: len(one)] == one.ids
     assert set(union.ids) == {*one.ids, *other.ids}
@@ -63,28 +63,29 @@ def test_names_of_any_kind_make_a_vocabulary():
     assert cq.GeneVocabulary.from_names(["TP53"], species="mouse").symbols == ("Trp53",)
 
 
-def test_the_fingerprint_is_of_the_ids():
+def test_the_fingerprint_is_a_hash_of_the_ids():
     assert cq.GeneVocabulary.from_ids(["A1", "B2"]).fingerprint == hashlib.sha256(b"A1\nB2").hexdigest()
 
 
-def test_it_is_a_key_and_survives_pickling():
+def test_a_vocabulary_is_hashable_and_survives_pickling():
     vocabulary = cq.GeneVocabulary.from_ids(IDS[:3])
     assert {vocabulary: 1}[pickle.loads(pickle.dumps(vocabulary))] == 1
     assert vocabulary != "vocabulary"
 
 
-def test_it_shows_its_size_species_and_first_genes():
+def test_the_repr_shows_size_species_and_first_genes():
     vocabulary = cq.GeneVocabulary.from_names(["TP53", "CD3D", "ACTB", "GAPDH", "NKG7", "MS4A1"])
     assert repr(vocabulary) == "GeneVocabulary of 6 genes (human): TP53, CD3D, ACTB, GAPDH, NKG7, …"
 
 
 @pytest.mark.parametrize(
-    ("ids", "said"),
+    ("ids", "message"),
     [(["A1", "A1"], "more than once"), (["TP53"], "from_names"), ([""], "''"), (["a\tb"], "tab")],
 )
-def test_ids_that_make_no_vocabulary_are_refused(ids, said):
-    with pytest.raises(GenesError, match=said):
+def test_repeated_empty_or_malformed_ids_are_refused(ids, message):
+    with pytest.raises(GenesError, match=message) as caught:
         cq.GeneVocabulary.from_ids(ids)
+    assert caught.value.argument == "ids"
 
 
 def test_columns_of_different_length_are_refused():
@@ -93,19 +94,19 @@ def test_columns_of_different_length_are_refused():
 
 
 @pytest.mark.parametrize("text", ["", "gene\nTP53\n", "ensembl_id\tsymbol\tspecies\nENSG00000141510\tTP53\n"])
-def test_another_file_is_refused(tmp_path, text):
+def test_a_file_that_is_no_table_of_genes_is_refused(tmp_path, text):
     path = tmp_path / "genes.tsv"
     path.write_text(text)
     with pytest.raises(GenesError, match=r"genes\.tsv"):
         cq.GeneVocabulary.load(path)
 
 
-def test_taken_genes_keep_their_symbols_in_the_order_asked_for():
+def test_take_returns_genes_with_their_symbols_in_the_given_order():
     vocabulary = cq.GeneVocabulary.from_names(["CD3D", "MS4A1", "NKG7"])
     assert vocabulary.take([2, 0]).symbols == ("NKG7", "CD3D")
 
 
-def test_unknown_names_are_kept_as_genes_of_their_own_where_asked_for():
+def test_keep_unknown_keeps_unknown_names_as_genes_of_their_own():
     names = ["GFP", "CD3D", "CD3D", "transgene-2"]
     assert cq.GeneVocabulary.from_names(names).symbols == ("CD3D",)
     kept = cq.GeneVocabulary.from_names(names, keep_unknown=True)

@@ -1,4 +1,4 @@
-"""Checks of arguments: one function a kind of value, one form of error for all of them."""
+"""Checks of arguments: one function for each kind of value, one form of error for all of them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from celloquy.errors import ArgumentError
 
 
 def check_whole_number(argument: str, value: object, *, least: int, most: int | None = None, remedy: str = "") -> None:
-    """Check that a value is a whole number within bounds; truth values are none.
+    """Check that a value is a whole number within bounds; True and False are not numbers.
 
     Raises
     ------
@@ -51,7 +51,7 @@ def check_number(
 
 
 def check_choice(argument: str, value: object, choices: Collection[object], *, remedy: str = "") -> None:
-    """Check that a value is one of some.
+    """Check that a value is one of the choices.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What can go wrong, said so that the reader knows what to do next."""
+"""Errors and warnings; each error says what to do next."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from typing import Self
 
 
 class CelloquyError(Exception):
-    """A call that could not be carried out; nothing of the caller's object was changed.
+    """A call that could not be carried out; the caller's object is unchanged.
 
     Parameters
     ----------
     problem
         One sentence that names the object and what is wrong with it.
     found
-        What was seen there.
+        Value or state that was found.
     expected
-        What would have been accepted.
+        Values that are accepted.
     remedy
-        What to do about it: an argument, a function, a command.
+        Next step: an argument, a function, a command.
     argument
-        Name of the argument at fault, if it is one. The texts write arguments in backticks, so that R, where they are
-        spelled in another way, can tell them from other words.
+        Name of the Python argument at fault, or empty. The texts write arguments in backticks, so that R, which spells
+        them in another way, can tell them from other words.
     """
 
     def __init__(self, problem: str, *, found: str = "", expected: str = "", remedy: str, argument: str = "") -> None:
@@ -42,7 +42,7 @@ class CountsError(CelloquyError, ValueError):
 
 
 class GenesError(CelloquyError, ValueError):
-    """Gene names that cannot be matched as asked."""
+    """Gene names that cannot be matched."""
 
 
 class ArgumentError(CelloquyError, ValueError):
@@ -50,19 +50,19 @@ class ArgumentError(CelloquyError, ValueError):
 
 
 class CheckpointError(CelloquyError, ValueError):
-    """A saved model that cannot be read, or that does not fit."""
+    """A saved model that cannot be read, or that does not fit the call."""
 
 
 class SeuratError(CelloquyError, ValueError):
-    """An R, or an object of it, that can't be used from Python."""
+    """An R installation or an R object that can't be used from Python."""
 
 
 class DiskError(CelloquyError, OSError):
-    """A file that cannot be written; what was there before is as it was."""
+    """A file that cannot be written; an older file of that name is unchanged."""
 
     @classmethod
     def full(cls, file: Path, error: OSError, *, needed: int | None = None) -> Self:
-        """Say of a failed write how much room there is."""
+        """Make the error of a failed write, with the free space of the disk."""
         free = shutil.disk_usage(file.parent).free
         return cls(
             f"{str(file)!r} can't be written.",
@@ -73,11 +73,11 @@ class DiskError(CelloquyError, OSError):
 
 
 class ModelError(CelloquyError, ValueError):
-    """A model of a family that can't do what it is asked for."""
+    """A model whose family can't do the task."""
 
 
 class OtherSpeciesWarning(UserWarning):
-    """Genes of another species were mapped through orthologs, as was asked for."""
+    """Genes of another species were mapped through orthologs, as ``species="auto"`` asks."""
 
 
 class GeneCoverageWarning(UserWarning):
@@ -85,7 +85,7 @@ class GeneCoverageWarning(UserWarning):
 
 
 def some(names: Iterable[object], shown: int = 5) -> str:
-    """Return the first few of many names, and how many more there are, for a message."""
+    """Return the first few of many names and the number of the others, for a message."""
     given = list(map(str, names))
     more = f" and {len(given) - shown:,} more" if len(given) > shown else ""
     return ", ".join(given[:shown]) + more

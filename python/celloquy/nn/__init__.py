@@ -1,1 +1,1 @@
-"""Tensors in, tensors out: the parts of the model, which know nothing of AnnData."""
+"""The layers and losses of the models: they take and return tensors and know nothing of AnnData."""

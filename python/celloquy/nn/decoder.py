@@ -1,4 +1,4 @@
-"""From a cell's latent back to expected counts: a negative binomial for every gene.
+"""The decoder: from the latent of a cell to its expected counts, a negative binomial for every gene.
 
 Wen et al. 2024, CellPLM, section 3.3; the weights of the released ``NBMLPDecoder`` fit one to one.
 """
@@ -21,14 +21,14 @@ DISPERSION_BOUNDS = (1e-4, 1e4)
 
 
 class CountDecoder(nn.Module):
-    """Expected counts of all genes from a latent and from what is known of a cell's origin.
+    """Expected counts of all genes from the latent of a cell and its covariates, such as the batch.
 
     Shapes: ``n`` cells, ``g`` genes.
 
     Parameters
     ----------
-    genes
-        Size of the vocabulary.
+    n_genes
+        Number of genes of the vocabulary.
     latent_width
         Width of the latent.
     width
@@ -36,18 +36,18 @@ class CountDecoder(nn.Module):
     layers
         Number of hidden layers.
     rank
-        Width of the last hidden layer, from which every gene is read.
+        Width of the last hidden layer, from which every gene is decoded.
     covariates
-        What the decoder is told of a cell's origin, with the number of levels, e.g. ``(("batch", 3),)``.
+        Names of the covariates that the decoder reads, with their numbers of levels, e.g. ``(("batch", 3),)``.
     dropout
         Share of a hidden vector dropped in training.
     norm_groups
-        Groups of the group norms; must divide ``width``.
+        Number of groups of the group norms; must divide ``width``.
     """
 
     def __init__(
         self,
-        genes: int,
+        n_genes: int,
         latent_width: int,
         width: int,
         layers: int,
@@ -63,18 +63,18 @@ class CountDecoder(nn.Module):
             _HiddenLayer(before, after, covariates, dropout, norm_groups) for before, after in pairwise(widths)
         )
         self.hidden = nn.Linear(widths[-1], rank)
-        self.log_mean = nn.Linear(rank, genes)
-        self.log_dispersion = nn.Parameter(torch.zeros(genes))
+        self.log_mean = nn.Linear(rank, n_genes)
+        self.log_dispersion = nn.Parameter(torch.zeros(n_genes))
 
     def forward(self, latent: Tensor, covariates: Mapping[str, Tensor] | None = None) -> Tensor:
-        """Return the last hidden layer, ``(n, rank)``, from which :meth:`mean` reads any gene.
+        """Return the last hidden layer, ``(n, rank)``, from which :meth:`mean` decodes any gene.
 
         Parameters
         ----------
         latent
-            ``(n, latent_width)``.
+            Latent of the cells, ``(n, latent_width)``.
         covariates
-            Codes ``(n,)`` int64 by name. A code of -1, or a name left out, counts as the average of the known levels.
+            Codes ``(n,)`` int64 by name. A code of -1, or a missing name, stands for the average of the known levels.
         """
         cells = latent
         for layer in self.layers:
@@ -88,9 +88,9 @@ class CountDecoder(nn.Module):
         Parameters
         ----------
         hidden
-            ``(n, rank)`` from :meth:`forward`.
+            Last hidden layer, ``(n, rank)``, from :meth:`forward`.
         genes
-            Which genes of the vocabulary; all by default.
+            Places of the genes in the vocabulary; all genes by default.
         """
         chosen = slice(None) if genes is None else genes
         weight, bias = self.log_mean.weight[chosen], self.log_mean.bias[chosen]
@@ -103,7 +103,7 @@ class CountDecoder(nn.Module):
 
 
 class _HiddenLayer(nn.Module):
-    """One hidden layer, and beside it what each covariate adds."""
+    """One hidden layer, to which each covariate adds a shift."""
 
     def __init__(
         self, before: int, after: int, covariates: Sequence[tuple[str, int]], dropout: float, norm_groups: int
@@ -123,7 +123,7 @@ class _HiddenLayer(nn.Module):
 
 
 class _Shift(nn.Module):
-    """What one covariate adds to the hidden layer."""
+    """The shift that one covariate adds to a hidden layer."""
 
     def __init__(self, levels: int, width: int, norm_groups: int) -> None:
         super().__init__()
@@ -132,16 +132,16 @@ class _Shift(nn.Module):
         self.norm = nn.GroupNorm(norm_groups, width)
 
     def forward(self, codes: Tensor | None) -> Tensor:
-        """Return ``(n, width)``, or ``(1, width)`` for all cells where the covariate is left out."""
+        """Return the shift of every cell, ``(n, width)``, or ``(1, width)`` for all cells if there are no codes."""
         if codes is None:
-            return self._of(self.embedding.weight.mean(0, keepdim=True))
-        # Of thousands of levels a batch has a few.
+            return self._activate(self.embedding.weight.mean(0, keepdim=True))
+        # A minibatch has few of possibly thousands of levels, so each is computed once.
         levels, place = codes.unique(return_inverse=True)
         vectors = self.embedding(levels.clamp(min=0))
         if levels[:1].lt(0).any():
             vectors = torch.where(levels[:, None] < 0, self.embedding.weight.mean(0), vectors)
-        return self._of(vectors)[place]
+        return self._activate(vectors)[place]
 
-    def _of(self, vectors: Tensor) -> Tensor:
+    def _activate(self, vectors: Tensor) -> Tensor:
         shift: Tensor = self.norm(self.activation(vectors))
         return shift

@@ -1,7 +1,7 @@
-"""The sum over a cell's genes as a product of dense matrices, a chunk of cells at a time.
+"""The sum over the genes of a cell as a product of dense matrices, a chunk of cells at a time.
 
-A GPU multiplies dense matrices so much faster than it gathers rows that it pays to write out the zeros, except where
-cells have few counts. There is never more than a chunk of cells × genes.
+A GPU multiplies dense matrices so much faster than it gathers rows that writing out the zeros saves time, unless the
+cells have few counts. No more than one chunk of cells × genes exists at a time.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ import torch
 from torch import Tensor
 
 DENSE_FROM = {"cuda": 200, "mps": 0}
-"""Counts a cell from which a device multiplies dense matrices; others gather. MPS has no weighted ``embedding_bag``.
-For CUDA calculated from the bytes that either way moves; ``benchmarks/gpu.py`` measures it."""
+"""Number of counts a cell from which a device multiplies dense matrices; other devices gather rows. MPS has no weighted
+``embedding_bag``. The number for CUDA follows from the bytes that each way moves; ``benchmarks/gpu.py`` measures it."""
 
 CHUNK_ENTRIES = 2**27
-"""Entries (cells × genes) that are dense at a time."""
+"""Number of entries (cells × genes) of a dense chunk."""
 
 
-def prefers_dense(device: torch.device, counts: int, cells: int) -> bool:
-    """Whether to multiply dense matrices for so many counts of so many cells."""
-    return device.type in DENSE_FROM and counts >= DENSE_FROM[device.type] * cells
+def prefers_dense(device: torch.device, n_counts: int, n_cells: int) -> bool:
+    """Return whether a device sums a number of counts of a number of cells faster with dense matrices."""
+    return device.type in DENSE_FROM and n_counts >= DENSE_FROM[device.type] * n_cells
 
 
 def dense_sum(slices: Sequence[Tensor], indices: Tensor, indptr: Tensor, weights: Tensor) -> Tensor:
@@ -34,24 +34,24 @@ def dense_sum(slices: Sequence[Tensor], indices: Tensor, indptr: Tensor, weights
     return out
 
 
-def dense_gradient(gradient: Tensor, genes: int, indices: Tensor, indptr: Tensor, weights: Tensor) -> Tensor:
-    """Return the gradient of the table, ``(genes, width)``, from that of the sums, ``(cells, width)``."""
-    total = gradient.new_zeros(genes, gradient.shape[1])
-    for cells, dense in _chunks(genes, indices, indptr, weights.to(gradient)):
+def dense_gradient(gradient: Tensor, n_genes: int, indices: Tensor, indptr: Tensor, weights: Tensor) -> Tensor:
+    """Return the gradient of the table, ``(genes, width)``, from the gradient of the sums, ``(cells, width)``."""
+    total = gradient.new_zeros(n_genes, gradient.shape[1])
+    for cells, dense in _chunks(n_genes, indices, indptr, weights.to(gradient)):
         total.addmm_(dense.T, gradient[cells])
     return total
 
 
-def _chunks(genes: int, indices: Tensor, indptr: Tensor, weights: Tensor) -> Iterator[tuple[slice, Tensor]]:
-    """Yield runs of cells and their weights ``(cells, genes)``."""
-    step = max(1, CHUNK_ENTRIES // genes)
-    cells = len(indptr) - 1
-    # One look at the device for all chunks, for each makes the host wait.
-    edges = indptr[[*range(0, cells, step), cells]].tolist()
+def _chunks(n_genes: int, indices: Tensor, indptr: Tensor, weights: Tensor) -> Iterator[tuple[slice, Tensor]]:
+    """Yield runs of cells and their dense weights ``(cells, genes)``."""
+    step = max(1, CHUNK_ENTRIES // n_genes)
+    n_cells = len(indptr) - 1
+    # The device is read once for all chunks, because the host waits for each read.
+    edges = indptr[[*range(0, n_cells, step), n_cells]].tolist()
     for number, (first, last) in enumerate(pairwise(edges)):
-        run = slice(number * step, min((number + 1) * step, cells))
+        run = slice(number * step, min((number + 1) * step, n_cells))
         rows = torch.arange(run.stop - run.start, device=indptr.device)
         lengths = indptr[run.start + 1 : run.stop + 1] - indptr[run]
-        place = torch.repeat_interleave(rows, lengths, output_size=last - first) * genes + indices[first:last]
-        dense = weights.new_zeros(len(rows) * genes).index_add_(0, place, weights[first:last])
-        yield run, dense.view(-1, genes)
+        place = torch.repeat_interleave(rows, lengths, output_size=last - first) * n_genes + indices[first:last]
+        dense = weights.new_zeros(len(rows) * n_genes).index_add_(0, place, weights[first:last])
+        yield run, dense.view(-1, n_genes)

@@ -10,19 +10,19 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 LEVELS = 256
-"""Values of the random byte that is drawn for each entry."""
+"""Number of values of the random byte that is drawn for each entry."""
 
 
 class Dropout(nn.Module):
     """Set a share of all entries to zero in training, and scale the others so that the expectation stays.
 
-    On a CPU torch draws one Bernoulli number after the other, which takes as long as a tenth of a training step of the
-    published shape; here every random word decides on eight entries. The share is then rounded to a 256th.
+    On a CPU torch draws one Bernoulli number after the other, which takes a tenth of a training step of the published
+    model; here every random word decides on eight entries, which rounds the share to a 256th.
 
     Parameters
     ----------
     share
-        Of the entries to drop, from 0 to 1.
+        Share of the entries to drop, from 0 to 1.
     """
 
     def __init__(self, share: float) -> None:
@@ -30,7 +30,7 @@ class Dropout(nn.Module):
         self.share = share
 
     def forward(self, values: Tensor) -> Tensor:
-        """Return the values, some of them zero in training."""
+        """Return the values; in training some of them are zero."""
         levels = round(self.share * LEVELS)
         if not self.training or not levels:
             return values
@@ -47,11 +47,11 @@ class Dropout(nn.Module):
 class _Dropped(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, values: Tensor, levels: int) -> Tensor:
-        # Seeded by torch, so that torch.manual_seed() is all that a user has to know.
+        # torch draws the seed, so that torch.manual_seed() alone fixes the result.
         random = np.random.SFC64(int(torch.randint(2**63 - 1, ())))
         words = random.random_raw(-(-values.numel() // 8))
-        drawn = torch.from_numpy(words.view(np.uint8)[: values.numel()]).view(values.shape)
-        dropped = drawn <= levels - 1
+        random_bytes = torch.from_numpy(words.view(np.uint8)[: values.numel()]).view(values.shape)
+        dropped = random_bytes <= levels - 1
         ctx.save_for_backward(dropped)
         ctx.scale = LEVELS / max(1, LEVELS - levels)
         return values.masked_fill(dropped, 0).mul_(ctx.scale)

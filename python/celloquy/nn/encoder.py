@@ -1,4 +1,4 @@
-"""The encoder: layers in which every cell reads its tissue, then thinks for itself."""
+"""The encoder: layers in which every cell reads its tissue and then goes through a feed-forward block."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from celloquy.nn.attention import FlowAttention, SoftmaxAttention, TissueBlocks
 from celloquy.nn.dropout import Dropout
 
 Attention = Literal["flow", "softmax", "none"]
-"""How cells read each other; ``"none"`` leaves a multi-layer perceptron over single cells."""
+"""Kind of attention between cells; ``"none"`` leaves a multi-layer perceptron over single cells."""
 
 
 class EncoderLayer(nn.Module):
@@ -22,13 +22,13 @@ class EncoderLayer(nn.Module):
     width
         Width of a cell's vector.
     heads
-        Attention heads; must divide ``width``.
+        Number of attention heads; must divide ``width``.
     feedforward
         Hidden width of the feed-forward block.
     dropout
-        Share dropped in training.
+        Share of a vector dropped in training.
     attention
-        How cells read each other.
+        Kind of attention between cells.
     """
 
     def __init__(self, width: int, heads: int, feedforward: int, dropout: float, attention: Attention) -> None:
@@ -47,16 +47,16 @@ class EncoderLayer(nn.Module):
             Dropout(dropout),
         )
 
-    def forward(self, cells: Tensor, sentences: TissueBlocks) -> Tensor:
+    def forward(self, cells: Tensor, tissues: TissueBlocks) -> Tensor:
         """Return the cells ``(n, width)`` after the layer."""
         if self.attention is not None and self.norm_attention is not None:
-            cells = cells + self.dropout(self.attention(self.norm_attention(cells), sentences))
+            cells = cells + self.dropout(self.attention(self.norm_attention(cells), tissues))
         return self.apply_feedforward(cells)
 
     def apply_feedforward(self, cells: Tensor) -> Tensor:
-        """Apply the feed-forward block, which reads no other cell."""
-        thought: Tensor = cells + self.feedforward(self.norm_feedforward(cells))
-        return thought
+        """Return the cells ``(n, width)`` after the feed-forward block, which reads no other cell."""
+        updated: Tensor = cells + self.feedforward(self.norm_feedforward(cells))
+        return updated
 
 
 class CellEncoder(nn.Module):
@@ -74,14 +74,14 @@ class CellEncoder(nn.Module):
         Parameters
         ----------
         cells
-            ``(n, width)``.
+            Vectors of the cells, ``(n, width)``.
         tissue
-            ``(n,)`` int64, the tissue of every cell, in any order; every cell of a tissue must be there.
+            Tissue of every cell, ``(n,)`` int64, in any order; every cell of a tissue must be there.
         """
         if not len(cells):
             return cells
-        sentences, order = TissueBlocks.arrange(tissue)
+        tissues, order = TissueBlocks.arrange(tissue)
         ordered = cells[order]
         for layer in self.layers:
-            ordered = layer(ordered, sentences)
+            ordered = layer(ordered, tissues)
         return torch.empty_like(ordered).index_copy(0, order, ordered)

@@ -22,22 +22,21 @@ class LatentOutput:
     mean: Tensor
     """``(n, latent)``."""
     kl: Tensor
-    """Scalar: how far the cells lie from the prior, in nats a cell, free bits taken off."""
+    """Scalar: divergence of the cells from the prior, in nats a cell, less the free bits."""
 
 
 def free_bits(divergence: Tensor, bits: float) -> Tensor:
-    """Let a divergence cost little below a number of nats, yet never lose its gradient.
+    """Return a divergence that costs little below a number of nats and never loses its gradient.
 
-    A plain ``max(bits, divergence)`` cuts the gradient off below ``bits``; this is its smooth form,
-    ``softplus(divergence - bits)``.
+    ``max(bits, divergence)`` has no gradient below ``bits``; this is its smooth form, ``softplus(divergence - bits)``.
     """
     return functional.softplus(divergence - bits)
 
 
 class MixtureLatent(nn.Module):
-    """Latent with a Gaussian mixture as prior, one component for each kind of cell that the model found itself.
+    """Latent with a Gaussian mixture as prior; each component is a kind of cell that the model finds by itself.
 
-    ``q(y|h)`` names the component, ``q(z|h, y)`` places the cell, ``p(z|y)`` is the component's own Gaussian.
+    ``q(y|h)`` is the component of a cell, ``q(z|h, y)`` its place, ``p(z|y)`` the Gaussian of the component.
 
     Shapes: ``n`` cells, ``c`` components.
 
@@ -48,9 +47,9 @@ class MixtureLatent(nn.Module):
     latent_width
         Width of the latent.
     components
-        Gaussians in the mixture.
+        Number of Gaussians in the mixture.
     hidden
-        Hidden width of ``q(z|h, y)``.
+        Width of the hidden layer of ``q(z|h, y)``.
     bits
         Nats of divergence that cost little, see :func:`free_bits`; at most ``log(components)`` for ``q(y|h)``.
     """
@@ -69,7 +68,7 @@ class MixtureLatent(nn.Module):
         """Return the latent of encoded cells ``(n, width)``."""
         logits = self.component(cells).float()
         if not self.training:
-            # The most probable component, and no noise: the same cell has the same latent every time.
+            # The most probable component and no noise: the same cell has the same latent every time.
             mean = self._place(cells, functional.one_hot(logits.argmax(1), self.components).to(cells))[0]
             return LatentOutput(mean, mean, mean.new_zeros(()))
         component = functional.gumbel_softmax(logits, tau=1.0)
@@ -77,15 +76,16 @@ class MixtureLatent(nn.Module):
         z = mean + variance.sqrt() * torch.randn_like(mean)
         prior_mean = self.prior_mean(component).float()
         prior_variance = functional.softplus(self.prior_variance(component).float()) + 1e-8
-        gaussian = _gaussian_divergence(mean, variance, prior_mean, prior_variance)
+        place_divergence = _gaussian_divergence(mean, variance, prior_mean, prior_variance)
         # KL of q(y|h) from the uniform distribution over the components.
         log_share = logits.log_softmax(1)
-        named = (log_share.exp() * log_share).sum(1).mean() + math.log(self.components)
-        kl = free_bits(gaussian, self.bits) + free_bits(named, min(self.bits, math.log(self.components)))
+        component_divergence = (log_share.exp() * log_share).sum(1).mean() + math.log(self.components)
+        kl = free_bits(place_divergence, self.bits)
+        kl = kl + free_bits(component_divergence, min(self.bits, math.log(self.components)))
         return LatentOutput(z, mean, kl)
 
     def _place(self, cells: Tensor, component: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and variance of ``q(z|h, y)``, both ``(n, latent)``, in float32."""
+        """Return mean and variance of ``q(z|h, y)``, both ``(n, latent)``, in float32."""
         hidden = self.hidden(torch.cat([cells, component.to(cells)], 1)).relu()
         return self.mean(hidden).float(), functional.softplus(self.variance(hidden).float()) + 1e-8
 
@@ -131,7 +131,7 @@ class NoLatent(nn.Module):
 
 
 def _gaussian_divergence(mean: Tensor, variance: Tensor, prior_mean: Tensor, prior_variance: Tensor) -> Tensor:
-    """Mean over cells of KL(N(mean, variance) || N(prior_mean, prior_variance)), diagonal, in nats."""
+    """Return the mean over cells of KL(N(mean, variance) || N(prior_mean, prior_variance)), diagonal, in nats."""
     ratio = variance / prior_variance
     distance = (mean - prior_mean).square() / prior_variance
     return 0.5 * (ratio + distance - 1 - ratio.log()).sum(1).mean()

@@ -1,13 +1,13 @@
-"""How well expected counts explain the counts: the negative binomial loss, never as a matrix of cells × genes.
+"""The negative binomial loss of counts, without a matrix of all cells × genes.
 
 With mean μ and dispersion θ, the negative logarithm of the negative binomial is
 
     lgamma(θ) + lgamma(x + 1) - lgamma(x + θ) + (θ + x) log(1 + μ/θ) + x (log θ - log μ),
 
-of which θ log(1 + μ/θ) remains where x = 0. So that alone is dense; all else is computed at the non-zero counts.
+of which θ log(1 + μ/θ) remains where x = 0. So that term alone is dense; all else is computed at the non-zero counts.
 
-The loss is a sum over cells, so its gradients are made while a chunk of cells is at hand: the chunk is never needed
-again, and what survives it has the size of the parameters.
+The loss is a sum over cells, so the gradients of a chunk of cells are computed together with its loss. The chunk is not
+needed again, and what is kept has the size of the parameters.
 """
 
 from __future__ import annotations
@@ -28,66 +28,70 @@ if TYPE_CHECKING:
     from celloquy.data import CellBatch
 
 CHUNK_ENTRIES = {"cpu": 2**20, "cuda": 2**25, "mps": 2**23}
-"""Entries (cells × genes) that are computed at a time: few enough for the cache of a CPU, enough to fill a GPU."""
+"""Number of entries (cells × genes) of a chunk: few enough for the cache of a CPU, enough to fill a GPU."""
 
 
 def count_loss(hidden: Tensor, decoder: CountDecoder, batch: CellBatch, mask: BiLevelMask | None = None) -> Tensor:
     """Return the mean over cells of the negative log-likelihood of their counts, in nats.
 
-    Every gene that a cell's source measured counts once, a hidden one twice. The means are scaled so that those of the
-    visible genes sum to the visible counts (at least 1); so no hidden count can reach its own prediction. With a mask,
-    only cells with something masked count; without one, all cells do and everything is visible.
+    Every gene that was measured in a cell counts once, a hidden one twice. The means are scaled so that those of the
+    visible genes sum to the visible counts (at least 1); so no hidden count can influence its own prediction. With a
+    mask, only cells with hidden genes count; without one, all cells count and all their genes are visible.
 
     Parameters
     ----------
     hidden
-        ``(cells, rank)``, what the decoder made of the cells.
+        Last hidden layer of the decoder, ``(cells, rank)``.
     decoder
-        From which the genes are read.
+        The decoder, whose last layer decodes the genes.
     batch
-        The whole counts of the cells, hidden ones included.
+        The cells with all their counts, hidden ones included.
     mask
-        What was hidden from the encoder.
+        Mask of the counts that were hidden from the encoder.
     """
     cells = torch.arange(len(batch), device=hidden.device) if mask is None else mask.masked.nonzero().flatten()
-    # Cells of one panel lie together, so that genes that it did not measure cost nothing.
+    # Cells of one panel lie together, so that genes that the panel does not measure take no time.
     cells = cells[batch.panel[cells].argsort(stable=True)]
     parameters = hidden[cells].to(decoder.log_dispersion), decoder.log_mean.weight, decoder.log_mean.bias
-    task = _Task(
+    inputs = _Inputs(
         batch.select(cells),
         None if mask is None else mask.select(cells),
         gradients=torch.is_grad_enabled(),
         products=product_type(hidden.device, parameters[0].dtype),
     )
-    total: Tensor = _CountLoss.apply(*parameters, decoder.log_dispersion, task)
+    total: Tensor = _CountLoss.apply(*parameters, decoder.log_dispersion, inputs)
     return total / max(1, len(cells))
 
 
 @dataclass(frozen=True, slots=True)
-class _Task:
+class _Inputs:
+    """The inputs of the loss that have no gradient."""
+
     batch: CellBatch
     mask: BiLevelMask | None
     gradients: bool
-    """Whether gradients are wanted."""
+    """True if gradients are needed."""
     products: torch.dtype
-    """In which the matrix products run; all else runs in the type of the parameters."""
+    """Type of the matrix products; all else is computed in the type of the parameters."""
 
 
 class _CountLoss(torch.autograd.Function):
     """The sum of the loss over cells that are sorted by panel."""
 
     @staticmethod
-    def forward(ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor, log_dispersion: Tensor, task: _Task) -> Tensor:
-        gradients = [torch.zeros_like(t) for t in (hidden, weight, bias, log_dispersion)] if task.gradients else []
+    def forward(
+        ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor, log_dispersion: Tensor, inputs: _Inputs
+    ) -> Tensor:
+        gradients = [torch.zeros_like(t) for t in (hidden, weight, bias, log_dispersion)] if inputs.gradients else []
         total = hidden.new_zeros((), dtype=_precise(hidden))
-        sizes = torch.bincount(task.batch.panel, minlength=len(task.batch.measured)).tolist()
+        sizes = torch.bincount(inputs.batch.panel, minlength=len(inputs.batch.measured)).tolist()
         start = 0
         with torch.autocast(hidden.device.type, enabled=False):
-            for measured, size in zip(task.batch.measured, sizes, strict=True):
+            for measured, size in zip(inputs.batch.measured, sizes, strict=True):
                 genes = measured.nonzero().flatten()
                 if size and len(genes):
                     cells = range(start, start + size)
-                    total += _add_panel(gradients, cells, genes, hidden, weight, bias, log_dispersion, task)
+                    total += _add_panel(gradients, cells, genes, hidden, weight, bias, log_dispersion, inputs)
                 start += size
         ctx.save_for_backward(*gradients)
         return total.to(hidden.dtype)
@@ -106,39 +110,39 @@ def _add_panel(
     weight: Tensor,
     bias: Tensor,
     log_dispersion: Tensor,
-    task: _Task,
+    inputs: _Inputs,
 ) -> Tensor:
-    """Return the loss of the cells of one panel, chunk by chunk, and add its gradients to those of all."""
-    panel = _Panel(genes, weight, bias, log_dispersion, task.products)
+    """Return the loss of the cells of one panel, chunk by chunk, and add its gradients to the given ones."""
+    panel = _Panel(genes, weight, bias, log_dispersion, inputs.products)
     total = hidden.new_zeros((), dtype=_precise(hidden))
     step = max(1, CHUNK_ENTRIES[hidden.device.type] // len(genes))
     for start in cells[::step]:
         chunk = slice(start, min(start + step, cells.stop))
         hidden_gradient = gradients[0][chunk] if gradients else None
-        hide = None if task.mask is None else task.mask.block(chunk.start, chunk.stop, genes)
-        total += panel.add(hidden[chunk], task.batch[chunk], hide, hidden_gradient)
+        hide = None if inputs.mask is None else inputs.mask.block(chunk.start, chunk.stop, genes)
+        total += panel.add(hidden[chunk], inputs.batch[chunk], hide, hidden_gradient)
     if gradients:
-        for gradient, of_panel in zip(gradients[1:], panel.gradients(), strict=True):
-            gradient.index_add_(0, genes, of_panel)
+        for gradient, panel_gradient in zip(gradients[1:], panel.gradients(), strict=True):
+            gradient.index_add_(0, genes, panel_gradient)
     return total
 
 
 class _Panel:
     """The loss over the genes of one panel, chunk by chunk, with the gradients of the decoder's last layer.
 
-    Shapes: ``c`` cells of a chunk, ``g`` genes of the panel, ``r`` the decoder's rank, ``k`` non-zero counts.
+    Shapes: ``c`` cells of a chunk, ``g`` genes of the panel, ``r`` rank of the decoder, ``k`` non-zero counts.
     """
 
     def __init__(
         self, genes: Tensor, weight: Tensor, bias: Tensor, log_dispersion: Tensor, products: torch.dtype
     ) -> None:
-        self.genes, self.products = len(genes), products
+        self.n_genes, self.products = len(genes), products
         self.column = genes.new_full((len(weight),), -1)
         self.column[genes] = torch.arange(len(genes), device=genes.device)
         self.weight = (weight if len(genes) == len(weight) else weight[genes]).to(products)
         self.bias, self.log_dispersion = bias[genes], log_dispersion[genes]
         self.dispersion = self.log_dispersion.exp().clamp(*DISPERSION_BOUNDS)
-        # A difference of two lgamma at a large dispersion has no digits left in float32.
+        # In float32 the difference of two lgamma at a large dispersion has no exact digits left.
         self.precise_dispersion = self.dispersion.to(_precise(weight))
         self.lgamma, self.digamma = self.precise_dispersion.lgamma(), self.precise_dispersion.digamma()
         self.weight_gradient = bias.new_zeros(self.weight.shape)
@@ -146,20 +150,20 @@ class _Panel:
         self.dispersion_gradient = torch.zeros_like(self.bias)
 
     def add(self, hidden: Tensor, batch: CellBatch, hide: Tensor | None, hidden_gradient: Tensor | None) -> Tensor:
-        """Return the loss of a chunk, and add its gradients where gradients are wanted.
+        """Return the loss of a chunk, and add its gradients if they are needed.
 
         Parameters
         ----------
         hidden
-            ``(c, r)``.
+            Last hidden layer of the cells, ``(c, r)``.
         batch
             The cells.
         hide
-            ``(c, g)`` bool, which entries are hidden.
+            True at the hidden entries, ``(c, g)`` bool.
         hidden_gradient
-            ``(c, r)``, the gradient of ``hidden``, to be added to.
+            Gradient of ``hidden``, ``(c, r)``, to which the gradient of the chunk is added; None if it is not needed.
         """
-        # (c, g) throughout; the logarithms of the means first
+        # All matrices here are (c, g); the first holds the logarithms of the means.
         logits = self._product(hidden, self.weight.t()).add_(self.bias)
         lowest, highest = map(math.log, MEAN_BOUNDS)
         least, most = logits.aminmax()
@@ -174,7 +178,7 @@ class _Panel:
         times_at = torch.ones_like(counts) if times is None else times.view(-1)[place]
         depth = mean.new_zeros(len(mean)).index_add_(0, row, counts * (2 - times_at)).clamp_(min=1)
         total = visible.sum(1)
-        # A cell of which nothing is visible keeps its means as they are.
+        # A cell without a visible gene keeps its means as they are.
         per_total = torch.where(total > 0, 1 / total, 0)
         scale = torch.where(total > 0, depth * per_total, 1)
 
@@ -186,7 +190,7 @@ class _Panel:
             logarithm *= times
             slope *= times
         logarithm_sum = logarithm.sum(0)
-        column = place % self.genes
+        column = place % self.n_genes
         dispersion, exact = self.precise_dispersion[column], counts.to(self.precise_dispersion)
         loss_at = self.lgamma[column] + (exact + 1).lgamma() - (exact + dispersion).lgamma()
         loss_at += exact * (logarithm_at - ratio_at.log())
@@ -210,21 +214,21 @@ class _Panel:
         return loss
 
     def gradients(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Gradients of the weight ``(g, r)``, bias ``(g,)`` and log-dispersion ``(g,)``."""
+        """Return the gradients of the weight ``(g, r)``, bias ``(g,)`` and log-dispersion ``(g,)``."""
         lowest, highest = map(math.log, DISPERSION_BOUNDS)
-        moves = (self.log_dispersion >= lowest) & (self.log_dispersion <= highest)
-        return self.weight_gradient, self.bias_gradient, self.dispersion_gradient * moves
+        within = (self.log_dispersion >= lowest) & (self.log_dispersion <= highest)
+        return self.weight_gradient, self.bias_gradient, self.dispersion_gradient * within
 
     def _product(self, left: Tensor, right: Tensor) -> Tensor:
         return (left.to(self.products) @ right.to(self.products)).to(self.bias)
 
     def _counts(self, batch: CellBatch) -> tuple[Tensor, Tensor, Tensor]:
-        """Counts ``(k,)`` of the panel's genes, their cells, and their places in the flattened chunk."""
+        """Return the counts ``(k,)`` of the genes of the panel, their cells and their places in the flattened chunk."""
         column, row, counts = self.column[batch.indices], batch.cell_of_count, batch.values.to(self.bias)
         measured = column >= 0
         if not measured.all():
             column, row, counts = column[measured], row[measured], counts[measured]
-        return counts, row, row * self.genes + column
+        return counts, row, row * self.n_genes + column
 
 
 def _precise(tensor: Tensor) -> torch.dtype:

@@ -1,7 +1,7 @@
-"""Bi-level masking: a share of the cells, and in each of them a share of the genes of its own.
+"""Bi-level masking: it masks a share of the cells, and in each masked cell its own share of the genes.
 
-Wen et al. 2024, CellPLM, section 3.4. A mask is a rule, not a matrix: whether an entry is hidden follows from a key of
-the cell and the number of the gene, so any part of it can be had at any time at the cost of a few integer operations.
+Wen et al. 2024, CellPLM, section 3.4. A mask is a rule, not a matrix: a key of the cell and the number of the gene
+decide whether an entry is hidden, so any part of the mask can be computed at any time with a few integer operations.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ FIRST_MULTIPLIER, SECOND_MULTIPLIER = -2048144789, -1028477387
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Masking:
-    """How masks are drawn."""
+    """Shares of the cells and of their genes that masks hide."""
 
     share: float = 0.75
     """Share of the cells that are masked; at least one is, unless the share is 0."""
@@ -37,16 +37,16 @@ class Masking:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class BiLevelMask:
-    """Which entries of ``n`` cells are hidden, zeros included.
+    """The hidden entries of ``n`` cells, zeros included.
 
-    The entry of a cell and a gene is hidden where ``hash(key of the cell, gene)``, uniform over the 32-bit numbers,
-    lies below the cell's threshold. So a cell's mask does not depend on the other cells.
+    The entry of a cell and a gene is hidden if ``hash(key of the cell, gene)``, uniform over the 32-bit numbers, lies
+    below the threshold of the cell. So the mask of a cell does not depend on the other cells.
     """
 
     key: Tensor
     """``(n,)`` int32, drawn at random for each cell."""
     threshold: Tensor
-    """``(n,)`` int32: the lowest number for a cell with nothing hidden, the highest for one with all hidden."""
+    """``(n,)`` int32: the lowest number hides nothing of a cell, the highest number hides all."""
 
     @staticmethod
     def draw(
@@ -59,9 +59,9 @@ class BiLevelMask:
         n_cells
             Number of cells.
         masking
-            How many cells are masked, and how much of them.
+            Shares of the cells and of their genes that are masked.
         seed
-            The same seed, or several numbers as one, gives the same mask.
+            Seed of the draw, one number or several: the same seed gives the same mask.
         """
         random = np.random.default_rng(seed)
         rate = np.minimum(random.beta(*masking.beta, size=n_cells), masking.cap)
@@ -83,12 +83,12 @@ class BiLevelMask:
 
     @property
     def rate(self) -> Tensor:
-        """``(n,)`` float64: share of a cell's genes that is hidden, in expectation."""
+        """``(n,)`` float64: expected share of the genes of a cell that is hidden."""
         return (self.threshold.double() + 2.0**31) / 2.0**32
 
     @property
     def masked(self) -> Tensor:
-        """``(n,)`` bool: cells of which something may be hidden."""
+        """``(n,)`` bool: True for cells with a share of hidden genes above 0."""
         return self.threshold > -(2**31)
 
     def to(self, device: torch.device | str) -> BiLevelMask:
@@ -96,7 +96,7 @@ class BiLevelMask:
         return BiLevelMask(self.key.to(device), self.threshold.to(device))
 
     def select(self, cells: Tensor) -> BiLevelMask:
-        """Return the mask of some cells, ``(m,)`` int64, in the order asked for."""
+        """Return the mask of some cells, ``(m,)`` int64, in the given order."""
         return BiLevelMask(self.key[cells], self.threshold[cells])
 
     def at(self, cells: Tensor, genes: Tensor) -> Tensor:
@@ -109,21 +109,21 @@ class BiLevelMask:
         Parameters
         ----------
         start, stop
-            The run of cells.
+            Bounds of the run of cells.
         genes
-            The number of genes, or the numbers ``(g,)`` of the genes wanted.
+            Number of genes, counted from the first, or the numbers ``(g,)`` of chosen genes.
         """
         numbers = torch.arange(genes, device=self.key.device) if isinstance(genes, int) else genes
         steps = numbers.to(torch.int32) * GENE_STEP
         return _hash(self.key[start:stop, None] + steps) < self.threshold[start:stop, None]
 
     def hide(self, batch: CellBatch) -> CellBatch:
-        """Return the cells without their hidden counts; the other counts stay as they are."""
+        """Return the cells without their hidden counts; the other counts are unchanged."""
         return batch.keep(~self.at(batch.cell_of_count, batch.indices))
 
 
 def _hash(counter: Tensor) -> Tensor:
-    """Scramble 32-bit numbers in place: MurmurHash3's finaliser but for its last step, which mends low bits only."""
-    # torch shifts signed numbers with their sign; the masks make the shifts logical.
+    """Hash 32-bit numbers in place: the finaliser of MurmurHash3 without its last step, which changes only low bits."""
+    # torch repeats the sign when it shifts signed numbers; the bit masks make the shifts logical.
     counter.bitwise_xor_(counter.bitwise_right_shift(16).bitwise_and_(0xFFFF)).mul_(FIRST_MULTIPLIER)
     return counter.bitwise_xor_(counter.bitwise_right_shift(13).bitwise_and_(0x7FFFF)).mul_(SECOND_MULTIPLIER)

@@ -1,6 +1,6 @@
-"""How differently the cells of several batches lie in an embedding: the maximum mean discrepancy.
+"""The maximum mean discrepancy: how differently the cells of several batches lie in an embedding.
 
-Gretton et al. 2012, A kernel two-sample test, with the mixture of kernels usual since Li et al. 2015.
+Gretton et al. 2012, A kernel two-sample test, with a mixture of kernels as in Li et al. 2015.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ SCALES = (0.25, 1.0, 4.0)
 
 
 def maximum_mean_discrepancy(cells: Tensor, batch: Tensor) -> Tensor:
-    """Return the mean over the batches of the squared discrepancy between a batch and all others, a scalar.
+    """Return the squared discrepancy between a batch and all others, averaged over the batches, a scalar.
 
-    0 where the batches lie alike, at most about 2. Cells of no batch, code -1, are left out.
+    It is 0 if the batches lie alike, and at most about 2. Cells of no batch, code -1, are left out.
 
     Parameters
     ----------
     cells
-        ``(n, width)``.
+        Embedding of the cells, ``(n, width)``.
     batch
-        ``(n,)`` int64.
+        Batch of each cell, ``(n,)`` int64.
     """
     known = batch >= 0
     cells, codes = cells[known].float(), batch[known].unique(return_inverse=True)[1]
@@ -31,7 +31,7 @@ def maximum_mean_discrepancy(cells: Tensor, batch: Tensor) -> Tensor:
     distance = torch.cdist(cells, cells).square()
     scale = distance.detach().mean().clamp(min=1e-12)
     kernel = torch.stack([(-distance / (width * scale)).exp() for width in SCALES]).mean(0)
-    # (n, batches): the weights with which a batch's mean differs from that of all other cells.
+    # (n, batches): the weights of the difference between the mean of a batch and that of all other cells.
     member = torch.nn.functional.one_hot(codes).to(kernel)
     weights = member / member.sum(0) - (1 - member) / (1 - member).sum(0)
     return (weights * (kernel @ weights)).sum(0).mean()

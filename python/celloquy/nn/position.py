@@ -1,4 +1,4 @@
-"""Where a cell lies in its tissue, as sines and cosines."""
+"""The encoding of positions in a tissue, by sines and cosines."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from torch import Tensor, nn
 class SpatialEncoding(nn.Module):
     """Two-dimensional sinusoidal encoding of positions, and one learned vector for cells without a position.
 
-    The released CellPLM looks positions up on a grid of 100 × 100 and then adds nothing; here they are continuous, so
-    that two neighbouring cells differ, and they count.
+    The released CellPLM looks positions up on a grid of 100 × 100 and then does not use them. Here they are used, and
+    continuous, so that two neighbouring cells differ.
 
     Parameters
     ----------
@@ -25,12 +25,12 @@ class SpatialEncoding(nn.Module):
         self.unknown = nn.Parameter(torch.randn(width) * 0.01)
 
     def forward(self, position: Tensor) -> Tensor:
-        """Return ``(n, width)`` to be added to the cells' vectors.
+        """Return the encoding ``(n, width)``, which is added to the vectors of the cells.
 
         Parameters
         ----------
         position
-            ``(n, 2)`` in hundredths of the tissue's longer side, NaN where unknown.
+            Positions ``(n, 2)`` in hundredths of the longer side of the tissue, NaN for a cell without a position.
         """
         known = ~position.isnan().any(1, keepdim=True)
         quarter = self.unknown.shape[0] // 4

@@ -1,4 +1,4 @@
-"""Attention and encoder: what a cell reads of its tissue, and what it never reads."""
+"""The encoder equals the published formulas, and a cell reads its own tissue alone."""
 
 import pytest
 import torch
@@ -11,7 +11,7 @@ from celloquy.nn.streaming import stream_layer
 from celloquy.runtime.arrays import RowArray, runs
 
 tissues = st.lists(st.integers(0, 6), min_size=1, max_size=40)
-"""The tissue of each of some cells: one tissue, as many as cells, and all between."""
+"""The tissue of each cell: from one tissue to as many tissues as cells."""
 
 
 def encoder(attention: str, seed: int = 0) -> CellEncoder:
@@ -19,8 +19,8 @@ def encoder(attention: str, seed: int = 0) -> CellEncoder:
     return CellEncoder(16, layers=2, heads=4, feedforward=32, dropout=0.1, attention=attention).eval()
 
 
-def vectors(cells: int, seed: int = 1) -> torch.Tensor:
-    return torch.randn(cells, 16, generator=torch.Generator().manual_seed(seed))
+def vectors(n_cells: int, seed: int = 1) -> torch.Tensor:
+    return torch.randn(n_cells, 16, generator=torch.Generator().manual_seed(seed))
 
 
 def published_flow_attention(attention: FlowAttention, cells: torch.Tensor) -> torch.Tensor:
@@ -44,15 +44,15 @@ def published_flow_attention(attention: FlowAttention, cells: torch.Tensor) -> t
 def test_flow_attention_equals_the_published_formulas(cells):
     torch.manual_seed(0)
     attention = FlowAttention(16, 4)
-    sentences, _ = TissueBlocks.arrange(torch.zeros(cells, dtype=torch.int64))
-    found = attention(vectors(cells), sentences)
+    single, _ = TissueBlocks.arrange(torch.zeros(cells, dtype=torch.int64))
+    found = attention(vectors(cells), single)
     expected = published_flow_attention(attention, vectors(cells)).float()
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("attention", ["flow", "softmax", "none"])
 @given(tissue=tissues)
-def test_a_tissue_reads_the_same_alone_and_among_others(attention, tissue):
+def test_a_tissue_is_encoded_the_same_alone_and_among_others(attention, tissue):
     model, tissue = encoder(attention), torch.tensor(tissue)
     cells = vectors(len(tissue))
     together = model(cells, tissue)
@@ -62,7 +62,7 @@ def test_a_tissue_reads_the_same_alone_and_among_others(attention, tissue):
 
 
 @pytest.mark.parametrize("attention", ["flow", "softmax"])
-def test_a_cell_is_moved_by_its_own_tissue_and_by_no_other(attention):
+def test_a_cell_influences_only_cells_of_its_own_tissue(attention):
     model, tissue = encoder(attention), torch.tensor([0, 0, 0, 1, 1, 2])
     cells = vectors(6)
     changed = cells.clone()
@@ -73,7 +73,7 @@ def test_a_cell_is_moved_by_its_own_tissue_and_by_no_other(attention):
 
 @pytest.mark.parametrize("attention", ["flow", "softmax", "none"])
 @given(tissue=tissues, seed=st.integers(0, 100))
-def test_encoding_follows_the_order_of_the_cells(attention, tissue, seed):
+def test_reordered_cells_have_the_same_encodings_in_the_new_order(attention, tissue, seed):
     model, tissue = encoder(attention), torch.tensor(tissue)
     cells, order = vectors(len(tissue)), torch.randperm(len(tissue), generator=torch.Generator().manual_seed(seed))
     torch.testing.assert_close(model(cells[order], tissue[order]), model(cells, tissue)[order], rtol=1e-5, atol=1e-5)
@@ -111,11 +111,11 @@ def test_a_tissue_of_many_cells_keeps_its_precision():
 
 @given(tissue=tissues)
 def test_every_cell_lies_in_exactly_one_block(tissue):
-    sentences, order = TissueBlocks.arrange(torch.tensor(tissue))
-    covered = [cell for run, _ in sentences.blocks() for cell in range(run.start, run.stop)]
+    arranged, order = TissueBlocks.arrange(torch.tensor(tissue))
+    covered = [cell for run, _ in arranged.blocks() for cell in range(run.start, run.stop)]
     assert covered == list(range(len(tissue)))
     assert sorted(order.tolist()) == covered
-    assert sum(sentences.sizes) == len(tissue)
+    assert sum(arranged.sizes) == len(tissue)
 
 
 @pytest.mark.parametrize("attention", ["flow", "softmax"])

@@ -1,4 +1,4 @@
-"""The decoder: the released weights fit one to one, and an unknown origin is the average of the known ones."""
+"""The decoder takes the released weights one to one, and an unseen batch is the average of the known ones."""
 
 import numpy as np
 import pytest
@@ -56,7 +56,7 @@ def test_shapes_follow_the_latent_and_the_vocabulary(layers):
     assert decoder(layers).dispersion().shape == (30,)
 
 
-def test_genes_can_be_decoded_apart():
+def test_chosen_genes_are_decoded_as_among_all_genes():
     hidden = decoder()(torch.randn(5, 6))
     whole, dispersion = decoder().mean(hidden), decoder().dispersion()
     for genes in (slice(4, 9), torch.tensor([7, 2, 2, 29])):

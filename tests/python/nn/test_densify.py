@@ -1,4 +1,4 @@
-"""The sums as dense products, which a GPU computes, equal those by gathering."""
+"""The dense products that a GPU computes equal the sums of gathered rows."""
 
 import pytest
 import torch
@@ -11,18 +11,18 @@ from celloquy.nn.expression import ExpressionEmbedder
 GENES, WIDTH = 25, 8
 
 
-def counts(cells: int, seed: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def counts(n_cells: int, seed: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Indices, indptr and values of cells, some of them empty."""
     random = torch.Generator().manual_seed(seed)
-    dense = torch.poisson(torch.rand(cells, GENES, generator=random), generator=random)
-    dense[torch.rand(cells, generator=random) < 0.2] = 0
+    dense = torch.poisson(torch.rand(n_cells, GENES, generator=random), generator=random)
+    dense[torch.rand(n_cells, generator=random) < 0.2] = 0
     rows, columns = dense.nonzero(as_tuple=True)
-    indptr = torch.cat([torch.zeros(1, dtype=torch.int64), torch.bincount(rows, minlength=cells).cumsum(0)])
+    indptr = torch.cat([torch.zeros(1, dtype=torch.int64), torch.bincount(rows, minlength=n_cells).cumsum(0)])
     return columns.to(torch.int32), indptr, dense[rows, columns]
 
 
 @given(cells=st.integers(0, 30), seed=st.integers(0, 2**31), chunk=st.integers(1, 200))
-def test_sums_and_gradients_equal_those_by_gathering(cells, seed, chunk):
+def test_dense_sums_and_gradients_equal_gathered_ones(cells, seed, chunk):
     torch.manual_seed(0)
     model, given_counts = ExpressionEmbedder(GENES, WIDTH, dropout=0.0, norm_groups=4), counts(cells, seed)
     found = {}
@@ -40,7 +40,7 @@ def test_sums_and_gradients_equal_those_by_gathering(cells, seed, chunk):
         torch.testing.assert_close(dense, gathered, rtol=1e-5, atol=1e-6)
 
 
-def test_a_gpu_gathers_where_cells_have_few_counts_and_a_processor_always():
+def test_a_gpu_gathers_cells_with_few_counts_and_a_cpu_all_cells():
     cuda, mps, cpu = map(torch.device, ("cuda", "mps", "cpu"))
     few, many = densify.DENSE_FROM["cuda"] * 10 - 1, densify.DENSE_FROM["cuda"] * 10
     assert [densify.prefers_dense(cuda, counts, 10) for counts in (few, many)] == [False, True]

@@ -1,4 +1,4 @@
-"""Dropout: what it drops, what it keeps, and its gradient."""
+"""Dropout drops its share, keeps the mean and passes the gradient, as the seed decides."""
 
 import pytest
 import torch
@@ -20,7 +20,7 @@ def test_the_share_is_dropped_and_the_mean_stays(share, seed):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_the_gradient_passes_where_values_do(dtype):
+def test_the_gradient_passes_only_where_values_are_kept(dtype):
     torch.manual_seed(0)
     values = torch.randn(7, 11, dtype=dtype, requires_grad=True)
     dropped = Dropout(0.5).train()(values)
@@ -29,20 +29,20 @@ def test_the_gradient_passes_where_values_do(dtype):
     torch.testing.assert_close(dropped, values * values.grad)
 
 
-def test_a_seed_decides_and_no_two_draws_are_alike():
+def test_the_seed_fixes_the_draws_and_each_draw_differs():
     layer, values = Dropout(0.3).train(), torch.ones(100, 10)
     torch.manual_seed(1)
     first, second = layer(values), layer(values)
     torch.manual_seed(1)
     assert torch.equal(layer(values), first)
     assert not torch.equal(first, second)
-    # Neighbours, of which one word decides, are not tied to each other.
+    # One random word decides on eight neighbours; they are independent all the same.
     pairs = (first == 0).flatten().float().unflatten(0, (-1, 2))
     assert abs(torch.corrcoef(pairs.T)[0, 1]) < 0.15
 
 
 @pytest.mark.parametrize("share", [0.0, 1.0])
-def test_nothing_and_everything_can_be_dropped(share):
+def test_a_share_of_zero_or_one_drops_nothing_or_everything(share):
     values = torch.randn(3, 5)
     torch.testing.assert_close(Dropout(share).train()(values), functional.dropout(values, share))
 

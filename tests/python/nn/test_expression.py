@@ -1,4 +1,4 @@
-"""The sparse embedder: equal to the dense product, forward and backward."""
+"""The sparse embedder equals the dense product, forward and backward."""
 
 import numpy as np
 import torch

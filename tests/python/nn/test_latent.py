@@ -1,4 +1,4 @@
-"""The latent: random in training, never in evaluation; free bits that keep a gradient."""
+"""The latent is random in training and never in evaluation, and free bits keep a gradient."""
 
 import pytest
 import torch
@@ -45,7 +45,7 @@ def test_evaluation_takes_the_most_probable_component():
         torch.testing.assert_close(latent(here).mean, latent.mean(hidden))
 
 
-def test_free_bits_cost_little_below_and_all_above_and_keep_their_gradient():
+def test_free_bits_make_small_divergences_cheap_and_keep_the_gradient():
     below = torch.tensor(0.5, requires_grad=True)
     cost = free_bits(below, 5.0)
     cost.backward()
@@ -54,7 +54,7 @@ def test_free_bits_cost_little_below_and_all_above_and_keep_their_gradient():
     torch.testing.assert_close(free_bits(torch.tensor(50.0), 5.0), torch.tensor(45.0))
 
 
-def test_divergence_of_a_gaussian_equals_torchs():
+def test_the_gaussian_divergence_equals_that_of_torch():
     latent = GaussianLatent(16, 6, bits=0.0).train()
     cells = torch.randn(40, 16)
     mean, variance = latent.mean(cells), latent.log_variance(cells).exp()
@@ -63,7 +63,7 @@ def test_divergence_of_a_gaussian_equals_torchs():
     torch.testing.assert_close(latent(cells).kl, torch.nn.functional.softplus(expected))
 
 
-def test_every_weight_of_the_mixture_learns():
+def test_every_weight_of_the_mixture_gets_a_gradient():
     latent = latents()[0].train()
     output = latent(torch.randn(20, 16))
     (output.z.square().sum() + output.kl).backward()

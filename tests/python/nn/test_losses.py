@@ -22,9 +22,9 @@ batches_and_masks = cell_batches(min_cells=1).flatmap(
 )
 
 
-def decoder_for(genes, seed, spread=1.0):
+def decoder_for(n_genes, seed, spread=1.0):
     torch.manual_seed(seed)
-    decoder = CountDecoder(genes, RANK, RANK, 0, rank=RANK)
+    decoder = CountDecoder(n_genes, RANK, RANK, 0, rank=RANK)
     with torch.no_grad():
         decoder.log_dispersion.normal_(0, 2 * spread)
         decoder.log_mean.weight.normal_(0, spread)
@@ -32,7 +32,7 @@ def decoder_for(genes, seed, spread=1.0):
 
 
 def prediction(hidden, decoder, batch, mask):
-    """Scaled means ``(cells, genes)``, what counts of each entry, and which are hidden: everything dense."""
+    """Return the scaled means, the measured entries and the hidden entries, all dense ``(cells, genes)``."""
     counts, measured = dense_counts(batch), batch.measured[batch.panel]
     hide = torch.zeros_like(measured) if mask is None else mask.block(0, len(batch), batch.n_genes)
     visible = measured & ~hide
@@ -117,7 +117,7 @@ def test_a_hidden_count_changes_its_target_and_no_prediction(case, extra):
     before, _, hide = prediction(hidden, decoder, batch, mask)
     after, _, _ = prediction(hidden, decoder, changed, mask)
     assert torch.equal(before, after)
-    # All of the difference in loss is that of the targets under the same means.
+    # The whole difference in loss is that of the targets under the same means.
     negative_binomial = torch.distributions.NegativeBinomial(
         decoder.dispersion(), logits=before.log() - decoder.dispersion().log()
     )
@@ -128,7 +128,7 @@ def test_a_hidden_count_changes_its_target_and_no_prediction(case, extra):
 
 
 @given(case=batches_and_masks, data=st.data())
-def test_cells_may_come_in_any_order(case, data):
+def test_the_loss_does_not_depend_on_the_order_of_cells(case, data):
     batch, mask = case
     order = torch.tensor(data.draw(st.permutations(range(len(batch)))))
     decoder, hidden = decoder_for(batch.n_genes, 0).double(), torch.randn(len(batch), RANK, dtype=torch.float64)
@@ -169,7 +169,7 @@ def test_evaluation_gives_the_same_loss_without_gradients():
     assert torch.equal(evaluated, count_loss(hidden, decoder, batch, mask).detach())
 
 
-def test_gradients_scale_with_what_comes_back_and_can_be_asked_for_twice():
+def test_gradients_scale_with_the_incoming_gradient_and_can_be_repeated():
     batch, mask, decoder, hidden = example()
     hidden.requires_grad_()
     loss = count_loss(hidden, decoder, batch, mask)

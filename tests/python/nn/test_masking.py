@@ -25,14 +25,14 @@ def test_exactly_the_drawn_entries_are_hidden(case):
 
 
 @given(batches_and_masks)
-def test_cells_without_a_rate_are_untouched(case):
+def test_unmasked_cells_keep_all_their_counts(case):
     batch, mask = case
     untouched = ~mask.masked
     assert torch.equal(dense_counts(mask.hide(batch))[untouched], dense_counts(batch)[untouched])
 
 
 @given(batches_and_masks, st.data())
-def test_any_part_of_a_mask_equals_the_whole(case, data):
+def test_any_part_of_a_mask_equals_that_part_of_the_whole(case, data):
     batch, mask = case
     whole = mask.block(0, len(batch), batch.n_genes)
     start = data.draw(st.integers(0, len(batch)))
@@ -65,7 +65,7 @@ def test_another_seed_gives_another_mask():
 
 
 @pytest.mark.parametrize(("share", "masked"), [(0.0, 0), (0.001, 1), (0.75, 750), (1.0, 1000)])
-def test_the_share_of_cells_is_kept(share, masked):
+def test_the_requested_share_of_cells_is_masked(share, masked):
     assert int(BiLevelMask.draw(1000, Masking(share=share), seed=0).masked.sum()) == masked
 
 
@@ -102,6 +102,6 @@ def test_cells_and_neighbouring_genes_are_masked_independently():
         assert together == pytest.approx(0.09, abs=0.002)
 
 
-def test_the_seed_may_be_a_generator_that_moves_on():
+def test_the_seed_may_be_a_generator_which_then_advances():
     random = np.random.default_rng(0)
     assert not torch.equal(BiLevelMask.draw(9, seed=random).key, BiLevelMask.draw(9, seed=random).key)

@@ -1,4 +1,4 @@
-"""The discrepancy is 0 where batches lie alike, and its gradient draws them together."""
+"""The discrepancy is 0 if batches lie alike, and its gradient pulls them together."""
 
 import torch
 
@@ -11,12 +11,12 @@ def cells(shift: float, n: int = 200) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.randn(n, 4, generator=generator) + shift * batch[:, None], batch
 
 
-def test_it_grows_with_the_distance_of_the_batches():
+def test_the_discrepancy_grows_with_the_distance_of_the_batches():
     near, middle, far = (float(maximum_mean_discrepancy(*cells(shift))) for shift in (0.0, 1.0, 4.0))
     assert 0 <= near < 0.05 < middle < far < 2
 
 
-def test_its_gradient_draws_batches_together():
+def test_the_gradient_pulls_batches_together():
     points, batch = cells(1.0)
     points.requires_grad_(True)
     for _ in range(50):
@@ -26,7 +26,7 @@ def test_its_gradient_draws_batches_together():
     assert maximum_mean_discrepancy(points, batch) < 0.3 * maximum_mean_discrepancy(*cells(1.0))
 
 
-def test_cells_of_no_batch_and_a_single_batch_cost_nothing():
+def test_cells_of_no_batch_and_a_single_batch_have_no_discrepancy():
     points, batch = cells(3.0)
     assert float(maximum_mean_discrepancy(points, torch.zeros_like(batch))) == 0
     assert float(maximum_mean_discrepancy(points, torch.full_like(batch, -1))) == 0

@@ -1,4 +1,4 @@
-"""A small model with random weights, and cells for it."""
+"""A small model with random weights, and cells that it can embed."""
 
 import anndata as ad
 import numpy as np
@@ -13,7 +13,7 @@ IDS = np.array([f"ENSG{i:011d}" for i in range(1, GENES + 1)])
 
 
 def small_model(**changes) -> cq.CellModel:
-    """A model with random weights, spread so that cells differ."""
+    """Make a model with random weights, spread so that cells differ."""
     torch.manual_seed(0)
     config = cq.CellModelConfig(
         **{"width": 16, "feedforward": 32, "latent": "gaussian", "latent_width": 8, "decoder_width": 16} | changes
@@ -25,6 +25,7 @@ def small_model(**changes) -> cq.CellModel:
 
 
 def cells(n: int = 20, seed: int = 0, tissues: int = 3) -> ad.AnnData:
+    """Make cells of several tissues with positions; the first cell has no counts."""
     rng = np.random.default_rng(seed)
     counts = rng.poisson(rng.gamma(0.5, 2, size=(n, GENES))).astype(np.float32)
     counts[0] = 0
@@ -36,6 +37,6 @@ def cells(n: int = 20, seed: int = 0, tissues: int = 3) -> ad.AnnData:
 
 
 def embed_slowly(path, out, model):
-    """For a process of its own: many small steps."""
+    """Embed a file in many small steps, for tests that interrupt a process."""
     torch.set_num_threads(1)
     cq.embed(path, model=model, out=out, tissue_key="sample", batch_size=4, precision="float32", progress=False)

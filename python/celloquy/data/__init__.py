@@ -1,4 +1,4 @@
-"""From AnnData to what the model reads: counts chosen and checked, genes aligned, cells grouped into tissues."""
+"""From AnnData to the input of a model: counts are found and checked, genes aligned, cells grouped into tissues."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from celloquy.data.reader import CellReader, CellSource
     from celloquy.data.recover import recover_counts
 
-# Files and conversions need modules of this package, but not torch.
+# Some modules of this package are needed without torch, so each is imported when it is first used.
 _HOME = {
     "CellBatch": "batch",
     "CellColumns": "columns",

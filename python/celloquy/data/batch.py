@@ -1,4 +1,4 @@
-"""The one form in which cells reach the model: sparse counts over a vocabulary, and what each cell belongs to."""
+"""``CellBatch``: cells as a model reads them, sparse counts over a vocabulary with tissue, position and batch."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from celloquy.errors import ArgumentError
 
 @dataclass(frozen=True, eq=False, slots=True)
 class CellBatch:
-    """Cells as sparse rows of raw counts, with their tissue, place and batch.
+    """Cells as sparse rows of raw counts, with their tissue, position, batch and panel.
 
     Shapes: ``n`` cells, ``z`` non-zero counts, ``g`` genes of the vocabulary, ``p`` panels.
     """
@@ -22,19 +22,19 @@ class CellBatch:
     indptr: Tensor
     """``(n + 1,)`` int64: the counts of cell ``i`` are ``values[indptr[i]:indptr[i + 1]]``."""
     indices: Tensor
-    """``(z,)`` int32: the gene of each count, rising within a cell."""
+    """``(z,)`` int32: the gene of each count, in rising order within a cell."""
     values: Tensor
     """``(z,)`` float32: raw counts, never zero."""
     tissue: Tensor
-    """``(n,)`` int64: the sentence a cell belongs to. Only equality matters; cells may come in any order."""
+    """``(n,)`` int64: the tissue of each cell. Only equality matters; cells may come in any order."""
     position: Tensor
-    """``(n, 2)`` float32: where in its tissue a cell lies, in any unit; NaN where unknown."""
+    """``(n, 2)`` float32: the position of each cell in its tissue, in any unit; NaN for a cell without a position."""
     batch: Tensor
-    """``(n,)`` int64: experimental batch; -1 for one that the model has not seen."""
+    """``(n,)`` int64: the experimental batch of each cell; -1 for a batch that the model has not seen."""
     panel: Tensor
-    """``(n,)`` int64: which row of ``measured`` tells what was measured in a cell."""
+    """``(n,)`` int64: the panel of each cell, a row of ``measured``."""
     measured: Tensor
-    """``(p, g)`` bool: genes of the vocabulary that a source measured; the others are unknown, not zero."""
+    """``(p, g)`` bool: the genes of the vocabulary that each panel measures; other genes are not measured, not zero."""
 
     def __len__(self) -> int:
         """Number of cells."""
@@ -60,7 +60,7 @@ class CellBatch:
         return torch.repeat_interleave(cells, self.indptr.diff(), output_size=len(self.values))
 
     def library_size(self) -> Tensor:
-        """``(n,)`` float32: total counts of a cell over the vocabulary."""
+        """Return the total counts of each cell over the vocabulary, ``(n,)`` float32."""
         total = torch.zeros(len(self), device=self.values.device)
         return total.index_add_(0, self.cell_of_count, self.values)
 
@@ -70,16 +70,16 @@ class CellBatch:
         return CellBatch(**moved)
 
     def select(self, cells: Tensor) -> CellBatch:
-        """Return some of the cells, in the order asked for.
+        """Return some of the cells, in the given order.
 
         Parameters
         ----------
         cells
-            ``(m,)`` int64 cell numbers; a cell may be asked for more than once.
+            Numbers of the cells, ``(m,)`` int64; a cell may be repeated.
         """
         lengths = self.indptr.diff()[cells]
         indptr = torch.cat([lengths.new_zeros(1), lengths.cumsum(0)])
-        # Position within the new values, moved to where the cell's counts start in the old ones.
+        # Place in the new values, shifted to where the counts of the cell start in the old values.
         shift = self.indptr[cells] - indptr[:-1]
         source = torch.arange(int(indptr[-1]), device=cells.device) + torch.repeat_interleave(shift, lengths)
         return CellBatch(
@@ -113,13 +113,13 @@ class CellBatch:
         )
 
     def keep(self, counts: Tensor) -> CellBatch:
-        """Return the cells with some of their counts, ``(z,)`` bool; the others are as if they were zero."""
-        # Number of kept counts before each count; so the old starts of the cells become the new ones.
+        """Return the cells with some of their counts, ``(z,)`` bool; the other counts become zero."""
+        # Number of kept counts before each count; it turns the old starts of the cells into the new ones.
         before = torch.cat([counts.new_zeros(1, dtype=torch.int64), counts.cumsum(0)])
         return replace(self, indptr=before[self.indptr], indices=self.indices[counts], values=self.values[counts])
 
     def keep_genes(self, genes: Tensor) -> CellBatch:
-        """Return the cells as if some genes ``(g,)`` bool alone had been measured."""
+        """Return the cells with some genes ``(g,)`` bool; the other genes become not measured."""
         return replace(self.keep(genes[self.indices.long()]), measured=self.measured & genes)
 
     def to_csr(self) -> sparse.csr_matrix:
@@ -134,9 +134,9 @@ class CellBatch:
         Parameters
         ----------
         batches
-            At least one.
+            Batches of cells, at least one.
         renumber_tissues
-            Give every batch tissues of its own; by default tissue codes stay, and equal codes are one tissue.
+            Give every batch tissues of its own; by default codes are kept, and equal codes are one tissue.
 
         Raises
         ------
@@ -150,17 +150,18 @@ class CellBatch:
                 found=f"vocabularies of {sorted(sizes)} genes" if sizes else "no batches",
                 expected="one or more batches over one vocabulary",
                 remedy="align all of them to the same GeneVocabulary.",
+                argument="batches",
             )
-        starts, count, panels, tissues = [batches[0].indptr[:1]], 0, 0, 0
+        starts, n_counts, n_panels, n_tissues = [batches[0].indptr[:1]], 0, 0, 0
         panel, tissue = [], []
         for batch in batches:
-            starts.append(batch.indptr[1:] + count)
-            panel.append(batch.panel + panels)
-            tissue.append(batch.tissue + tissues)
-            count += len(batch.values)
-            panels += len(batch.measured)
+            starts.append(batch.indptr[1:] + n_counts)
+            panel.append(batch.panel + n_panels)
+            tissue.append(batch.tissue + n_tissues)
+            n_counts += len(batch.values)
+            n_panels += len(batch.measured)
             if renumber_tissues and len(batch):
-                tissues += int(batch.tissue.max()) + 1
+                n_tissues += int(batch.tissue.max()) + 1
         joined = {
             name: torch.cat([getattr(batch, name) for batch in batches])
             for name in ("indices", "values", "position", "batch", "measured")

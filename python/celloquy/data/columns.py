@@ -1,4 +1,4 @@
-"""How an object is read: where its counts are, and the columns of ``obs`` that the user names."""
+"""The reading options: the place of the counts in an object, and the columns of ``obs`` that the user names."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CellColumns:
-    """How an object is read; every verb takes these five by name."""
+    """The options by which an object is read; every verb takes these five by name."""
 
     layer: str | None = None
     """Place of the raw counts: a layer, ``"X"`` or ``"raw"``. By default the first of ``layers["counts"]``, ``X`` and
@@ -29,8 +29,8 @@ class CellColumns:
     spatial_key: str | None = None
     """Key of ``obsm`` with positions, ``(cells, 2)`` in any unit. By default no cell has a position."""
     batch_key: str | None = None
-    """Column of ``obs`` with the experimental batch. A model's decoder is told the batch, so that the embedding need
-    not hold it. By default there are no batches."""
+    """Column of ``obs`` with the experimental batch. The decoder of a model reads the batch, so that the embedding
+    need not hold it. By default there are no batches."""
     species: Literal["auto"] | None = None
     """``"auto"`` maps genes of the other species through one-to-one orthologs, with a warning. By default genes of
     another species are an error."""
@@ -47,13 +47,13 @@ def column(adata: AnnData, key: str, argument: str, *, name: str = "adata", opti
     adata
         The object.
     key
-        The column.
+        Name of the column.
     argument
-        By which argument the user named it.
+        Name of the argument that names the column, for messages.
     name
-        What the user calls the object.
+        Name of the object, for messages.
     optional
-        Whether the argument can be left out.
+        True if the argument can be left out.
 
     Raises
     ------
@@ -84,7 +84,7 @@ def column(adata: AnnData, key: str, argument: str, *, name: str = "adata", opti
 def codes(
     adata: AnnData, key: str | None, argument: str, levels: Sequence[str] | None = None, *, name: str = "adata"
 ) -> tuple[np.ndarray, list[str]]:
-    """Return the codes ``(cells,)`` int64 of a column's values and their names; -1 for a value that is no level."""
+    """Return the codes ``(cells,)`` int64 of a column and the levels; a value that is no level has the code -1."""
     if key is None:
         return np.zeros(adata.n_obs, dtype=np.int64), []
     names = column(adata, key, argument, name=name).astype(str)

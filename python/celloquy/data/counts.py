@@ -1,4 +1,4 @@
-"""Raw counts of an AnnData: found, checked, and read a run of cells at a time."""
+"""Find the raw counts of an AnnData, check them, and read them a run of cells at a time."""
 
 from __future__ import annotations
 
@@ -19,20 +19,21 @@ if TYPE_CHECKING:
 Array = NDArray[Any]
 
 MOSTLY = 0.5
-"""Share of the cells looked at that must fit a normalisation for it to be named."""
+"""Share of the sampled cells that must fit a normalisation before an error names it."""
 
 
 @dataclass(frozen=True)
 class Counts:
-    """Raw counts, cells × genes, where they lie. Whatever is read has been checked."""
+    """The raw counts of an AnnData, cells × genes. All values that are read have been checked."""
 
     source: str
-    """Where in the AnnData, e.g. ``"layers['counts']"``."""
+    """Place in the AnnData, e.g. ``"layers['counts']"``."""
     var_names: Array
-    """``(genes,)`` names of the columns, which for ``raw`` are not those of the AnnData."""
+    """``(genes,)``: names of the columns, which for ``raw`` are not those of the AnnData."""
     cell_names: Array = field(repr=False)
-    """``(cells,)``."""
+    """``(cells,)``: names of the cells."""
     rows: CountRows = field(repr=False)
+    """The matrix."""
 
     @property
     def n_cells(self) -> int:
@@ -45,7 +46,7 @@ class Counts:
         return self.rows.shape[1]
 
     def read(self, start: int, stop: int) -> sparse.csr_matrix:
-        """Return a run of cells as float32: columns rising, none twice, no zeros.
+        """Return a run of cells as float32: columns in rising order, no column twice, no zeros.
 
         Counts above 2²⁴ are rounded to seven digits, as float32 does.
 
@@ -70,12 +71,12 @@ class Counts:
         return total
 
     def check(self) -> None:
-        """Check all values in memory; of a matrix on disk the first run, for the others are checked when read.
+        """Check all values of a matrix in memory, or the first run of one on disk, whose others are checked when read.
 
         Raises
         ------
         CountsError
-            Naming what was found, where, and what to do.
+            If a value is not a count; the error names what was found, where, and what to do.
         """
         for start, stop in self.rows.runs():
             self._check(self.rows.read(start, stop), start)
@@ -96,12 +97,12 @@ class Counts:
     def _refuse_missing(self, block: sparse.csr_matrix, start: int) -> None:
         missing = ~np.isfinite(block.data)
         kinds = {"NaN": np.isnan(block.data).sum(), "infinity": np.isinf(block.data).sum()}
-        seen = " and ".join(f"{name} {count:,} times" for name, count in kinds.items() if count)
+        occurrences = " and ".join(f"{name} {count:,} times" for name, count in kinds.items() if count)
         raise CountsError(
             f"{self.source} of adata holds values that are not finite.",
-            found=f"{seen}, first at {self._where(block, start, missing)}",
+            found=f"{occurrences}, first at {self._where(block, start, missing)}",
             expected="raw counts: whole numbers of at least 0",
-            remedy="look at the step that made them; where 0 is meant, put 0, or pass `layer` of other counts.",
+            remedy="check the step that made them; put 0 where 0 is meant, or pass `layer` of other counts.",
         )
 
     def _refuse_negative(self, block: sparse.csr_matrix, start: int) -> None:
@@ -130,10 +131,10 @@ class Counts:
         where = f"{int(fractions.sum()):,} values that are not whole, first {self._where(block, start, fractions)}"
         transform, _, share = recognise(_Block(block))
         if share > MOSTLY:
-            made = "normalised" if transform.base is None else "log-normalised"
+            kind = "normalised" if transform.base is None else "log-normalised"
             raise CountsError(
-                f"{self.source} of adata is {made}, not raw counts.",
-                found=f"{where}; they are counts by the cell's depth ({transform.name})",
+                f"{self.source} of adata is {kind}, not raw counts.",
+                found=f"{where}; they are counts divided by the depth of the cell ({transform.name})",
                 expected="raw counts: whole numbers of at least 0",
                 remedy="pass `layer` of the raw counts, or restore them: adata = celloquy.recover_counts(adata).",
             )
@@ -141,7 +142,7 @@ class Counts:
             f"{self.source} of adata holds values that are no counts.",
             found=where,
             expected="raw counts: whole numbers of at least 0",
-            remedy="pass `layer` of the raw counts; of estimated counts (Salmon, Kallisto) take the rounded ones.",
+            remedy="pass `layer` of the raw counts; round estimated counts (Salmon, Kallisto).",
         )
 
     def _where(self, block: sparse.csr_matrix, start: int, which: Array) -> str:
@@ -152,19 +153,20 @@ class Counts:
 
 
 def choose_counts(adata: AnnData, *, layer: str | None = None) -> Counts:
-    """Find the raw counts of an AnnData, which is only read.
+    """Find the raw counts of an AnnData, without changing it.
 
     Parameters
     ----------
     adata
-        In memory or backed; any container and numeric type, whole numbers as floats too.
+        The object, in memory or backed; any container and numeric type, whole numbers as floats too.
     layer
-        A layer, ``"X"`` or ``"raw"``; by default the first of ``layers["counts"]``, ``X``, ``raw`` that holds counts.
+        Place of the counts: a layer, ``"X"`` or ``"raw"``; by default the first of ``layers["counts"]``, ``X``, ``raw``
+        that holds counts.
 
     Raises
     ------
     CountsError
-        If none holds raw counts: what is in the first of them, and in the others.
+        If no place holds raw counts; the error names what each of them holds.
     """
     refused: list[tuple[str, CountsError]] = []
     for source in counts_places(adata, layer):
@@ -187,16 +189,17 @@ def choose_counts(adata: AnnData, *, layer: str | None = None) -> Counts:
         found="; ".join([first.found, *(error.problem.rstrip(".") for _, error in others)]),
         expected=first.expected,
         remedy=first.remedy,
+        argument=first.argument,
     )
 
 
 def open_counts(adata: AnnData, source: CountsPlace) -> Counts:
-    """Return the counts of one place, checked.
+    """Return the checked counts of one place.
 
     Raises
     ------
     CountsError
-        If these are no counts.
+        If the place holds no counts.
     """
     counts = Counts(source.label, source.var_names, np.asarray(adata.obs_names), source.open())
     counts.check()
@@ -204,7 +207,7 @@ def open_counts(adata: AnnData, source: CountsPlace) -> Counts:
 
 
 class _Block:
-    """A block of cells in the form in which a whole matrix is read."""
+    """A block of cells that can be read as a whole matrix is."""
 
     on_disk = False
 

@@ -1,4 +1,4 @@
-"""Cells on their way to a GPU: in as few bytes as hold them exactly, from memory that the GPU reads by itself."""
+"""Send cells to a GPU: in the fewest bytes that hold them exactly, from memory that the GPU reads by itself."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 from celloquy.data.batch import CellBatch
 
 LARGEST = 2**16
-"""What two bytes tell apart."""
+"""Number of values that two bytes can hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,14 +26,14 @@ class PackedCells:
 
     @staticmethod
     def pack(batch: CellBatch, *, pinned: bool) -> PackedCells:
-        """Pack cells; ``pinned`` puts them where a GPU copies from while the processor goes on.
+        """Pack cells.
 
         Parameters
         ----------
         batch
-            On the CPU, with counts as values.
+            The cells, on the CPU, with counts as values.
         pinned
-            Needs a GPU.
+            Put the cells into pinned memory, from which a GPU copies while the CPU goes on; needs a GPU.
         """
         indices, values = batch.indices, batch.values
         if batch.n_genes <= LARGEST:
@@ -49,16 +49,18 @@ class PackedCells:
     def unpack(self, device: torch.device) -> CellBatch:
         """Return the cells on a device."""
         indices, values = (packed.to(device, non_blocking=True) for packed in (self.indices, self.values))
-        return replace(self.batch.to(device), indices=_whole(indices).to(torch.int32), values=_whole(values).float())
+        return replace(
+            self.batch.to(device), indices=_unsigned(indices).to(torch.int32), values=_unsigned(values).float()
+        )
 
 
 class DeviceSender:
-    """Sends batches to a device; from a thread of its own, while the device computes.
+    """Sends batches to a device, from a thread of its own, while the device computes.
 
     Parameters
     ----------
     device
-        Where to; on a CPU nothing is done.
+        Target device; a CPU needs no sending.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -69,18 +71,18 @@ class DeviceSender:
         """Return the batch on the device."""
         if self._device.type == "cpu":
             return batch
-        parcel = PackedCells.pack(batch, pinned=self._stream is not None)
+        packed = PackedCells.pack(batch, pinned=self._stream is not None)
         if self._stream is None:
-            return parcel.unpack(self._device)
+            return packed.unpack(self._device)
         with torch.cuda.stream(self._stream):
-            moved = parcel.unpack(self._device)
+            moved = packed.unpack(self._device)
         self._stream.synchronize()
         for field in fields(moved):
-            # What the computation still reads must not be given to the next batch.
+            # Memory that the computation still reads must not be reused for the next batch.
             getattr(moved, field.name).record_stream(torch.cuda.default_stream(self._device))
         return moved
 
 
-def _whole(packed: Tensor) -> Tensor:
-    """Undo that the upper half of what two bytes hold reads as negative."""
+def _unsigned(packed: Tensor) -> Tensor:
+    """Return packed numbers as positive ones: int16 reads the upper half of uint16 as negative."""
     return packed.to(torch.int32).bitwise_and_(LARGEST - 1) if packed.dtype == torch.int16 else packed

@@ -1,4 +1,4 @@
-"""The labels of a reference: names, every cell with one, every name with several cells."""
+"""The labels of a reference: every cell has one, and every label has several cells."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Labels:
     names: tuple[str, ...]
     """The different labels, sorted."""
     codes: np.ndarray
-    """``(cells,)`` int64, places in the names."""
+    """``(cells,)`` int64: the label of each cell, a place in the names."""
 
 
 def read_labels(reference: AnnData, key: str, *, reserved: str) -> Labels:
@@ -32,9 +32,9 @@ def read_labels(reference: AnnData, key: str, *, reserved: str) -> Labels:
     reference
         The labelled cells.
     key
-        Column of ``obs``.
+        Column of ``obs`` with the labels.
     reserved
-        A name that stands for something else.
+        Label that the reference may not have, such as ``"unknown"``.
 
     Raises
     ------

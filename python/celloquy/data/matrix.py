@@ -1,4 +1,4 @@
-"""One matrix of an AnnData, in whatever container, read a run of cells at a time."""
+"""Read one matrix of an AnnData, in any container, a run of cells at a time."""
 
 from __future__ import annotations
 
@@ -19,11 +19,12 @@ if TYPE_CHECKING:
 Array = NDArray[Any]
 
 RUN_ENTRIES = 2**22
-"""Entries read at a time where a whole matrix on disk is gone through."""
+"""Number of entries read at a time when a whole matrix on disk is read."""
 CACHED_ENTRIES = 2**18
-"""The same in memory: what a processor's cache holds is looked at several times as fast."""
+"""Number of entries read at a time in memory: what fits into the cache of a CPU is read several times as fast."""
 MEMORY_BYTES = 2**30
-"""A matrix that is column by column on disk is turned to rows in memory up to this size, in a temporary file beyond."""
+"""Largest size in bytes of a matrix in columns on disk that is turned to rows in memory; a larger one is turned to rows
+in a temporary file."""
 
 
 class CountRows(Protocol):
@@ -34,7 +35,7 @@ class CountRows(Protocol):
     on_disk: bool
 
     def read(self, start: int, stop: int) -> sparse.csr_matrix:
-        """Return a run of cells: columns rising, none twice, no zeros. The values may be views of the caller's."""
+        """Return a run of cells: columns in rising order, none twice, no zeros. Values may be views of the object."""
 
     def runs(self) -> Iterator[tuple[int, int]]:
         """Cut all cells into runs of bounded size."""
@@ -46,11 +47,11 @@ class CountsPlace:
     Parameters
     ----------
     label
-        As a user writes it: ``"X"``, ``"raw"``, ``"layers['counts']"``.
+        Name of the place as a user writes it: ``"X"``, ``"raw"``, ``"layers['counts']"``.
     matrix
-        What is there.
+        Matrix at the place.
     var_names
-        Its genes, ``(genes,)``.
+        Names of its genes, ``(genes,)``.
     """
 
     def __init__(self, label: str, matrix: Any, var_names: Any) -> None:
@@ -58,27 +59,27 @@ class CountsPlace:
         self.var_names: Array = np.asarray(var_names, dtype=str)
 
     def open(self) -> CountRows:
-        """Make the matrix readable by cells.
+        """Return the matrix as rows of cells.
 
         Raises
         ------
         CountsError
-            If there is none, or it is in a container or of a type that can't hold counts.
+            If there is no matrix, or its container or type can't hold counts.
         """
         return open_rows(self._matrix, self.label)
 
 
 def counts_places(adata: AnnData, layer: str | None, *, others: bool = False) -> Iterator[CountsPlace]:
-    """Yield where to look for counts, in order: the layer asked for, or ``layers["counts"]``, ``X``, ``raw``.
+    """Yield the places where counts may be, in order: the given layer, or ``layers["counts"]``, ``X`` and ``raw``.
 
     Parameters
     ----------
     adata
         The object.
     layer
-        A layer, or ``"X"`` or ``"raw"``; the first three places that exist if None.
+        A layer, ``"X"`` or ``"raw"``; None yields those of the three places that exist.
     others
-        Go on with all other layers.
+        Yield all other layers after them.
     """
     from anndata import AnnData
 
@@ -89,13 +90,14 @@ def counts_places(adata: AnnData, layer: str | None, *, others: bool = False) ->
             "This is not an AnnData.",
             found=f"{type(adata).__module__}.{type(adata).__qualname__}",
             expected="an AnnData of cells × genes",
-            remedy="read it first, e.g. with anndata.read_h5ad(path); for several modalities pass the one of RNA.",
+            remedy="read it first, e.g. with anndata.read_h5ad(path); of several modalities pass the RNA.",
+            argument="adata",
         )
     present = list(adata.layers.keys())
-    wanted = [keys.COUNTS_LAYER, "X", "raw"] if layer is None else [layer]
+    names = [keys.COUNTS_LAYER, "X", "raw"] if layer is None else [layer]
     if layer is None and others:
-        wanted += [name for name in present if name != keys.COUNTS_LAYER]
-    for name in wanted:
+        names += [name for name in present if name != keys.COUNTS_LAYER]
+    for name in names:
         if name in present:
             yield CountsPlace(f"layers[{name!r}]", adata.layers[name], adata.var_names)
         elif name == "X" and (adata.X is not None or layer is not None):
@@ -108,12 +110,13 @@ def counts_places(adata: AnnData, layer: str | None, *, others: bool = False) ->
                 f"There is no layer {layer!r} in adata.",
                 found=", ".join(repr(str(place)) for place in places) or "no matrix at all",
                 expected='a key of adata.layers, "X" or "raw"',
-                remedy="pass one of those found as `layer`, or leave `layer` out to have the counts found.",
+                remedy="pass one of those found as `layer`, or leave `layer` out: the counts are then looked for.",
+                argument="layer",
             )
 
 
 def open_rows(matrix: Any, label: str) -> CountRows:
-    """Make a matrix readable by cells; see :meth:`CountsPlace.open`."""
+    """Return a matrix as rows of cells; see :meth:`CountsPlace.open`."""
     if matrix is None:
         raise CountsError(
             f"{label} of adata is empty.",
@@ -128,7 +131,7 @@ def open_rows(matrix: Any, label: str) -> CountRows:
             f"{label} of adata has no {missing}.",
             found=f"{rows.shape[0]:,} cells × {rows.shape[1]:,} genes",
             expected="at least one cell and one gene",
-            remedy=f"look at the step that filtered the {missing}: it kept none.",
+            remedy=f"check the step that filtered the {missing}: it kept none.",
         )
     return rows
 
@@ -160,22 +163,22 @@ def _require_numbers(matrix: Any, label: str) -> None:
     dtype = np.dtype(getattr(matrix, "dtype", object))
     if dtype.kind in "iuf":
         return
-    seen = {"b": "true and false", "c": "complex numbers"}.get(dtype.kind, "text or Python objects")
+    kind = {"b": "true and false", "c": "complex numbers"}.get(dtype.kind, "text or Python objects")
     remedy = (
-        "pass as `layer` where the counts are: detected or not is not how many."
+        "pass `layer` of the counts: whether a gene was detected is not a count."
         if dtype.kind == "b"
         else f"convert it, e.g. adata.{label} = adata.{label}.astype('float32'), if these are counts."
     )
     raise CountsError(
         f"{label} of adata does not hold numbers that count.",
-        found=f"{seen} (dtype {dtype})",
+        found=f"{kind} (dtype {dtype})",
         expected="raw counts as integers or floats",
         remedy=remedy if label != "raw" else "set adata.raw from an object that holds raw counts.",
     )
 
 
 class _CompressedRows:
-    """Sparse rows; the arrays lie in memory or on disk, and only what a run needs is sliced from them."""
+    """Sparse rows in memory or on disk; a run reads only its own slices of the arrays."""
 
     def __init__(self, indptr: Array, indices: Any, data: Any, shape: tuple[int, int], *, on_disk: bool) -> None:
         self.shape, self.dtype, self.on_disk = (int(shape[0]), int(shape[1])), np.dtype(data.dtype), on_disk
@@ -191,7 +194,7 @@ class _CompressedRows:
         start, entries = 0, RUN_ENTRIES if self.on_disk else CACHED_ENTRIES
         while start < self.shape[0]:
             fits = int(np.searchsorted(self._indptr, self._indptr[start] + entries, side="right")) - 1
-            # A file of nearly empty cells must not become one run: per-cell arrays are bounded too.
+            # Nearly empty cells must not become one run, because arrays with an entry a cell are bounded too.
             stop = min(max(fits, start + 1), start + entries, self.shape[0])
             yield start, stop
             start = stop
@@ -213,18 +216,18 @@ class _DenseRows:
 
 
 def _native(values: Any) -> Any:
-    """Return the values in a type that scipy's sparse code handles; no copy where they are already."""
-    wanted = {np.float16: np.float32, np.longdouble: np.float64}.get(values.dtype.type, values.dtype.newbyteorder("="))
-    return values.astype(wanted, copy=False)
+    """Return the values in a type that scipy's sparse code handles; values of such a type are not copied."""
+    native = {np.float16: np.float32, np.longdouble: np.float64}.get(values.dtype.type, values.dtype.newbyteorder("="))
+    return values.astype(native, copy=False)
 
 
 def _canonical(block: sparse.csr_matrix) -> sparse.csr_matrix:
-    """Sort columns, add up duplicates, drop zeros; works on a copy, for the arrays may be the caller's."""
+    """Sort columns, sum duplicates, drop zeros; it changes a copy, because the arrays may be the caller's."""
     if not block.has_sorted_indices:
         block = block.copy()
         block.sort_indices()
     if not block.has_canonical_format:
-        # In double precision: uint8 counts of the same place would overflow, float32 ones would round.
+        # In double precision, because the sum of uint8 counts would overflow and that of float32 counts would round.
         block = block.astype(np.float64)
         block.sum_duplicates()
     if not np.all(block.data):
@@ -236,22 +239,22 @@ def _canonical(block: sparse.csr_matrix) -> sparse.csr_matrix:
 def _transposed(indptr: Array, indices: Any, data: Any, shape: tuple[int, int], *, on_disk: bool) -> CountRows:
     """Turn columns on disk to rows, in two passes over the file and in bounded memory.
 
-    Reading a run of cells from columns would go through the whole file each time.
+    Columns have to be read as a whole for each run of cells.
     """
-    cells, entries, dtype = shape[0], int(indptr[-1]), np.dtype(data.dtype)
-    chunks = [(first, min(first + RUN_ENTRIES, entries)) for first in range(0, entries, RUN_ENTRIES)]
-    per_cell = np.zeros(cells, dtype=np.int64)
+    n_cells, n_entries, dtype = shape[0], int(indptr[-1]), np.dtype(data.dtype)
+    chunks = [(first, min(first + RUN_ENTRIES, n_entries)) for first in range(0, n_entries, RUN_ENTRIES)]
+    per_cell = np.zeros(n_cells, dtype=np.int64)
     for first, last in chunks:
-        per_cell += np.bincount(indices[first:last], minlength=cells)
+        per_cell += np.bincount(indices[first:last], minlength=n_cells)
     starts = np.concatenate([[0], np.cumsum(per_cell)])
-    new = _allocator(entries * (4 + dtype.itemsize))
-    columns, values = new(entries, np.dtype(np.int32)), new(entries, dtype)
+    new = _allocator(n_entries * (4 + dtype.itemsize))
+    columns, values = new(n_entries, np.dtype(np.int32)), new(n_entries, dtype)
     free = starts[:-1].copy()
     for first, last in chunks:
         cell = np.asarray(indices[first:last])
         order = np.argsort(cell, kind="stable")
-        here = np.bincount(cell, minlength=cells)
-        # Within a cell the entries of this chunk follow those of earlier ones, so genes stay in rising order.
+        here = np.bincount(cell, minlength=n_cells)
+        # Within a cell the entries of this chunk follow those of earlier chunks, so genes stay in rising order.
         place = np.arange(last - first) + np.repeat(free - np.cumsum(here) + here, here)
         gene = np.searchsorted(indptr, np.arange(first, last), side="right") - 1
         columns[place] = gene[order]
@@ -261,7 +264,7 @@ def _transposed(indptr: Array, indices: Any, data: Any, shape: tuple[int, int], 
 
 
 def _allocator(needed: int) -> Callable[[int, np.dtype[Any]], Array]:
-    """How to make the arrays of a matrix of so many bytes: in memory, or in a file that vanishes with them."""
+    """Return a function that makes the arrays of a matrix: in memory, or in a file that is deleted with them."""
     if needed <= MEMORY_BYTES:
         return lambda size, dtype: np.empty(size, dtype)
     folder = tempfile.gettempdir()

@@ -1,4 +1,4 @@
-"""Which cells are nearest: in the latent, or in the tissue."""
+"""The nearest cells: in the latent, or in the tissue."""
 
 from __future__ import annotations
 
@@ -7,34 +7,34 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 CANDIDATES = 20_000
-"""Cells of a group among which neighbours are searched for; of a larger group so many are drawn, so that the time is
-linear in the cells. In a tissue, all are searched."""
+"""Largest number of cells of a group among which neighbours are searched; a sample of this size stands for a larger
+group, so that the time is linear in the number of cells. In a tissue, all cells are searched."""
 
 
-def neighbour_means(points: NDArray[np.float32], groups: NDArray[np.int64], neighbours: int) -> sparse.csr_matrix:
+def neighbour_means(points: NDArray[np.float32], groups: NDArray[np.int64], n_neighbors: int) -> sparse.csr_matrix:
     """Return the matrix ``(n, n)`` that averages over the nearest other cells of the same group.
 
     Parameters
     ----------
     points
-        ``(n, dimensions)``; a cell with a NaN has no neighbours and is nobody's.
+        Places of the cells, ``(n, dimensions)``; a cell with a NaN has no neighbours and is no neighbour.
     groups
-        ``(n,)``.
-    neighbours
-        How many; fewer in a group that has no more cells. The row of a cell without any is empty.
+        Group of each cell, ``(n,)``.
+    n_neighbors
+        Number of neighbours of a cell; fewer in a smaller group. A cell without neighbours has an empty row.
     """
     rows, columns = [], []
     known = ~np.isnan(points).any(axis=1)
     for group in np.unique(groups[known]):
         cells = np.flatnonzero((groups == group) & known)
-        number = min(neighbours, len(cells) - 1)
+        number = min(n_neighbors, len(cells) - 1)
         if number < 1:
             continue
         candidates = cells
         if len(cells) > CANDIDATES and points.shape[1] > 2:
             candidates = np.sort(np.random.default_rng(0).choice(cells, CANDIDATES, replace=False))
         nearest = candidates[nearest_of(points[candidates], points[cells], number + 1)]
-        # Of cells that lie on one spot any can come first: each leaves itself out, or the last.
+        # Of cells at one point any may come first, so each leaves itself out or, if it is not among them, the last.
         own = nearest == cells[:, None]
         own[~own.any(axis=1), -1] = True
         rows.append(np.repeat(cells, number))

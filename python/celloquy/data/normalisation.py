@@ -1,7 +1,8 @@
 """The unit of each cell: the number of which all its normalised values are whole multiples.
 
-``log1p(counts / library * target)`` keeps the counts up to one factor a cell, ``target / library``. Every value lies in
-an interval as wide as its rounding; the unit is the largest number of which each interval holds a whole multiple.
+``log1p(counts / library * target)`` keeps the counts up to one factor a cell, ``target / library``. Every exact
+value lies in an interval as wide as its rounding; the unit is the largest number of which each interval holds a whole
+multiple.
 """
 
 from __future__ import annotations
@@ -20,11 +21,11 @@ from celloquy.data.matrix import CountRows
 Array = NDArray[Any]
 
 SAMPLE = 64
-"""Cells looked at to tell how a matrix was made."""
+"""Number of cells from which the normalisation of a matrix is recognised."""
 SMALLEST_COUNT = 1000
-"""The smallest non-zero count of a cell is looked for up to here."""
+"""Largest value that is tried as the smallest non-zero count of a cell."""
 CHANCE = 0.05
-"""A unit is believed if values that are no counts would fit it less often than this."""
+"""Probability below which values that are no counts must fit a unit for the unit to be accepted."""
 _TOGETHER = 256
 _LARGEST_LOG = 100.0
 _FINE = 1e-11
@@ -32,7 +33,7 @@ _FINE = 1e-11
 
 @dataclass(frozen=True)
 class Transform:
-    """What was done to normalised counts: ``log1p`` to some base, or nothing."""
+    """The transform of normalised counts: ``log1p`` to some base, or none."""
 
     name: str
     base: float | None
@@ -42,7 +43,7 @@ class Transform:
         return values if self.base is None else np.expm1(values * np.log(self.base))
 
     def could_make(self, values: Array) -> bool:
-        """Whether values may be logarithms to this base: exponentials beyond any count can't."""
+        """Return whether values may be logarithms to this base: their exponentials must not exceed any count."""
         return self.base is None or bool(np.max(values, initial=0) * np.log(self.base) < _LARGEST_LOG)
 
 
@@ -56,79 +57,79 @@ TRANSFORMS = (
 
 @dataclass(frozen=True)
 class Rounding:
-    """How far a stored value may be from the exact one."""
+    """The largest distance of a stored value from the exact one."""
 
     relative: float
-    """Of the stored value."""
+    """Relative error of the stored value."""
     absolute: float
-    """Of the stored value: half of its last decimal where it was rounded to decimals."""
+    """Absolute error of the stored value: half of its last decimal if it was rounded to decimals."""
     product: float
-    """Of the normalised value before its logarithm, relative."""
+    """Relative error of the normalised value before its logarithm."""
 
     @staticmethod
     def of(values: Array, dtype: np.dtype[Any]) -> Rounding:
-        """Tell it from the type of a matrix and some of its values ``(n,)``."""
+        """Return the rounding of a matrix, from its type and some of its values ``(n,)``."""
         single = float(np.finfo(np.float32).eps)
         values = np.unique(values.astype(np.float64))
         stored = single / 2
         if dtype.type is np.float16:
             stored = float(np.finfo(np.float16).eps) / 2
         elif dtype.itemsize > 4 and not np.array_equal(values, values.astype(np.float32)):
-            # Slack for sums and logarithms in another order; far below what tells two counts apart.
+            # Slack for sums and logarithms in another order, far below the difference of two counts.
             return Rounding(_FINE, _half_of_last_decimal(values, 1e-15), _FINE)
-        # Single precision arithmetic: a quotient, a product, a logarithm and its change of base.
+        # Errors of single precision: a quotient, a product, a logarithm and its change of base.
         return Rounding(stored + 4 * single, _half_of_last_decimal(values, stored), 2 * single)
 
     def bounds(self, values: Array, transform: Transform) -> tuple[Array, Array]:
-        """Return the least and the greatest normalised value that is stored like this, ``(n,)`` each."""
+        """Return the smallest and the largest normalised value that is stored as these values, ``(n,)`` each."""
         slack = self.relative * values + self.absolute
         low = transform.undo(np.maximum(values - slack, np.finfo(np.float64).tiny)) * (1 - self.product)
         return low, transform.undo(values + slack) * (1 + self.product)
 
 
 def _half_of_last_decimal(values: Array, stored: float) -> float:
-    """Half a unit of the last decimal where all values have few decimals, else 0."""
+    """Return half a unit of the last decimal if all values have few decimals, else 0."""
     for decimals in range(1, 9):
         shifted = values * 10.0**decimals
         slack = shifted * stored + 1e-9
-        # Where the stored precision is near the decimal itself, any value looks rounded.
-        telling = slack < 0.1
-        if telling.sum() >= 10 and bool(np.all(np.abs(shifted - np.rint(shifted)) <= slack, where=telling)):
+        # Only values whose stored precision is far finer than the decimal can show whether they were rounded.
+        precise = slack < 0.1
+        if precise.sum() >= 10 and bool(np.all(np.abs(shifted - np.rint(shifted)) <= slack, where=precise)):
             return float(0.5 * 10.0**-decimals)
     return 0.0
 
 
 @dataclass(frozen=True)
 class Solution:
-    """Counts of some cells, as far as they could be told."""
+    """The counts of cells, and for which cells they were found."""
 
     counts: sparse.csr_matrix
-    """``(cells, genes)`` float64; of no meaning where a cell failed."""
+    """``(cells, genes)`` float64: the counts; meaningless for a cell that failed."""
     unit: Array
-    """``(cells,)`` normalised value of one count; NaN where a cell is empty or failed."""
+    """``(cells,)``: the normalised value of one count; NaN for a cell that is empty or failed."""
     inconsistent: Array
-    """``(cells,)`` bool: no unit of which all values are whole multiples."""
+    """``(cells,)`` bool: no unit has all values as whole multiples, so the cell failed."""
     coarse: Array
-    """``(cells,)`` bool: several, for the values are rounded too much."""
+    """``(cells,)`` bool: several units fit, because the values are rounded too much, so the cell failed."""
     single: Array
-    """``(cells,)`` bool: all values are equal, and taken to be one count each."""
+    """``(cells,)`` bool: all values are equal; each is taken as one count."""
     evidence: Array
-    """``(cells,)``: log of how often values that are no counts would fit; 0 where a cell failed."""
+    """``(cells,)``: log of the probability that values which are no counts fit; 0 for a cell that failed."""
     deviation: float
-    """Greatest distance of a value, in units of its cell, from its count."""
+    """Largest distance of a value, in units of its cell, from its count."""
 
 
 def solve(block: sparse.csr_matrix, transform: Transform, rounding: Rounding) -> Solution:
-    """Tell the counts of each cell, which are taken to have no common factor.
+    """Find the counts of each cell, on the assumption that they have no common factor.
 
     Parameters
     ----------
     block
-        ``(cells, genes)`` normalised values, not negative.
+        Normalised values ``(cells, genes)``, not negative.
     transform
-        What was done to them.
+        Transform of the values.
     rounding
-        How exact they are.
+        Rounding of the values.
     """
     values, first, entry = _distinct(block)
     low, high = rounding.bounds(values, transform)
@@ -136,13 +137,13 @@ def solve(block: sparse.csr_matrix, transform: Transform, rounding: Rounding) ->
     cells = len(size)
     unit_low, unit_high = np.full(cells, np.nan), np.full(cells, np.nan)
     evidence, failed, coarse = np.zeros(cells), size > 0, np.zeros(cells, dtype=bool)
-    # One count in some gene is by far the most common case, so the other divisors are tried on what is left.
+    # Nearly all cells have one count in some gene, so the other divisors are tried on the remaining cells alone.
     for divisors, together in ((np.array([1.0]), cells), (np.arange(2.0, SMALLEST_COUNT + 1), _TOGETHER)):
         left = np.flatnonzero(failed & ~coarse)
         for start in range(0, len(left), max(together, 1)):
             some = left[start : start + together]
             fit = _fit(low, high, first[some], size[some], divisors)
-            # Not by chance, and of several the smallest divisor: the largest unit.
+            # A unit must not fit by chance; of several the smallest divisor, which is the largest unit, is taken.
             good = fit.possible & (fit.certain & (fit.log_chance <= np.log(CHANCE)) | (size[some] == 1)[:, None])
             best, row = good.argmax(axis=1), np.arange(len(some))
             found = good[row, best]
@@ -167,7 +168,7 @@ def solve(block: sparse.csr_matrix, transform: Transform, rounding: Rounding) ->
 
 
 def _distinct(block: sparse.csr_matrix) -> tuple[Array, Array, Array]:
-    """Return the distinct values of each cell, rising, where each cell's begin, and which of them each entry is."""
+    """Return the distinct values of each cell, rising, the start of each cell, and the distinct value of each entry."""
     cell = np.repeat(np.arange(block.shape[0]), np.diff(block.indptr))
     data = block.data.astype(np.float64)
     order = np.lexsort((data, cell))
@@ -181,21 +182,22 @@ def _distinct(block: sparse.csr_matrix) -> tuple[Array, Array, Array]:
 
 @dataclass(frozen=True)
 class _Fit:
-    """How each divisor ``d`` fits each cell ``c``; all ``(c, d)``."""
+    """The fit of each divisor ``d`` to each cell ``c``; all ``(c, d)``."""
 
     low: Array
+    """Lower bound of the unit."""
     high: Array
-    """The unit lies between the two."""
+    """Upper bound of the unit."""
     possible: Array
-    """Every interval holds a whole multiple of the unit ..."""
+    """True if every interval holds a whole multiple of the unit."""
     certain: Array
-    """... and only one."""
+    """True if every interval holds exactly one whole multiple of the unit."""
     log_chance: Array
-    """Log of how often so many intervals, placed at random, would hold one, times the divisors tried till here."""
+    """Log of the probability that randomly placed intervals all hold a multiple, times the number of divisors tried."""
 
 
 def _fit(low: Array, high: Array, first: Array, size: Array, divisors: Array) -> _Fit:
-    """Try units such that the smallest value of a cell is ``divisor`` units, narrowing them value by value."""
+    """Try units of which the smallest value of a cell is ``divisor``, and narrow each unit down value by value."""
     unit_low, unit_high = low[first][:, None] / divisors, high[first][:, None] / divisors
     possible = np.ones(unit_low.shape, dtype=bool)
     log_chance = np.zeros(unit_low.shape) + np.log(divisors)
@@ -212,7 +214,7 @@ def _fit(low: Array, high: Array, first: Array, size: Array, divisors: Array) ->
                 log_chance[at] += np.log(np.minimum(width, 1))
             possible[at] &= few <= many
             certain[at] &= few == many
-            # A value that can be only one multiple tells the unit more closely; larger ones need that.
+            # A value that can be only one multiple narrows the unit down, as larger values need.
             one = few == many
             unit_low[at] = np.where(one, np.maximum(unit_low[at], least / np.maximum(few, 1)), unit_low[at])
             unit_high[at] = np.where(one, np.minimum(unit_high[at], most / np.maximum(few, 1)), unit_high[at])
@@ -220,19 +222,19 @@ def _fit(low: Array, high: Array, first: Array, size: Array, divisors: Array) ->
 
 
 def recognise(rows: CountRows, also: Iterable[Transform] = ()) -> tuple[Transform, Rounding, float]:
-    """Tell how normalised values were made from counts, from a few cells of the whole range.
+    """Recognise how normalised values were made from counts, by a few cells of the whole range.
 
     Parameters
     ----------
     rows
-        Finite values, not negative.
+        Values, finite and not negative.
     also
-        Transforms to try besides the usual ones.
+        Transforms to try before the usual ones.
 
     Returns
     -------
-    The transform that fits best, the rounding, and the share of the cells looked at (those with at least two different
-    values) that it fits; 0 where there are none.
+    The transform that fits best, the rounding, and the share of the sampled cells with at least two different values
+    that the transform fits; 0 if there are none.
     """
     sample = [rows.read(cell, cell + 1) for cell in np.unique(np.linspace(0, rows.shape[0] - 1, SAMPLE, dtype=int))]
     block = sparse.csr_matrix(sparse.vstack(sample))
@@ -242,9 +244,9 @@ def recognise(rows: CountRows, also: Iterable[Transform] = ()) -> tuple[Transfor
         if not transform.could_make(block.data):
             continue
         solution = solve(block, transform, rounding)
-        telling = ~solution.single & (np.diff(block.indptr) > 0)
-        evidence = -float(solution.evidence[telling].sum())
+        informative = ~solution.single & (np.diff(block.indptr) > 0)
+        evidence = -float(solution.evidence[informative].sum())
         if evidence > most:
-            failed = (solution.inconsistent | solution.coarse)[telling]
+            failed = (solution.inconsistent | solution.coarse)[informative]
             best, most, share = transform, evidence, 1 - float(failed.mean())
     return best, rounding, share

@@ -1,4 +1,4 @@
-"""The cells of one AnnData as a model reads them: checked, aligned to its genes, a run at a time."""
+"""Read the cells of one AnnData for a model: checked, aligned to its genes, a run at a time."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 BLOCK = 8192
-"""Cells that are read at a time where all are."""
+"""Number of cells read at a time when all cells are read."""
 
 
 class CellSource:
-    """The cells of one AnnData: counts found and checked once, then read over any number of vocabularies.
+    """The cells of one AnnData, whose counts are found and checked once and then read over any number of vocabularies.
 
     Parameters
     ----------
     adata
-        In memory or backed; it is read, never changed.
+        The object, in memory or backed; it is never changed.
     columns
-        Where the counts are, and which columns tell tissue, position and batch.
+        Place of the counts, and columns of tissue, position and batch.
     batches
-        Names of the batches that a model knows, in the order of its codes; by default those of the column, sorted. A
-        batch that is not among them has the code -1.
+        Names of the batches that a model knows, in the order of its codes; by default those of the column, sorted. Any
+        other batch has the code -1.
     name
-        What the user calls the object, for messages.
+        Name of the object, for messages.
 
     Raises
     ------
@@ -71,7 +71,7 @@ class CellSource:
 
     @cached_property
     def column_totals(self) -> NDArray[np.float64]:
-        """``(columns,)``, sum of the counts of every column."""
+        """``(columns,)``: sum of the counts of every column."""
         return self.counts.genes_total()
 
     @property
@@ -80,7 +80,7 @@ class CellSource:
         return pd.Index(self.counts.var_names.tolist())
 
     def expressed_names(self, least: float = 1) -> list[str]:
-        """Return the names of the genes with at least so many counts over all cells.
+        """Return the names of the genes that have at least a number of counts over all cells.
 
         Raises
         ------
@@ -92,18 +92,18 @@ class CellSource:
                 f"No gene of {self.name} is expressed.",
                 found=f"{self.counts.n_genes:,} genes without a count in {self.counts.source}",
                 expected="counts above 0",
-                remedy="look at the step that made them.",
+                remedy="check the step that made the counts.",
             )
         names: list[str] = np.asarray(self.counts.var_names, dtype=object)[self.column_totals >= least].tolist()
         return names
 
     def over(self, vocabulary: GeneVocabulary, *, selected: bool = False) -> CellReader:
-        """Return these cells over a vocabulary; asked again for the same one, the same reader.
+        """Return the reader of these cells over a vocabulary, which is made once for each vocabulary.
 
         Parameters
         ----------
         vocabulary
-            The genes wanted.
+            Genes to read.
         selected
             True if the vocabulary is a selection: coverage is then checked by genes, not by counts.
 
@@ -119,7 +119,7 @@ class CellSource:
 
 
 class CellReader:
-    """Cells of one AnnData over a vocabulary, read a run at a time; made by :meth:`CellSource.over`."""
+    """The cells of one AnnData over a vocabulary, read a run at a time; :meth:`CellSource.over` makes it."""
 
     def __init__(self, source: CellSource, vocabulary: GeneVocabulary, *, selected: bool = False) -> None:
         self._source, self._counts = source, source.counts
@@ -131,15 +131,15 @@ class CellReader:
         alignment = vocabulary.align(names, counts_per_gene=self.column_totals, selected=selected)
         self.report: AlignmentReport = alignment.report
         self.columns = alignment.columns.astype(np.int32)
-        self._genes = len(vocabulary)
+        self._n_genes = len(vocabulary)
         known = self.columns[self.columns >= 0]
-        self._lacking = len(known) < len(self.columns)
-        self._shared = len(known) > len(np.unique(known))
-        self._measured = torch.zeros(1, self._genes, dtype=torch.bool)
+        self._has_unmatched = len(known) < len(self.columns)
+        self._has_duplicates = len(known) > len(np.unique(known))
+        self._measured = torch.zeros(1, self._n_genes, dtype=torch.bool)
         self._measured[0, torch.from_numpy(known.astype(np.int64))] = True
 
     def __repr__(self) -> str:
-        return f"CellReader({len(self):,} cells × {self._genes:,} genes, from {self.source})"
+        return f"CellReader({len(self):,} cells × {self._n_genes:,} genes, from {self.source})"
 
     def __len__(self) -> int:
         """Number of cells."""
@@ -152,7 +152,7 @@ class CellReader:
 
     @property
     def source(self) -> str:
-        """Where the counts were found, e.g. ``"layers['counts']"``."""
+        """Place of the counts, e.g. ``"layers['counts']"``."""
         return self._counts.source
 
     @property
@@ -161,35 +161,35 @@ class CellReader:
         return self._source.var_names
 
     def own_counts(self, start: int, stop: int) -> sparse.csr_matrix:
-        """Return a run of cells with the columns that they had, ``(cells, columns)`` float32."""
+        """Return a run of cells with all columns of the object, ``(cells, columns)`` float32."""
         return self._counts.read(start, stop)
 
     def read_all(self) -> CellBatch:
-        """Return all cells, sparse, in memory."""
+        """Return all cells in memory, sparse."""
         blocks = [self.read(start, min(start + BLOCK, len(self))) for start in range(0, len(self), BLOCK)]
         whole = CellBatch.concatenate(blocks)
-        # The blocks have one panel.
+        # All blocks have the same panel.
         return replace(whole, panel=torch.zeros_like(whole.panel), measured=self._measured)
 
     def read(self, start: int, stop: int) -> CellBatch:
-        """Return a run of cells; counts of unknown genes are left out, columns of the same gene are summed."""
+        """Return a run of cells; columns outside the vocabulary are left out, columns of one gene are summed."""
         block = self._counts.read(start, stop)
         indptr, indices, values = block.indptr, self.columns[block.indices], block.data
-        if self._lacking:
+        if self._has_unmatched:
             known = indices >= 0
             before = np.concatenate([[0], np.cumsum(known)])
             indptr, indices, values = before[indptr], indices[known], values[known]
-        if self._shared:
-            # Several columns of one gene, e.g. an old and a new symbol: their counts belong together. Of a copy, as
-            # scipy sorts and sums in place, and the values may be the caller's.
-            merged = sparse.csr_matrix((values, indices, indptr), shape=(stop - start, self._genes), copy=True)
+        if self._has_duplicates:
+            # Counts of several columns of one gene, e.g. an old and a new symbol, are summed. In a copy, because scipy
+            # sorts and sums in place, and the values may be the caller's.
+            merged = sparse.csr_matrix((values, indices, indptr), shape=(stop - start, self._n_genes), copy=True)
             merged.sum_duplicates()
             indptr, indices, values = merged.indptr, merged.indices, merged.data
         rows = slice(start, stop)
         return CellBatch(
             indptr=torch.from_numpy(indptr.astype(np.int64)),
             indices=torch.from_numpy(indices.astype(np.int32, copy=False)),
-            # They may be the caller's own: read here, never written.
+            # The values may be the caller's: they are read here, never written.
             values=torch.from_numpy(np.require(values, np.float32, "W")),
             tissue=torch.from_numpy(self.tissue[rows]),
             position=torch.from_numpy(self.position[rows]),
@@ -200,7 +200,7 @@ class CellReader:
 
 
 def _positions(adata: AnnData, key: str | None, tissue: np.ndarray) -> np.ndarray:
-    """Positions ``(cells, 2)`` float32 in hundredths of the longer side of the cell's tissue, NaN where unknown."""
+    """Return the positions ``(cells, 2)`` float32 in hundredths of the longer side of the tissue; NaN where missing."""
     if key is None:
         return np.full((adata.n_obs, 2), np.nan, dtype=np.float32)
     if key not in adata.obsm:
@@ -216,18 +216,18 @@ def _positions(adata: AnnData, key: str | None, tissue: np.ndarray) -> np.ndarra
         raise ArgumentError(
             f"adata.obsm[{key!r}] can't be used as positions.",
             found="infinite values" if values.ndim == 2 and values.shape[1] == 2 else f"shape {values.shape}",
-            expected=f"finite coordinates of shape ({adata.n_obs}, 2), NaN where unknown",
+            expected=f"finite coordinates of shape ({adata.n_obs}, 2), NaN for cells without a position",
             remedy="pass the two coordinates of each cell.",
             argument="spatial_key",
         )
     known = ~np.isnan(values)
-    tissues = int(tissue.max(initial=-1)) + 1
-    low, high = np.full((tissues, 2), np.inf), np.full((tissues, 2), -np.inf)
+    n_tissues = int(tissue.max(initial=-1)) + 1
+    low, high = np.full((n_tissues, 2), np.inf), np.full((n_tissues, 2), -np.inf)
     np.minimum.at(low, tissue, np.where(known, values, np.inf))
     np.maximum.at(high, tissue, np.where(known, values, -np.inf))
     with np.errstate(invalid="ignore"):
         extent = (high - low).max(axis=1)
-        # A tissue without an extent (one cell, or no known position) has nothing to scale.
+        # A tissue without an extent (one cell, or no position) is not scaled.
         scale = 100 / np.where(extent > 0, extent, 1)
         scaled = (values - low[tissue]) * scale[tissue][:, None]
     return scaled.astype(np.float32)

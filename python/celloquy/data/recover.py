@@ -1,4 +1,4 @@
-"""Bring back the counts from which normalised values were made."""
+"""Recover the counts from which normalised values were made."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ if TYPE_CHECKING:
 def recover_counts(adata: AnnData, *, layer: str | None = None) -> AnnData:
     """Restore the raw counts of log-normalised or normalised cells, exactly or not at all.
 
-    ``log1p(counts / library * target)`` keeps the counts up to one factor a cell, which is found as the largest number
-    of which all values of the cell are whole multiples. It needs neither the target nor the library size, so cells of
-    which only some genes were kept are restored too. Counts with a common factor come back divided by it.
+    ``log1p(counts / library * target)`` keeps the counts up to one factor a cell: the largest number of which all
+    values of the cell are whole multiples. Finding it needs neither the target nor the library size, so cells with only
+    a part of their genes are restored too. Counts with a common factor are returned divided by it.
 
     Parameters
     ----------
     adata
-        Cells × genes; only read.
+        Cells × genes; it is not changed.
     layer
-        Where the values are (a layer, ``"X"`` or ``"raw"``); by default the first place from which counts can be had.
+        Place of the values (a layer, ``"X"`` or ``"raw"``); by default the first place from which counts are restored.
 
     Returns
     -------
     A new AnnData with the counts in ``X`` and ``layers["counts"]``, and ``obs``, ``obsm`` and ``uns`` of ``adata``. Its
-    genes are those of the place where the values were: for ``raw`` possibly more than ``adata`` has.
+    genes are those of the place of the values: ``raw`` may have more genes than ``adata``.
 
     Raises
     ------
     CountsError
-        If no place holds normalised counts, or those of some cells can't be told.
+        If no place holds normalised counts, or the counts of some cells can't be restored.
 
     Examples
     --------

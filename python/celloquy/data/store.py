@@ -1,4 +1,4 @@
-"""An h5ad file or a zarr directory: opened with its matrices left on disk, and written with an embedding."""
+"""Open an h5ad file or a zarr directory with its matrices on disk, and write results into one."""
 
 from __future__ import annotations
 
@@ -19,34 +19,38 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 RUN_BYTES = 16 * 2**20
-"""Bytes of an embedding that are copied to a file at a time."""
+"""Number of bytes of an array that are copied to a file at a time."""
 
 _NOTHING: Mapping[str, RowReader] = {}
 
 
 @contextmanager
-def open_store(path: Path) -> Iterator[AnnData]:
-    """Give the AnnData of a file, whose matrices are read from disk where they are used; closed afterwards.
+def open_store(path: Path, argument: str = "adata") -> Iterator[AnnData]:
+    """Yield the AnnData of a file, whose matrices are read from disk when they are used, and close the file afterwards.
 
     Parameters
     ----------
     path
         An h5ad file, or a zarr directory.
+    argument
+        Name of the argument that names the file, for errors.
 
     Raises
     ------
     ArgumentError
-        If there is nothing there, or nothing that anndata wrote.
+        If the file does not exist, or anndata did not write it.
     """
     from anndata import AnnData
 
     if not path.exists():
-        raise ArgumentError(f"There is no file {str(path)!r}.", found="no such file", remedy="check the path.")
+        raise ArgumentError(
+            f"There is no file {str(path)!r}.", found="no such file", remedy="check the path.", argument=argument
+        )
     read = anndata_io("read_elem")
     with ExitStack() as stack:
         try:
             group = stack.enter_context(opened_store(path, "r"))
-            # Where there is no raw, some versions say so with an array.
+            # Some versions of anndata write an array if there is no raw.
             raw = group["raw"] if "raw" in group and "X" in group["raw"] else None
             adata = AnnData(
                 X=_lazily(group["X"]) if "X" in group else None,
@@ -62,6 +66,7 @@ def open_store(path: Path) -> Iterator[AnnData]:
                 found=(str(error).splitlines() or [type(error).__name__])[0],
                 expected="a file that anndata wrote",
                 remedy="convert it to h5ad first.",
+                argument=argument,
             ) from error
         yield adata
 
@@ -71,14 +76,14 @@ class RowReader(Protocol):
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Cells and width."""
+        """Number of cells, and width."""
 
     @property
     def dtype(self) -> np.dtype[Any]:
         """Type of the values."""
 
     def read(self, rows: slice) -> Tensor:
-        """Return some rows."""
+        """Return a run of rows."""
 
 
 def write_store(
@@ -95,17 +100,17 @@ def write_store(
     Parameters
     ----------
     path
-        The new file, ``.h5ad`` or ``.zarr``; nothing may be there.
+        Path of the new file, ``.h5ad`` or ``.zarr``, which must not exist.
     obs
-        The cells' annotation.
+        Annotation of the cells.
     uns
-        Anything that anndata can write.
+        Unstructured annotation, any types that anndata can write.
     obsm
-        Arrays ``(cells, width)``, of which a part is in memory at a time.
+        Arrays ``(cells, width)``, which are read and written a run at a time.
     var
-        The genes' annotation, where there are layers.
+        Annotation of the genes, needed for layers.
     layers
-        Arrays ``(cells, genes)``, likewise.
+        Arrays ``(cells, genes)``, read and written in the same way.
     """
     from anndata import AnnData
 
@@ -124,9 +129,9 @@ def add_to_store(
     obsm: Mapping[str, RowReader] = _NOTHING,
     layers: Mapping[str, RowReader] = _NOTHING,
 ) -> None:
-    """Add to a file that is there, in place; see :func:`write_store`.
+    """Add results to an existing file; see :func:`write_store`.
 
-    What has the same key is replaced; of a dict in ``uns``, entries that have the same key.
+    A result replaces an older one of the same key; an entry of a dict in ``uns`` replaces an older entry of its key.
     """
     read, write = anndata_io("read_elem"), anndata_io("write_elem")
     with opened_store(path, "r+") as group:
@@ -135,9 +140,9 @@ def add_to_store(
                 _write_rows(group.require_group(place), key, values)
         for key, value in uns.items():
             if key in group.require_group("uns"):
-                there = read(group["uns"][key])
-                if isinstance(there, Mapping) and isinstance(value, Mapping):
-                    value = {**there, **value}
+                older = read(group["uns"][key])
+                if isinstance(older, Mapping) and isinstance(value, Mapping):
+                    value = {**older, **value}
                 del group["uns"][key]
             write(group["uns"], key, value)
 
@@ -150,7 +155,7 @@ def _write_rows(group: Any, key: str, values: RowReader) -> None:
     step = max(1, RUN_BYTES // (width * values.dtype.itemsize))
     make = getattr(group, "create_array", None) or group.create_dataset
     stored = make(key, shape=values.shape, dtype=values.dtype, chunks=(min(step, cells), width))
-    # As anndata's documented format marks a dense array.
+    # The mark of a dense array in anndata's documented format.
     stored.attrs.update({"encoding-type": "array", "encoding-version": "0.2.0"})
     for start in range(0, cells, step):
         rows = slice(start, min(start + step, cells))
@@ -166,17 +171,17 @@ def copy_store(source: Path, target: Path) -> None:
 
 
 def is_zarr(path: Path) -> bool:
-    """Whether a path is that of a zarr directory, there or to be made."""
+    """Return whether a path is that of a zarr directory, which need not exist."""
     return path.suffix == ".zarr" or path.is_dir()
 
 
 @contextmanager
 def opened_store(path: Path, mode: Literal["r", "r+"]) -> Iterator[Any]:
-    """Open the group of HDF5 or of zarr that a path holds."""
+    """Yield the HDF5 or zarr group of a file, and close it afterwards."""
     if is_zarr(path):
         import zarr
 
-        # zarr 2 reads consolidated metadata only where it is asked to, zarr 3 unless it is asked not to.
+        # zarr 3 reads consolidated metadata by default, zarr 2 does not.
         plain: dict[str, Any] = {"use_consolidated": False} if zarr.__version__ >= "3" else {}
         yield zarr.open_group(str(path), mode=mode, **plain)
         if mode != "r" and _consolidated(path):
@@ -190,7 +195,7 @@ def opened_store(path: Path, mode: Literal["r", "r+"]) -> Iterator[Any]:
 
 
 def _consolidated(path: Path) -> bool:
-    """Whether a zarr directory holds a copy of all its metadata, which has to follow a change."""
+    """Return whether a zarr directory has consolidated metadata, which must be written anew after a change."""
     described = path / "zarr.json"
     return (path / ".zmetadata").exists() or (described.exists() and "consolidated_metadata" in described.read_text())
 
@@ -200,7 +205,7 @@ def _lazily_all(group: Any) -> dict[str, Any]:
 
 
 def _lazily(element: Any) -> Any:
-    """Leave a matrix on disk; read anything else, such as a table."""
+    """Return a matrix that stays on disk, or any other element, such as a table, read into memory."""
     kind = element.attrs.get("encoding-type", "array")
     if kind in ("csr_matrix", "csc_matrix"):
         return anndata_io("sparse_dataset")(element)
@@ -208,7 +213,7 @@ def _lazily(element: Any) -> Any:
 
 
 def anndata_io(name: str) -> Callable[..., Any]:
-    """Return a function that left anndata's experimental module in 0.11."""
+    """Return a function that anndata moved out of its experimental module in 0.11."""
     try:
         import anndata.io as module
     except ImportError:

@@ -1,4 +1,4 @@
-"""Raw counts are found wherever they lie, in any container, and nothing else is taken for them."""
+"""Raw counts are found in any place and container, and nothing else is taken for them."""
 
 import anndata as ad
 import h5py
@@ -51,7 +51,7 @@ def _read_only(x):
 
 @st.composite
 def matrices(draw, most=100):
-    """Counts with cells and genes that have none."""
+    """Matrices of counts, with empty cells and genes."""
     cells, genes = draw(st.integers(1, 12)), draw(st.integers(1, 15))
     rng = np.random.default_rng(draw(st.integers(0, 2**31)))
     counts = rng.poisson(draw(st.sampled_from([0.1, 1.0, 20.0])), size=(cells, genes)).clip(0, most)
@@ -81,7 +81,7 @@ def test_half_precision_is_read(matrix):
     np.testing.assert_array_equal(read_all(counts, 5), matrix)
 
 
-def test_coordinates_given_twice_are_added_up_without_overflow():
+def test_duplicate_entries_are_summed_without_overflow():
     adata = ad.AnnData(sparse.csr_matrix((1, 2), dtype=np.uint8))
     adata.layers["counts"] = sparse.csr_matrix(
         (np.array([200, 200], np.uint8), np.array([1, 1]), np.array([0, 2])), shape=(1, 2)
@@ -123,17 +123,17 @@ def test_a_value_deep_in_a_file_is_checked_when_it_is_read(tmp_path, monkeypatch
     backed.file.close()
 
 
-def counted(n=20, genes=10):
-    return np.random.default_rng(1).poisson(2.0, (n, genes)).astype(np.float32)
+def example_counts(n_cells=20, n_genes=10):
+    return np.random.default_rng(1).poisson(2.0, (n_cells, n_genes)).astype(np.float32)
 
 
-def logged(x):
+def log_normalised(x):
     return np.log1p(x / x.sum(1, keepdims=True) * 1e4)
 
 
 def test_the_first_place_that_holds_counts_is_taken_and_layer_overrides():
-    x = counted()
-    adata = ad.AnnData(logged(x), layers={"spliced": x + 1})
+    x = example_counts()
+    adata = ad.AnnData(log_normalised(x), layers={"spliced": x + 1})
     adata.raw = ad.AnnData(x)
     assert choose_counts(adata).source == "raw"
     assert choose_counts(adata, layer="spliced").source == "layers['spliced']"
@@ -145,9 +145,9 @@ def test_the_first_place_that_holds_counts_is_taken_and_layer_overrides():
 
 
 def test_genes_of_raw_are_those_of_raw():
-    full = ad.AnnData(counted())
+    full = ad.AnnData(example_counts())
     adata = full[:, :4].copy()
-    adata.X = logged(adata.X + 1)
+    adata.X = log_normalised(adata.X + 1)
     adata.raw = full
     assert len(choose_counts(adata).var_names) == 10
 
@@ -159,7 +159,7 @@ def test_genes_of_raw_are_those_of_raw():
         (lambda x: np.where(x == x.max(), -np.inf, x), "infinity"),
         (lambda x: np.where(x == x.max(), -3, x), r"negative values, first -3 in cell"),
         (lambda x: (x - x.mean(0)) / x.std(0), r"scaled(.|\n)*standard deviations of about 1"),
-        (logged, r"log-normalised(.|\n)*recover_counts"),
+        (log_normalised, r"log-normalised(.|\n)*recover_counts"),
         (lambda x: x / x.sum(1, keepdims=True) * 1e4, r"is normalised(.|\n)*recover_counts"),
         (lambda x: x + 0.3 * np.random.default_rng(0).random(x.shape), "no counts"),
         (lambda x: x > 1, "bool"),
@@ -167,34 +167,35 @@ def test_genes_of_raw_are_those_of_raw():
     ],
 )
 @pytest.mark.parametrize("container", [np.array, sparse.csr_matrix])
-def test_what_is_no_count_is_refused_by_name(spoil, message, container):
+def test_values_that_are_no_counts_are_refused_by_what_they_are(spoil, message, container):
     adata = ad.AnnData(np.ones((20, 60), np.float32))
     # Set as a layer: AnnData itself changes some types of X.
-    adata.layers["counts"] = container(spoil(counted(20, 60)))
+    adata.layers["counts"] = container(spoil(example_counts(20, 60)))
     with pytest.raises(CountsError, match=message) as caught:
         choose_counts(adata, layer="counts")
     assert caught.value.remedy
     assert choose_counts(adata).source == "X"
 
 
-def test_what_each_place_holds_is_said_when_none_holds_counts():
-    adata = ad.AnnData(logged(counted()))
-    adata.raw = ad.AnnData(counted() - 5)
+def test_the_error_lists_what_each_place_holds_if_none_holds_counts():
+    adata = ad.AnnData(log_normalised(example_counts()))
+    adata.raw = ad.AnnData(example_counts() - 5)
     with pytest.raises(CountsError, match=r"X of adata is log-normalised(.|\n)*raw of adata"):
         choose_counts(adata)
 
 
-def test_nothing_to_read_is_said():
+def test_missing_or_empty_matrices_are_refused():
     with pytest.raises(CountsError, match="no matrix"):
         choose_counts(ad.AnnData(obs={"a": [1, 2]}))
     with pytest.raises(CountsError, match="no cells"):
         choose_counts(ad.AnnData(np.ones((0, 3))))
     with pytest.raises(CountsError, match="no genes"):
         choose_counts(ad.AnnData(np.ones((3, 0))))
-    with pytest.raises(CountsError, match=r"'spliced'(.|\n)*'X'"):
-        choose_counts(ad.AnnData(counted()), layer="spliced")
-    with pytest.raises(ArgumentError, match="not an AnnData"):
-        choose_counts(counted())
+    with pytest.raises(CountsError, match=r"'spliced'(.|\n)*'X'") as no_layer:
+        choose_counts(ad.AnnData(example_counts()), layer="spliced")
+    with pytest.raises(ArgumentError, match="not an AnnData") as no_object:
+        choose_counts(example_counts())
+    assert (no_layer.value.argument, no_object.value.argument) == ("layer", "adata")
 
 
 @given(matrix=matrices())

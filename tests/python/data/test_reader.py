@@ -1,4 +1,4 @@
-"""Counts of an AnnData as a model reads them, against the plain sum over columns."""
+"""The counts that a model reads equal the plain sums over columns."""
 
 import anndata as ad
 import numpy as np
@@ -17,7 +17,7 @@ GENES = {"CD3E": "ENSG00000198851", "LYZ": "ENSG00000090382", "MS4A1": "ENSG0000
 
 @st.composite
 def objects(draw):
-    """An AnnData in which a gene may have two columns or none known, and the vocabulary's counts as they should be."""
+    """An AnnData in which a gene may have two columns and a column may be no gene, and the expected counts."""
     columns = draw(st.lists(st.sampled_from([*GENES, *GENES.values(), "nothing known"]), unique=True, min_size=1))
     cells = draw(st.integers(1, 40))
     random = np.random.default_rng(draw(st.integers(0, 2**31)))
@@ -25,7 +25,7 @@ def objects(draw):
     counts = (random.poisson(2, (cells, len(columns))) * random.integers(0, 60, (cells, len(columns)))).clip(0, 255)
     counts[0] = 200
     if "nothing known" in columns:
-        # Few, as an object of which hardly a count is known is refused.
+        # Low counts, because an object with a low coverage is refused.
         counts[:, columns.index("nothing known")] = 1
     container = draw(st.sampled_from([sparse.csr_matrix, sparse.csc_matrix, np.asarray]))
     adata = ad.AnnData(container(counts.astype(dtype)), var=pd.DataFrame(index=columns))
@@ -43,7 +43,7 @@ def vocabulary():
 
 
 @given(objects(), st.data())
-def test_columns_of_a_gene_are_summed_and_the_object_stays_as_it_was(vocabulary, made, data):
+def test_columns_of_one_gene_are_summed_and_the_object_is_unchanged(vocabulary, made, data):
     adata, expected = made
     assume(list(adata.var_names) != ["nothing known"])
     before = as_bytes(adata.X)
@@ -56,6 +56,6 @@ def test_columns_of_a_gene_are_summed_and_the_object_stays_as_it_was(vocabulary,
 
 
 def as_bytes(matrix):
-    """All that a matrix holds, the order of its entries included."""
+    """Return all that a matrix holds, in the order of its entries."""
     arrays = (matrix.data, matrix.indices, matrix.indptr) if sparse.issparse(matrix) else (matrix,)
     return [array.tobytes() for array in arrays]

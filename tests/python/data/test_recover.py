@@ -1,4 +1,4 @@
-"""Counts come back from normalised values exactly, or not at all."""
+"""Counts are recovered from normalised values exactly, or not at all."""
 
 import warnings
 
@@ -16,7 +16,7 @@ from celloquy.errors import CountsError
 
 @st.composite
 def counted_cells(draw):
-    """Cells with enough different counts to tell their unit, among them always a 1."""
+    """Cells with enough different counts to determine their unit, always with a count of 1."""
     cells = draw(st.integers(2, 10))
     rng = np.random.default_rng(draw(st.integers(0, 2**31)))
     counts = rng.negative_binomial(0.5, 0.05, size=(cells, 60))
@@ -31,8 +31,8 @@ def counted_cells(draw):
     logarithm=st.sampled_from([np.log1p, lambda x: np.log2(1 + x), lambda x: np.log10(1 + x)]),
     library=st.floats(1.0, 20.0),
 )
-def test_log_normalised_counts_come_back_exactly(counts, target, dtype, logarithm, library):
-    # The library size counts genes that were dropped since, so it can't be had from what is left.
+def test_log_normalised_counts_are_recovered_exactly(counts, target, dtype, logarithm, library):
+    # The library size includes genes that were dropped since, so the values that are left do not give it.
     depth = counts.sum(1, keepdims=True) * library
     adata = ad.AnnData(sparse.csr_matrix(logarithm(counts / depth * target).astype(dtype)))
     result = cq.recover_counts(adata)
@@ -49,13 +49,13 @@ def pbmc() -> ad.AnnData:
         return sc.datasets.pbmc68k_reduced()
 
 
-def test_scanpys_blood_cells_come_back(pbmc):
+def test_the_counts_of_scanpys_blood_cells_are_recovered(pbmc):
     result = cq.recover_counts(pbmc)
     assert result.shape == (700, 765)
     counts = result.X
     assert np.array_equal(counts.data, np.rint(counts.data))
     assert counts.data.min() == 1
-    # One factor a cell leads back to the normalised values.
+    # One factor a cell turns the counts into the normalised values.
     normalised = np.expm1(pbmc.raw.X.toarray().astype(np.float64))
     dense = counts.toarray()
     factor = normalised.sum(1, keepdims=True) / dense.sum(1, keepdims=True)
@@ -65,7 +65,7 @@ def test_scanpys_blood_cells_come_back(pbmc):
     pd.testing.assert_frame_equal(result.obs, pbmc.obs)
 
 
-def test_the_input_is_only_read(pbmc):
+def test_recovering_leaves_the_input_unchanged(pbmc):
     before = pbmc.copy()
     cq.recover_counts(pbmc)
     np.testing.assert_array_equal(pbmc.X, before.X)
@@ -73,7 +73,7 @@ def test_the_input_is_only_read(pbmc):
     assert list(pbmc.layers) == list(before.layers)
 
 
-def test_counts_that_are_there_are_given_as_they_are():
+def test_existing_counts_are_returned_unchanged():
     counts = np.random.default_rng(0).poisson(2.0, (5, 8)).astype(np.float32)
     np.testing.assert_array_equal(cq.recover_counts(ad.AnnData(counts)).X.toarray(), counts)
 
@@ -85,12 +85,12 @@ def test_counts_that_are_there_are_given_as_they_are():
         (np.random.default_rng(0).normal(size=(30, 40)), "scaled|negative"),
     ],
 )
-def test_what_can_not_be_told_is_refused(values, message):
+def test_values_from_which_no_counts_follow_are_refused(values, message):
     with pytest.raises(CountsError, match=message):
         cq.recover_counts(ad.AnnData(values))
 
 
-def test_a_few_spoilt_cells_are_counted():
+def test_the_error_counts_the_cells_that_can_not_be_recovered():
     rng = np.random.default_rng(0)
     counts = rng.poisson(2.0, (30, 40)).astype(np.float64)
     values = np.log1p(counts / counts.sum(1, keepdims=True) * 1e4)

@@ -6,9 +6,8 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import sparse
 
-from celloquy.data.batch import CellBatch
+from builders import cell_batch
 from celloquy.nn import losses
 from celloquy.nn.decoder import CountDecoder
 from celloquy.nn.losses import count_loss
@@ -136,20 +135,12 @@ def test_the_loss_does_not_depend_on_the_order_of_cells(case, data):
     torch.testing.assert_close(shuffled, count_loss(hidden, decoder, batch, mask))
 
 
-def example(cells=40, genes=300):
+def example(n_cells=40, n_genes=300):
+    """Return cells, a mask, a decoder and the decoder's last hidden layer."""
     torch.manual_seed(0)
-    counts = sparse.csr_matrix(torch.poisson(torch.rand(cells, genes)).numpy())
-    batch = CellBatch(
-        indptr=torch.from_numpy(counts.indptr).long(),
-        indices=torch.from_numpy(counts.indices),
-        values=torch.from_numpy(counts.data),
-        tissue=torch.zeros(cells, dtype=torch.int64),
-        position=torch.full((cells, 2), torch.nan),
-        batch=torch.full((cells,), -1),
-        panel=torch.zeros(cells, dtype=torch.int64),
-        measured=torch.ones(1, genes, dtype=torch.bool),
-    )
-    return batch, BiLevelMask.draw(cells, seed=1), decoder_for(genes, 0, 0.1), torch.randn(cells, RANK).relu()
+    batch = cell_batch(torch.poisson(torch.rand(n_cells, n_genes)))
+    mask, decoder = BiLevelMask.draw(n_cells, seed=1), decoder_for(n_genes, 0, 0.1)
+    return batch, mask, decoder, torch.randn(n_cells, RANK).relu()
 
 
 def test_without_a_masked_cell_the_loss_is_zero_and_still_has_a_gradient():

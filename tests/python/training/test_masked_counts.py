@@ -1,4 +1,4 @@
-"""The objective: masked counts are filled in from visible ones, and the divergence weighs in slowly."""
+"""The objective fills masked counts in from visible ones, and the divergence weighs in slowly."""
 
 from dataclasses import replace
 
@@ -7,9 +7,8 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import sparse
 
-from celloquy.data import CellBatch
+from builders import cell_batch
 from celloquy.genes import GeneVocabulary
 from celloquy.models import CellModel, CellModelConfig
 from celloquy.nn.losses import count_loss
@@ -22,10 +21,10 @@ CONFIG = CellModelConfig(
 )
 
 
-def model_for(genes, **changes):
+def model_for(n_genes, **changes):
     torch.manual_seed(0)
-    ids = [f"ENSG{number:011d}" for number in range(genes)]
-    vocabulary = GeneVocabulary(tuple(ids), ("",) * genes, ("",) * genes)
+    ids = [f"ENSG{number:011d}" for number in range(n_genes)]
+    vocabulary = GeneVocabulary(tuple(ids), ("",) * n_genes, ("",) * n_genes)
     return CellModel(CONFIG.replace(covariates=(("batch", 2),), **changes), vocabulary)
 
 
@@ -69,7 +68,7 @@ def test_divergence_weighs_in_over_the_first_half_of_the_training():
     assert weights == pytest.approx([0, 1, 2, 2, 2], abs=1e-3)
 
 
-def test_the_discrepancy_of_batches_does_so_too():
+def test_batch_discrepancy_weighs_in_over_the_first_half_of_the_training():
     batch = example_batch()
     objective = MaskedCounts(model_for(batch.n_genes, kl_weight=0.0, latent="gaussian"), batch_mixing=1e5)
     weights = []
@@ -92,7 +91,7 @@ def test_bfloat16_gives_nearly_the_same_loss():
 
 @given(batch=cell_batches(min_cells=1), share=st.sampled_from([0.0, 0.1, 0.5]), size=st.integers(1, 9))
 def test_cells_held_out_are_never_trained_on(batch, share, size):
-    # Cells are told apart by a position of their own.
+    # The position of each cell is its number.
     batch = replace(batch, position=torch.arange(len(batch))[:, None].float().expand(-1, 2))
     examples = MaskedCells(batch, model_for(batch.n_genes), batch_size=size, held_out=share, seed=3)
     kept = cells_of(examples.validation())
@@ -129,15 +128,7 @@ def keys(batches):
     return torch.cat([mask.key for _, mask in batches])
 
 
-def example_batch(cells=40, genes=12):
-    counts = sparse.csr_matrix(np.random.default_rng(0).poisson(1.0, (cells, genes)).astype(np.float32))
-    return CellBatch(
-        indptr=torch.from_numpy(counts.indptr.astype(np.int64)),
-        indices=torch.from_numpy(counts.indices),
-        values=torch.from_numpy(counts.data),
-        tissue=torch.arange(cells) // 20,
-        position=torch.full((cells, 2), torch.nan),
-        batch=torch.arange(cells) % 2,
-        panel=torch.zeros(cells, dtype=torch.int64),
-        measured=torch.ones(1, genes, dtype=torch.bool),
-    )
+def example_batch(n_cells=40, n_genes=12):
+    """Make cells of tissues of 20 cells and of two batches."""
+    counts = np.random.default_rng(0).poisson(1.0, (n_cells, n_genes))
+    return cell_batch(counts, tissue=torch.arange(n_cells) // 20, batch=torch.arange(n_cells) % 2)

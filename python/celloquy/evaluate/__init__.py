@@ -1,4 +1,4 @@
-"""How good a result is: the published scores of each task, and the protocols that hold out what is to be found."""
+"""Measure results: the published scores of each task, and the protocols that hold out data to predict."""
 
 from celloquy.evaluate.annotation import calibration, calibration_error, score_annotation, unknown_auroc
 from celloquy.evaluate.denoising import HeldOutCounts, hold_out_counts

@@ -1,4 +1,4 @@
-"""How good labels are, how honest their confidence is, and how well unknown cell types are told."""
+"""Score labels, the calibration of their confidence, and the detection of unknown cells."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ def score_annotation(truth: Sequence[str], predicted: Sequence[str], confidence:
     Parameters
     ----------
     truth
-        ``(cells,)``, the known labels.
+        Known labels, ``(cells,)``.
     predicted
-        ``(cells,)``, the labels to score.
+        Labels to score, ``(cells,)``.
     confidence
-        ``(cells,)``, how probable each is held to be, from 0 to 1.
+        Confidence of each predicted label, ``(cells,)``, from 0 to 1.
 
     Returns
     -------
-    ``accuracy``; ``macro F1`` and ``macro precision``, means over the known labels, a label that no cell was
-    given counting 0; ``ECE``, the expected calibration error.
+    ``accuracy``; ``macro F1`` and ``macro precision``, means over the known labels, in which a label that was predicted
+    for no cell counts 0; ``ECE``, the expected calibration error.
 
     Raises
     ------
@@ -34,11 +34,12 @@ def score_annotation(truth: Sequence[str], predicted: Sequence[str], confidence:
     """
     from sklearn.metrics import precision_recall_fscore_support
 
-    known, given, sure = np.asarray(truth, dtype=str), np.asarray(predicted, dtype=str), np.asarray(confidence, float)
-    if not len(known) == len(given) == len(sure) > 0:
+    known, given = np.asarray(truth, dtype=str), np.asarray(predicted, dtype=str)
+    confidences = np.asarray(confidence, float)
+    if not len(known) == len(given) == len(confidences) > 0:
         raise ArgumentError(
             "The labels can't be scored.",
-            found=f"{len(known)} known, {len(given)} predicted, {len(sure)} confidences",
+            found=f"{len(known)} known, {len(given)} predicted, {len(confidences)} confidences",
             expected="one of each for every cell, and at least one cell",
             remedy="pass columns of one object.",
         )
@@ -50,12 +51,12 @@ def score_annotation(truth: Sequence[str], predicted: Sequence[str], confidence:
         "accuracy": float(right.mean()),
         "macro F1": float(f1),
         "macro precision": float(precision),
-        "ECE": calibration_error(right, sure),
+        "ECE": calibration_error(right, confidences),
     }
 
 
 def calibration(right: np.ndarray, confidence: np.ndarray, bins: int = 10) -> pd.DataFrame:
-    """Return, for bins of confidence of like width, ``cells``, mean ``confidence`` and ``accuracy``."""
+    """Return a row for every bin of confidence: mean ``confidence``, ``accuracy`` and number of ``cells``."""
     place = np.minimum((np.asarray(confidence) * bins).astype(int), bins - 1)
     table = pd.DataFrame({"bin": place, "confidence": confidence, "accuracy": np.asarray(right, dtype=float)})
     means = table.groupby("bin")[["confidence", "accuracy"]].mean()
@@ -63,20 +64,20 @@ def calibration(right: np.ndarray, confidence: np.ndarray, bins: int = 10) -> pd
 
 
 def calibration_error(right: np.ndarray, confidence: np.ndarray, bins: int = 10) -> float:
-    """Expected calibration error: the mean distance of confidence and accuracy (Guo et al. 2017), over bins."""
+    """Return the expected calibration error: mean distance of confidence and accuracy over bins (Guo et al. 2017)."""
     table = calibration(right, confidence, bins)
     return float((table["cells"] * (table["confidence"] - table["accuracy"]).abs()).sum() / table["cells"].sum())
 
 
 def unknown_auroc(unknown: np.ndarray, confidence: np.ndarray) -> float:
-    """Area under the ROC curve of telling cells of types that the reference lacks by their low confidence.
+    """Return the area under the ROC curve of detecting unknown cells by their low confidence.
 
     Parameters
     ----------
     unknown
-        ``(cells,)`` bool: whether the reference lacks the cell's type.
+        True for cells whose type the reference lacks, ``(cells,)`` bool.
     confidence
-        ``(cells,)``, on any scale; higher means known.
+        Confidence that a cell is known, ``(cells,)``, on any scale.
     """
     from sklearn.metrics import roc_auc_score
 

@@ -1,6 +1,6 @@
-"""Denoising: take counts out of the data, and see how well a method puts them back.
+"""Benchmark of denoising: hold out counts, and score how well a method predicts them.
 
-Wen et al. 2024, CellPLM, section 4.2, after Ding et al. 2024, DANCE: in every cell some of the non-zero counts are set
+Wen et al. 2024, CellPLM, section 4.2, after Ding et al. 2024, DANCE: some of the non-zero counts of every cell are set
 to zero, low ones more often (missing at random); RMSE and MAE are those of log1p of the removed counts.
 """
 
@@ -19,53 +19,53 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 LEAST_GENES = 5
-"""Expressed genes of a cell up to which nothing is taken from it."""
+"""Number of expressed genes up to which a cell keeps all its counts."""
 
 DECAY = 20.0
-"""Count at which an entry is taken 1/e as often as a very low one."""
+"""Count that is removed 1/e as often as a very low count."""
 
 SCALE = 1e4
-"""Counts that each cell has in the normalised figures."""
+"""Total counts of each cell in the normalised scores."""
 
 BLOCK = 2048
-"""Cells that are scored at a time."""
+"""Number of cells that are scored at a time."""
 
 
 @dataclass(frozen=True)
 class HeldOutCounts:
-    """Cells with counts taken out, and what was taken.
+    """Cells with counts held out, and the held-out counts.
 
     Shapes: ``n`` cells, ``g`` genes, ``k`` removed entries.
     """
 
     adata: AnnData
-    """The cells to denoise: raw counts ``(n, g)`` in ``X``, everything else of the input but its other matrices."""
+    """The cells to denoise: raw counts ``(n, g)`` in ``X``, ``obs``, ``var`` and positions, but no other matrix."""
     cells: NDArray[np.int64] = field(repr=False)
-    """``(k,)``, the cell of each removed count."""
+    """``(k,)``: the cell of each removed count."""
     genes: NDArray[np.int64] = field(repr=False)
-    """``(k,)``, its gene."""
+    """``(k,)``: the gene of each removed count."""
     counts: NDArray[np.float64] = field(repr=False)
-    """``(k,)``, the count that was there."""
+    """``(k,)``: the removed counts."""
     totals: NDArray[np.float64] = field(repr=False)
-    """``(n,)``, the counts of each cell before."""
+    """``(n,)``: the total counts of each cell, removed counts included."""
 
     def score(self, denoised: Any) -> dict[str, float]:
-        """Compare denoised counts with those that were removed, once over all cells.
+        """Compare denoised counts with the removed counts, over all cells together.
 
         Parameters
         ----------
         denoised
-            ``(n, g)``, counts at the depth of each cell; dense, sparse, or anything that is read by rows.
+            Denoised counts ``(n, g)`` at the depth of each cell; dense, sparse, or anything that is read by rows.
 
         Returns
         -------
         ``rmse``, ``mae`` and ``pearson`` of log1p of the counts; ``rmse_normalised`` and ``mae_normalised`` after
-        every cell, removed counts included, was scaled to 10,000 counts.
+        scaling every cell, removed counts included, to 10,000 counts.
 
         Raises
         ------
         ArgumentError
-            If the shape is another, or a value is negative or not finite.
+            If the shape differs, or a value is negative or not finite.
         """
         if tuple(denoised.shape) != self.adata.shape:
             _refuse(f"shape {tuple(denoised.shape)}", f"{self.adata.shape[0]} cells × {self.adata.shape[1]} genes")
@@ -94,34 +94,34 @@ class HeldOutCounts:
 
 
 def hold_out_counts(adata: AnnData, fraction: float = 0.1, seed: int = 0, *, layer: str | None = None) -> HeldOutCounts:
-    """Take a share of the non-zero counts out of every cell.
+    """Hold out a share of the non-zero counts of every cell.
 
     Parameters
     ----------
     adata
-        Raw counts, cells × genes; it is only read.
+        Raw counts, cells × genes; it is not changed.
     fraction
-        Share of a cell's non-zero counts that is set to zero; a cell with 5 expressed genes or fewer keeps all.
+        Share of the non-zero counts of a cell that is set to zero; a cell with 5 expressed genes or fewer keeps all.
     seed
-        The same seed takes the same counts.
+        Seed of the draw.
     layer
-        Where the raw counts are, if not in the first place that holds counts.
+        Place of the raw counts; by default the first place that holds counts.
 
     Returns
     -------
-    DenoisingTask
-        Denoise its ``adata``, then ask its :meth:`~HeldOutCounts.score`.
+    HeldOutCounts
+        Denoise its ``adata``, then call its :meth:`~HeldOutCounts.score`.
 
     Raises
     ------
     CountsError, ArgumentError
-        If there are no raw counts, or nothing would be taken.
+        If there are no raw counts, or no count would be removed.
 
     Examples
     --------
-    >>> task = cq.evaluate.hold_out_counts(adata, fraction=0.1, seed=0)
-    >>> cq.denoise(task.adata)
-    >>> task.score(task.adata.layers["celloquy_denoised"])
+    >>> held_out = cq.evaluate.hold_out_counts(adata, fraction=0.1, seed=0)
+    >>> cq.denoise(held_out.adata)
+    >>> held_out.score(held_out.adata.layers["celloquy_denoised"])
     """
     from anndata import AnnData
 
@@ -131,31 +131,33 @@ def hold_out_counts(adata: AnnData, fraction: float = 0.1, seed: int = 0, *, lay
             found=repr(fraction),
             expected="a share of the non-zero counts above 0 and below 1",
             remedy="leave it out: 0.1 is usual.",
+            argument="fraction",
         )
     source = choose_counts(adata, layer=layer)
     counts = source.read(0, source.n_cells).astype(np.float64)
     expressed = np.diff(counts.indptr)
-    taken = np.where(expressed > LEAST_GENES, np.floor(fraction * expressed), 0).astype(np.int64)
-    if not taken.any():
+    n_removed = np.where(expressed > LEAST_GENES, np.floor(fraction * expressed), 0).astype(np.int64)
+    if not n_removed.any():
         raise ArgumentError(
             "There is nothing to take out.",
             found=f"at most {expressed.max(initial=0)} expressed genes in a cell, of which {fraction:g} is none",
             expected="cells with more expressed genes",
             remedy="pass a larger `fraction`.",
+            argument="fraction",
         )
     cell = np.repeat(np.arange(source.n_cells), expressed)
-    # Efraimidis and Spirakis 2006: the highest of these keys are a weighted draw without replacement.
+    # Efraimidis and Spirakis 2006: the entries with the highest keys are a weighted draw without replacement.
     weight = np.exp(-counts.data / DECAY).clip(min=1e-300)
     keys = np.log(np.random.default_rng(seed).random(len(weight))) / weight
     order = np.lexsort((-keys, cell))
     rank = np.arange(len(order)) - np.repeat(counts.indptr[:-1], expressed)
-    removed = np.sort(order[rank < taken[cell]])
-    task_counts = counts.data[removed].copy()
-    task_cells, task_genes = cell[removed], counts.indices[removed].astype(np.int64)
+    removed = np.sort(order[rank < n_removed[cell]])
+    removed_counts = counts.data[removed].copy()
+    removed_cells, removed_genes = cell[removed], counts.indices[removed].astype(np.int64)
     totals = np.asarray(counts.sum(axis=1), dtype=np.float64).ravel()
     counts.data[removed] = 0
     counts.eliminate_zeros()
-    # Other matrices of the input would give the removed counts away.
+    # Other matrices of the input are left out, because they would show the removed counts.
     corrupted = AnnData(
         counts.astype(np.float32),
         obs=adata.obs.copy(),
@@ -163,7 +165,7 @@ def hold_out_counts(adata: AnnData, fraction: float = 0.1, seed: int = 0, *, lay
         obsm={key: adata.obsm[key].copy() for key in adata.obsm if key == "spatial"},
     )
     corrupted.var_names = source.var_names
-    return HeldOutCounts(corrupted, task_cells, task_genes, task_counts, totals)
+    return HeldOutCounts(corrupted, removed_cells, removed_genes, removed_counts, totals)
 
 
 def _refuse(found: str, expected: str) -> None:
@@ -171,5 +173,6 @@ def _refuse(found: str, expected: str) -> None:
         "These denoised counts can't be scored.",
         found=found,
         expected=expected,
-        remedy="denoise `task.adata`, every gene of it, as counts at the depth of each cell.",
+        remedy="denoise all genes of the held-out `adata`, as counts at the depth of each cell.",
+        argument="denoised",
     )

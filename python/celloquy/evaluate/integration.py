@@ -1,6 +1,6 @@
-"""How well an embedding mixes batches and keeps cell types apart.
+"""Score how well an embedding mixes batches and keeps cell types apart.
 
-The scores of Luecken et al. 2022 (Nature Methods), by scikit-learn: all from 0 to 1, more is better.
+These are the scores of Luecken et al. 2022 (Nature Methods), computed by scikit-learn: from 0 to 1, higher is better.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ import numpy as np
 from celloquy.errors import ArgumentError
 
 NEIGHBOURS = 90
-"""Neighbours over which mixing is looked at: three times the perplexity of LISI in Korsunsky et al. 2019, and at most
-a tenth of the cells."""
+"""Number of neighbours over which mixing is measured: three times the perplexity of LISI in Korsunsky et al. 2019; at
+most a tenth of the cells."""
 
 CLUSTERED_NEIGHBOURS = 15
-"""Neighbours in the graph that is clustered."""
+"""Number of neighbours in the graph that is clustered."""
 
 RESOLUTIONS = tuple(step / 10 for step in range(1, 21))
-"""Of Leiden, of which the one that agrees best with the labels is scored, as is usual."""
+"""Resolutions of the Leiden clusterings; as is usual, the one that agrees best with the labels is scored."""
 
 
 def score_integration(
@@ -30,11 +30,11 @@ def score_integration(
     Parameters
     ----------
     embedding
-        ``(cells, width)``.
+        Embedding of the cells, ``(cells, width)``.
     batch, label
-        ``(cells,)``, at least two of each.
+        Batch and label of each cell, ``(cells,)``; at least two different ones of each.
     seed
-        Of the clustering.
+        Seed of the clustering.
 
     Returns
     -------
@@ -57,34 +57,34 @@ def score_integration(
             expected="a batch and a label for every cell, at least two of each",
             remedy="pass the embedding and columns of one object.",
         )
-    # Of few cells so many would be all of a type, whatever their batch.
+    # Of few cells, this many neighbours would be all cells of a type, whatever their batch.
     count = min(NEIGHBOURS, max(5, len(x) // 10), len(x) - 1)
     near = NearestNeighbors(n_neighbors=count).fit(x).kneighbors(return_distance=False)
     b, c = batches[1], labels[1]
-    mixed = {
+    batch_scores = {
         "iLISI": (_lisi(b[near]) - 1) / (len(batches[0]) - 1),
-        "batch ASW": _batch_width(x, b, c),
+        "batch ASW": _batch_silhouette(x, b, c),
         "kBET": _accepted(b[near], np.bincount(b) / len(b)),
     }
     nmi, ari = _clusters(x, c, seed)
-    kept = {
+    biology_scores = {
         "NMI": nmi,
         "ARI": ari,
-        "label ASW": (_width(x, c) + 1) / 2,
+        "label ASW": (_silhouette(x, c) + 1) / 2,
         "cLISI": (len(labels[0]) - _lisi(c[near])) / (len(labels[0]) - 1),
     }
-    mixing, biology = float(np.mean(list(mixed.values()))), float(np.mean(list(kept.values())))
-    return {**mixed, "batch": mixing, **kept, "biology": biology, "total": (mixing + biology) / 2}
+    mixing, biology = (float(np.mean(list(scores.values()))) for scores in (batch_scores, biology_scores))
+    return {**batch_scores, "batch": mixing, **biology_scores, "biology": biology, "total": (mixing + biology) / 2}
 
 
 def _lisi(codes: np.ndarray) -> float:
-    """Median over the cells of how many codes ``(cells, neighbours)`` the neighbours effectively are of."""
+    """Return the median over the cells of the effective number of codes ``(cells, neighbours)`` among neighbours."""
     shares = np.stack([(codes == code).mean(1) for code in np.unique(codes)])
     return float(np.median(1 / (shares**2).sum(0)))
 
 
 def _accepted(codes: np.ndarray, expected: np.ndarray) -> float:
-    """Share of neighbourhoods whose batches a chi-squared test at .05 does not tell from the whole's."""
+    """Return the share of neighbourhoods whose batches fit those of all cells, by a chi-squared test at .05."""
     from scipy.stats import chi2
 
     size = codes.shape[1]
@@ -93,14 +93,14 @@ def _accepted(codes: np.ndarray, expected: np.ndarray) -> float:
     return float((statistic < chi2.ppf(0.95, len(expected) - 1)).mean())
 
 
-def _width(x: np.ndarray, codes: np.ndarray) -> float:
+def _silhouette(x: np.ndarray, codes: np.ndarray) -> float:
     from sklearn.metrics import silhouette_score
 
     return float(silhouette_score(x, codes))
 
 
-def _batch_width(x: np.ndarray, batch: np.ndarray, label: np.ndarray) -> float:
-    """Mean over the labels of one less the batches' absolute silhouette."""
+def _batch_silhouette(x: np.ndarray, batch: np.ndarray, label: np.ndarray) -> float:
+    """Return the mean over the labels of 1 minus the absolute silhouette of the batches."""
     from sklearn.metrics import silhouette_samples
 
     found = []
@@ -113,7 +113,7 @@ def _batch_width(x: np.ndarray, batch: np.ndarray, label: np.ndarray) -> float:
 
 
 def _clusters(x: np.ndarray, label: np.ndarray, seed: int) -> tuple[float, float]:
-    """NMI and ARI of the Leiden clusters of the nearest-neighbour graph, at the resolution with the highest NMI."""
+    """Return NMI and ARI of the Leiden clusters of the neighbour graph, at the resolution with the highest NMI."""
     import random
 
     import igraph

@@ -1,4 +1,4 @@
-"""Spatial imputation: hide genes of a spatial panel, and see how well a method finds them from a reference.
+"""Benchmark of imputation: hold out genes of a spatial panel, and score how well a method predicts them.
 
 Wen et al. 2024, CellPLM, section 4.3: Pearson correlation and cosine per gene over all cells, averaged over genes.
 """
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class HeldOutGenes:
-    """A panel with genes hidden, the reference, and what was hidden.
+    """A spatial panel without its hidden genes, a reference, and the counts of the hidden genes.
 
     Shapes: ``n`` cells, ``h`` hidden genes.
     """
@@ -32,25 +32,26 @@ class HeldOutGenes:
     spatial: AnnData
     """The cells without the hidden genes: raw counts in ``X``, with ``obs`` and ``obsm``."""
     reference: AnnData
-    """The reference, raw counts in ``X``."""
+    """The reference: raw counts in ``X``."""
     genes: list[str]
-    """``(h,)``, names of the hidden genes, as the spatial data spells them."""
+    """``(h,)``: names of the hidden genes in the spelling of the spatial data."""
     counts: sparse.csc_matrix = field(repr=False)
-    """``(n, h)``, their counts."""
+    """``(n, h)``: counts of the hidden genes."""
 
     def score(self, imputed: pd.DataFrame) -> pd.DataFrame:
-        """Compare imputed with measured expression, gene by gene, once over all cells.
+        """Compare imputed with measured expression, gene by gene, over all cells together.
 
         Parameters
         ----------
         imputed
-            ``(n, h)``, log1p of counts scaled to the median depth of the visible panel; a column for every hidden gene.
+            Imputed expression ``(n, h)``, a column for every hidden gene: log1p of counts scaled to the median depth of
+            the visible panel.
 
         Returns
         -------
         A row for every hidden gene: ``pearson`` and ``cosine`` of log-normalised expression, ``pearson_counts`` and
         ``cosine_counts`` of counts at each cell's depth. The correlation of a constant is 0. Genes without any count
-        in the spatial data are left out, as no prediction of them can be told from another.
+        in the spatial data are left out, because all predictions of them score the same.
 
         Raises
         ------
@@ -62,8 +63,9 @@ class HeldOutGenes:
             raise ArgumentError(
                 "These imputed values can't be scored.",
                 found=f"no column for {', '.join(missing[:5])}" if missing else "other cells, or another order",
-                expected=f"{self.spatial.n_obs:,} cells × {len(self.genes):,} genes, named as in the task",
-                remedy="impute `task.genes` for `task.spatial`.",
+                expected=f"{self.spatial.n_obs:,} cells × {len(self.genes):,} genes, named as those held out",
+                remedy="impute the held-out `genes` for the held-out `spatial`.",
+                argument="imputed",
             )
         values = imputed[self.genes].to_numpy(dtype=np.float64)
         if not np.isfinite(values).all():
@@ -71,13 +73,14 @@ class HeldOutGenes:
                 "These imputed values can't be scored.",
                 found="values that are not finite",
                 expected="log1p of scaled counts",
-                remedy="look at the step that made them.",
+                remedy="check the step that made the values.",
+                argument="imputed",
             )
         depth = np.asarray(self.spatial.X.sum(axis=1), dtype=np.float64).ravel()
         share = np.maximum(depth, 1)[:, None] / np.median(np.maximum(depth, 1))
         true = np.asarray(self.counts.todense(), dtype=np.float64)
         expressed = true.any(axis=0)
-        figures = pd.DataFrame(
+        scores = pd.DataFrame(
             {
                 "pearson": pearson(np.log1p(true / share), values),
                 "cosine": cosine(np.log1p(true / share), values),
@@ -86,7 +89,7 @@ class HeldOutGenes:
             },
             index=pd.Index(self.genes, name="gene"),
         )
-        return figures.iloc[np.flatnonzero(expressed)]
+        return scores.iloc[np.flatnonzero(expressed)]
 
 
 def hold_out_genes(
@@ -98,25 +101,25 @@ def hold_out_genes(
     layer: str | None = None,
     reference_layer: str | None = None,
 ) -> HeldOutGenes:
-    """Hide genes of a panel that a reference has too.
+    """Hold out genes of a spatial panel that a reference has too.
 
     Parameters
     ----------
     spatial
-        Raw counts of the panel, cells × genes; only read.
+        Raw counts of the panel, cells × genes; it is not changed.
     reference
-        Raw counts of dissociated cells of the same tissue; only read.
+        Raw counts of dissociated cells of the same tissue; it is not changed.
     hidden_genes
-        Names in ``spatial.var_names``, or the share of the shared genes that is drawn.
+        Names of genes in ``spatial.var_names``, or a share of the shared genes, which is drawn at random.
     seed
-        Of the draw.
+        Seed of the draw.
     layer, reference_layer
-        Where the raw counts are, if not in the first place that holds counts.
+        Places of the raw counts; by default the first place that holds counts.
 
     Returns
     -------
-    ImputationTask
-        Impute its ``genes``, then ask its :meth:`~HeldOutGenes.score`.
+    HeldOutGenes
+        Impute its ``genes``, then call its :meth:`~HeldOutGenes.score`.
 
     Raises
     ------
@@ -125,9 +128,9 @@ def hold_out_genes(
 
     Examples
     --------
-    >>> task = cq.evaluate.hold_out_genes(spatial, reference, hidden_genes=0.2, seed=0)
-    >>> imputed = cq.impute(task.spatial, reference=task.reference, genes=task.genes, copy=True)
-    >>> task.score(imputed.obsm["celloquy_imputed"]).mean()
+    >>> held_out = cq.evaluate.hold_out_genes(spatial, reference, hidden_genes=0.2, seed=0)
+    >>> imputed = cq.impute(held_out.spatial, reference=held_out.reference, genes=held_out.genes, copy=True)
+    >>> held_out.score(imputed.obsm["celloquy_imputed"]).mean()
     """
     from anndata import AnnData
 
@@ -141,17 +144,19 @@ def hold_out_genes(
                 found=f"{hidden_genes!r} of {len(shared):,} shared genes",
                 expected="a share that hides at least one gene and leaves one",
                 remedy="pass a share such as 0.2, or names; check that both objects are of one species.",
+                argument="hidden_genes",
             )
         chosen = np.sort(np.random.default_rng(seed).choice(len(shared), number, replace=False))
         hidden = [shared[place] for place in chosen]
     else:
         hidden = list(dict.fromkeys(hidden_genes))
-        if unknown := [gene for gene in hidden if gene not in set(shared)]:
+        if missing := [gene for gene in hidden if gene not in set(shared)]:
             raise ArgumentError(
                 "Some of `hidden_genes` can't be hidden.",
-                found=f"{', '.join(unknown[:5])} not in both objects",
+                found=f"{', '.join(missing[:5])} not in both objects",
                 expected="genes of the panel that the reference has too",
                 remedy="leave them out.",
+                argument="hidden_genes",
             )
     matrix = counts.read(0, counts.n_cells)
     place = pd.Index(counts.var_names).get_indexer(pd.Index(hidden))
@@ -164,7 +169,7 @@ def hold_out_genes(
 
 
 def shared_genes(names: Sequence[str], others: Sequence[str]) -> list[str]:
-    """Names of the first list that stand for a gene of the second, spelled alike or not; each gene once."""
+    """Return the names of the first list that mean a gene of the second, in any spelling; each gene once."""
     known = set(others) | {gene for gene in identify_genes(others).ids if gene}
     found: dict[str, str] = {}
     for name, gene in zip(names, identify_genes(names).ids, strict=True):
@@ -174,12 +179,12 @@ def shared_genes(names: Sequence[str], others: Sequence[str]) -> list[str]:
 
 
 def pearson(true: NDArray[np.float64], found: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Correlation of every column ``(n, h)`` with its partner, ``(h,)``; 0 where one is constant."""
+    """Return the correlation of every column ``(n, h)`` with its partner, ``(h,)``; 0 if one is constant."""
     return cosine(true - true.mean(axis=0), found - found.mean(axis=0))
 
 
 def cosine(true: NDArray[np.float64], found: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Cosine of every column ``(n, h)`` with its partner, ``(h,)``; 0 where one is zero."""
+    """Return the cosine of every column ``(n, h)`` with its partner, ``(h,)``; 0 if one is zero."""
     lengths = np.linalg.norm(true, axis=0) * np.linalg.norm(found, axis=0)
     tiny = 1e-9 * len(true)
     products: NDArray[np.float64] = (true * found).sum(axis=0)

@@ -1,1 +1,1 @@
-"""Where and how a long computation runs: device, memory, arrays, resuming, progress; no biology."""
+"""What a long computation needs to run: device, memory, arrays, resuming, progress; no biology."""

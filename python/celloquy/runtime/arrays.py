@@ -1,4 +1,4 @@
-"""Rows of a long computation, in memory or in a file."""
+"""The rows of a long computation, in memory or in a file."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from celloquy.errors import DiskError
 
 
 class RowArray:
-    """Rows ``(cells, width)`` in memory, or in a file of which no more than the rows in use is in memory.
+    """Rows ``(cells, width)`` in memory, or in a file of which only the rows in use are in memory.
 
     Parameters
     ----------
     shape
-        Cells and width.
+        Number of cells, and width.
     precision
         Type of the values.
     file
-        Where; by default in memory. One that is there with the right size is kept as it is.
+        File of the rows; by default they lie in memory. A file of the right size is kept as it is.
     device
-        Whose memory, where there is no file.
+        Device in whose memory the rows lie if there is no file.
 
     Raises
     ------
     DiskError
-        If there is no room for the file.
+        If the disk has no room for the file.
     """
 
     def __init__(
@@ -46,15 +46,15 @@ class RowArray:
         self._bits = torch.int16 if precision == torch.bfloat16 else precision
         self.dtype = np.dtype(str(self._bits).removeprefix("torch."))
         self.new = True
-        """Whether nothing was there before."""
+        """True if the rows are new, and not those of an existing file."""
         if file is None:
-            # NumPy's zeros take no memory before they are written to; on a CPU the tensor shares theirs.
+            # NumPy's zeros take no memory before they are written; on a CPU the tensor shares their memory.
             self._rows = torch.from_numpy(np.zeros(shape, self.dtype)).to(device).view(precision)
         else:
             self.new = reserve(file, max(1, shape[0] * shape[1]) * self.dtype.itemsize)
 
     def open(self) -> np.ndarray:
-        """Return all rows; those in a file are mapped anew, so that they leave the memory with the array."""
+        """Return all rows; those in a file are mapped anew, so that the memory is free when the array is deleted."""
         if self.file is None:
             return self._rows.view(self._bits).cpu().numpy()
         return np.memmap(self.file, self.dtype, "r+", shape=self.shape)
@@ -63,7 +63,7 @@ class RowArray:
         """Return a run of rows."""
         if self.file is None:
             return self._rows[rows]
-        # Read, not mapped: a page that is mapped costs a fault each time.
+        # The file is read, not mapped, because every mapped page costs a page fault.
         first, last, _ = rows.indices(self.shape[0])
         width = self.shape[1]
         values = np.fromfile(self.file, self.dtype, (last - first) * width, offset=first * width * self.dtype.itemsize)
@@ -85,14 +85,14 @@ class RowArray:
 
 
 def reserve(file: Path, size: int) -> bool:
-    """Make a file of a size, unless it is there; return whether it was made.
+    """Make a file of a size unless it exists; return whether it was made.
 
-    On a full disk a mapped file that grows would end the process.
+    The room is reserved first, because a mapped file that grows on a full disk ends the process.
 
     Raises
     ------
     DiskError
-        If there is no room.
+        If the disk has no room for it.
     """
     if file.exists() and file.stat().st_size == size:
         return False

@@ -1,4 +1,4 @@
-"""Where and in which precision a model computes."""
+"""The device and the precision in which a model computes."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from celloquy.errors import ArgumentError
 Precision = Literal["auto", "float32", "bfloat16"]
 
 PRODUCTS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-"""Type in which a precision computes its matrix products."""
+"""Type of the matrix products in each precision."""
 
 WIDE_ENOUGH = 512
-"""Width of a model from which bfloat16 pays on a CPU; below, the products are too small to matter."""
+"""Width of a model from which ``"auto"`` takes bfloat16; below, the products are too small to matter."""
 
 
 def choose_device(device: str) -> torch.device:
-    """Return the device to compute on; ``"auto"`` takes a GPU where there is one.
+    """Return the device to compute on; ``"auto"`` takes a GPU if there is one.
 
     Raises
     ------
     ArgumentError
-        If the device is unknown or not there.
+        If the device does not exist.
     """
     available = ["cpu"]
     if torch.cuda.is_available():
@@ -44,17 +44,18 @@ def choose_device(device: str) -> torch.device:
             found=f"devices here: {', '.join(available)}",
             expected="'auto' or one of these",
             remedy="pass device='auto'; for a GPU, install a torch build that supports it.",
+            argument="device",
         )
     return chosen
 
 
 def choose_precision(precision: str, device: torch.device, width: int) -> Literal["float32", "bfloat16"]:
-    """Return the precision to compute in; ``"auto"`` takes bfloat16 where the hardware has it and the model is wide.
+    """Return the precision to compute in; ``"auto"`` takes bfloat16 if the hardware has it and the model is wide.
 
     Raises
     ------
     ArgumentError
-        If the precision is unknown.
+        If there is no such precision.
     """
     if precision not in get_args(Precision):
         raise ArgumentError(
@@ -62,6 +63,7 @@ def choose_precision(precision: str, device: torch.device, width: int) -> Litera
             found=repr(precision),
             expected="'auto', 'float32' or 'bfloat16'",
             remedy="pass one of these.",
+            argument="precision",
         )
     if precision == "auto":
         return "bfloat16" if width >= WIDE_ENOUGH and _has_bfloat16(device) else "float32"
@@ -80,6 +82,6 @@ def _has_bfloat16(device: torch.device) -> bool:
         return torch.cuda.is_bf16_supported(including_emulation=False)
     if device.type != "cpu":
         return False
-    # torch has no public question for this; without the file the answer is the safe one.
+    # torch has no public function for this; without the file the answer is the safe one, no.
     flags = Path("/proc/cpuinfo")
     return flags.is_file() and any(flag in flags.read_text() for flag in (" avx512_bf16", " amx_bf16"))

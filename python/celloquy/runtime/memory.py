@@ -1,4 +1,4 @@
-"""How much memory a computation may take."""
+"""The memory that a computation may take."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "KI": 2**10, "M
 
 
 def memory_budget(max_memory: int | str | None, device: torch.device | None = None) -> int:
-    """Return a number of bytes: what the user allows, or half of what the machine has free; on a GPU, half of its own.
+    """Return a number of bytes: what the user allows, or half of the free memory; at most half of that of a GPU.
 
     Parameters
     ----------
     max_memory
-        Bytes, or text such as ``"4 GB"`` or ``"512MiB"``; None looks at the machine.
+        Number of bytes, or text such as ``"4 GB"`` or ``"512MiB"``; None takes half of the free memory.
     device
-        Where to compute, for what is computed lies in its memory; by default the machine's own.
+        Device of the computation, in whose memory the results lie; by default the CPU.
 
     Raises
     ------
     ArgumentError
-        If it is no amount of memory.
+        If ``max_memory`` is no amount of memory.
     """
     if device is not None and device.type == "cuda":
         free = torch.cuda.mem_get_info(device)[0] // 2
@@ -46,12 +46,13 @@ def memory_budget(max_memory: int | str | None, device: torch.device | None = No
         "`max_memory` can't be used.",
         found=repr(max_memory),
         expected="bytes, or text such as '4 GB'",
-        remedy="leave it out: half of the memory that is free is used then.",
+        remedy="leave it out: then half of the free memory is used.",
+        argument="max_memory",
     )
 
 
 def _container_limit() -> int:
-    """Bytes that a container may take, which the machine's own figure does not tell."""
+    """Return the bytes that a container may take, which the memory of the machine does not show."""
     limit = Path("/sys/fs/cgroup/memory.max")
     text = limit.read_text().strip() if limit.is_file() else "max"
     return psutil.virtual_memory().total if text == "max" else int(text)

@@ -1,4 +1,4 @@
-"""A progress bar that starts no thread, and that R can draw."""
+"""A progress bar that starts no thread and that R can draw."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from tqdm.auto import tqdm
 
 
 class ProgressBar(tqdm):  # type: ignore[type-arg]
-    """tqdm without its monitor thread: output from a thread would call R from outside of R's own, which ends it."""
+    """tqdm without its monitor thread: output from that thread would call R from outside R's thread, which ends R."""
 
     monitor_interval = 0
     listener: ClassVar[Callable[[str, float, float, str], object] | None] = None
-    """Shows the progress in tqdm's stead, at tqdm's pace: what is done, how much, of how much, figures beside it."""
+    """Function that shows the progress instead of tqdm, called with description, number done, total and figures."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        listened = type(self).listener is not None
-        # A log file keeps every state of the bar.
-        kwargs.setdefault("mininterval", 0.1 if listened or sys.stderr.isatty() else 1.0)
-        super().__init__(*args, **kwargs | ({"file": io.StringIO()} if listened else {}))
+        has_listener = type(self).listener is not None
+        # A log file keeps every state of the bar, so it gets fewer.
+        kwargs.setdefault("mininterval", 0.1 if has_listener or sys.stderr.isatty() else 1.0)
+        super().__init__(*args, **kwargs | ({"file": io.StringIO()} if has_listener else {}))
 
     def display(self, *args: Any, **kwargs: Any) -> None:
-        """Draw the bar, or have it drawn."""
+        """Draw the bar, or call the listener."""
         listener = type(self).listener
         if listener is None:
             super().display(*args, **kwargs)

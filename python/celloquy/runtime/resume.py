@@ -1,4 +1,4 @@
-"""Results that appear whole under their name or not at all, and computations that resume after an interruption."""
+"""Results that appear whole or not at all, and computations that resume after an interruption."""
 
 from __future__ import annotations
 
@@ -16,36 +16,38 @@ from typing import Any
 from celloquy.errors import ArgumentError, CelloquyError, DiskError
 
 JOURNAL = "journal.json"
-"""Name of the file that tells how far a computation has come."""
+"""Name of the file with the progress of a computation."""
 
 KINDS = (".h5ad", ".zarr")
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 RESTART_SECONDS = 60
-"""Start times of the machine that differ by less are the same."""
+"""Difference in seconds below which two start times of the machine are the same."""
 
 
 @dataclass(frozen=True)
 class Output:
-    """Where a computation keeps its files, and where it builds its result."""
+    """The files of a computation."""
 
     folder: Path
+    """Folder for its own files."""
     result: Path
+    """Path at which it builds its result."""
 
 
 @contextmanager
 def resumable_output(target: Path) -> Iterator[Output]:
-    """Give a folder beside the target for a computation's files; move its result to the target at the end.
+    """Yield a folder beside the target for the files of a computation, and move its result to the target at the end.
 
-    The folder outlives an interruption, so that the same call can go on with it, and goes with the result.
+    The folder outlives an interruption, so that the same call can resume; it is removed once the result is there.
 
     Raises
     ------
     ArgumentError
-        If the target can't be a result, or another process is at work on it.
+        If the target can't hold a result, or another process is writing it.
     DiskError
-        If the disk is full; what was at the target is as it was.
+        If the disk is full; an older file at the target is unchanged.
     """
     from filelock import FileLock, Timeout
 
@@ -55,31 +57,34 @@ def resumable_output(target: Path) -> Iterator[Output]:
             found=f"the ending {target.suffix!r}",
             expected=" or ".join(map(repr, KINDS)),
             remedy="give `out` one of these endings.",
+            argument="out",
         )
     if target.exists() and target.is_dir() != (target.suffix == ".zarr"):
         raise ArgumentError(
             f"{str(target)!r} can't be written.",
             found=f"a {'directory' if target.is_dir() else 'file'} of that name",
             remedy="choose another name as `out`.",
+            argument="out",
         )
     folder = target.parent / f".{target.name}.unfinished"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / "lock", timeout=0):
-            work = Output(folder, folder / f"result{target.suffix}")
-            # An interrupted call may have begun to write it.
-            remove_path(work.result)
-            yield work
-            _replace(work.result, target)
+            output = Output(folder, folder / f"result{target.suffix}")
+            # An interrupted call may have begun to write the result.
+            remove_path(output.result)
+            yield output
+            _replace(output.result, target)
             _remove(folder)
     except Timeout:
         raise ArgumentError(
             f"{str(target)!r} is being written by another process.",
             found=f"a lock in {str(folder)!r}",
             remedy="wait for it, or choose another name as `out`.",
+            argument="out",
         ) from None
     except Exception as error:
-        # HDF5 tells the reason in its text alone.
+        # HDF5 gives the reason in its text alone.
         full = error if isinstance(error, OSError) and (error.errno in FULL or "No space left" in str(error)) else None
         resumable = full or isinstance(error, DiskError) or not isinstance(error, CelloquyError)
         if not resumable or not (folder / JOURNAL).exists():
@@ -90,18 +95,18 @@ def resumable_output(target: Path) -> Iterator[Output]:
 
 
 def fingerprint_of(path: str | PathLike[str] | None) -> str:
-    """Tell one state of a file or directory from another; what is in memory only is never the same twice."""
+    """Return a text that differs between states of a file or directory; without a path it differs every time."""
     if path is None:
         return uuid.uuid4().hex
     place = Path(path).resolve()
     files = sorted(place.rglob("*")) if place.is_dir() else [place]
-    seen = [file.stat() for file in files if file.is_file()]
-    return f"{place}|{sum(one.st_size for one in seen)}|{max((one.st_mtime_ns for one in seen), default=0)}"
+    states = [file.stat() for file in files if file.is_file()]
+    return f"{place}|{sum(one.st_size for one in states)}|{max((one.st_mtime_ns for one in states), default=0)}"
 
 
 def _replace(new: Path, target: Path) -> None:
     if target.is_dir():
-        # A directory can't be replaced in one step; the older one is out of its place for that moment only.
+        # A directory can't be replaced in one step; the older one is moved away just before.
         older = new.with_name("older")
         remove_path(older)
         target.rename(older)
@@ -109,13 +114,13 @@ def _replace(new: Path, target: Path) -> None:
 
 
 def _remove(folder: Path) -> None:
-    """Remove the folder of a computation, what tells how far it has come first: this too can be killed."""
+    """Remove the folder of a computation, its journal first, because this too can be interrupted."""
     (folder / JOURNAL).unlink(missing_ok=True)
     shutil.rmtree(folder, ignore_errors=True)
 
 
 def remove_path(path: Path) -> None:
-    """Remove a file or a directory, if there is one."""
+    """Remove a file or a directory if it exists."""
     if path.is_dir():
         shutil.rmtree(path)
     else:
@@ -123,15 +128,15 @@ def remove_path(path: Path) -> None:
 
 
 class Journal:
-    """How far a computation has come, in a small file that is replaced as a whole.
+    """The progress of a computation, in a small file that is replaced as a whole.
 
     Parameters
     ----------
     file
-        Where; None keeps it in memory, and nothing can be resumed.
+        File of the journal; None keeps it in memory, and nothing can be resumed.
     identity
-        What is computed, in JSON's types. The state of another computation, or one from before the machine was last
-        started (its files may not have reached the disk), is not resumed.
+        Description of the computation, in types of JSON. The state of another computation is not resumed, nor one from
+        before the machine was last started, because its files may not have reached the disk.
     """
 
     def __init__(self, file: Path | None, identity: dict[str, Any]) -> None:
@@ -148,15 +153,15 @@ class Journal:
         return steps
 
     def forget(self) -> None:
-        """Start anew."""
+        """Start from the beginning."""
         self.steps.clear()
 
     def done(self, step: str) -> int:
-        """How often a step has been done."""
+        """Return how often a step has been done."""
         return self.steps.get(step, 0)
 
     def note(self, **steps: int) -> None:
-        """Write down how often steps have been done."""
+        """Record how often steps have been done."""
         self.steps.update(steps)
         if self._file is None:
             return

@@ -1,4 +1,4 @@
-"""Scores of labels equal what their definitions say, computed by hand."""
+"""The scores of labels equal their definitions, computed by hand."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from celloquy import evaluate
 from celloquy.errors import ArgumentError
 
 
-def test_scores_are_those_of_the_definitions():
+def test_the_scores_equal_their_definitions():
     truth, found = list("AABBC"), list("ABBBB")
     scores = evaluate.score_annotation(truth, found, [0.9, 0.6, 0.9, 0.9, 0.6])
     assert scores["accuracy"] == pytest.approx(3 / 5)
@@ -17,16 +17,17 @@ def test_scores_are_those_of_the_definitions():
     assert scores["ECE"] == pytest.approx((3 * abs(0.9 - 1) + 2 * abs(0.6 - 0)) / 5)
 
 
-def test_honest_confidence_has_no_calibration_error_and_false_confidence_has():
+def test_only_false_confidence_has_a_calibration_error():
     rng = np.random.default_rng(0)
-    sure = rng.uniform(0.5, 1, 20_000)
-    assert evaluate.calibration_error(rng.random(20_000) < sure, sure) < 0.02
-    assert evaluate.calibration_error(rng.random(20_000) < sure - 0.3, sure) == pytest.approx(0.3, abs=0.02)
-    table = evaluate.calibration(rng.random(20_000) < sure, sure)
+    confidence = rng.uniform(0.5, 1, 20_000)
+    assert evaluate.calibration_error(rng.random(20_000) < confidence, confidence) < 0.02
+    error = evaluate.calibration_error(rng.random(20_000) < confidence - 0.3, confidence)
+    assert error == pytest.approx(0.3, abs=0.02)
+    table = evaluate.calibration(rng.random(20_000) < confidence, confidence)
     assert table["cells"].sum() == 20_000
 
 
-def test_unknown_cells_are_told_by_low_confidence():
+def test_unknown_auroc_is_high_if_unknown_cells_have_low_confidence():
     assert evaluate.unknown_auroc([True, True, False, False], [0.1, 0.2, 0.8, 0.9]) == 1
     assert evaluate.unknown_auroc([True, False, True, False], [0.1, 0.1, 0.9, 0.9]) == 0.5
 

@@ -1,4 +1,4 @@
-"""Mixed batches score high, separate ones low, and types likewise the other way round."""
+"""Mixed batches and separate cell types score high, separate batches and mixed cell types low."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ def cells(batch_distance: float, type_distance: float) -> tuple[np.ndarray, np.n
     return x, batch.astype(str), kind.astype(str)
 
 
-def test_mixing_and_biology_are_told_apart():
+def test_batch_scores_and_biology_scores_differ_as_they_should():
     good = evaluate.score_integration(*cells(0, 12))
     unmixed = evaluate.score_integration(*cells(12, 12))
     merged = evaluate.score_integration(*cells(0, 0))

@@ -1,4 +1,4 @@
-"""The protocol hides what it says, and scores by the plain formulas."""
+"""The protocol holds out the given genes and scores by the published formulas."""
 
 import anndata as ad
 import numpy as np
@@ -30,31 +30,31 @@ def reference() -> ad.AnnData:
     return adata
 
 
-def test_hidden_genes_are_gone_and_positions_stay(spatial, reference):
-    task = cq.evaluate.hold_out_genes(spatial, reference, ["Sst", "Vip"])
-    assert list(task.spatial.var_names) == ["Gad1", "Pvalb", "Lamp5", "Snap25"]
-    assert not task.spatial.layers
-    np.testing.assert_array_equal(task.spatial.obsm["spatial"], spatial.obsm["spatial"])
-    np.testing.assert_array_equal(task.counts.toarray(), spatial[:, ["Sst", "Vip"]].X.toarray())
-    assert "Sst" in task.reference.var_names
+def test_hidden_genes_are_removed_and_positions_are_kept(spatial, reference):
+    held_out = cq.evaluate.hold_out_genes(spatial, reference, ["Sst", "Vip"])
+    assert list(held_out.spatial.var_names) == ["Gad1", "Pvalb", "Lamp5", "Snap25"]
+    assert not held_out.spatial.layers
+    np.testing.assert_array_equal(held_out.spatial.obsm["spatial"], spatial.obsm["spatial"])
+    np.testing.assert_array_equal(held_out.counts.toarray(), spatial[:, ["Sst", "Vip"]].X.toarray())
+    assert "Sst" in held_out.reference.var_names
 
 
-def test_a_share_is_drawn_from_the_shared_genes_by_the_seed(spatial, reference):
+def test_the_seed_decides_which_shared_genes_are_hidden(spatial, reference):
     first, same = (cq.evaluate.hold_out_genes(spatial, reference, 0.5, 3).genes for _ in range(2))
     assert first == same
     assert len(first) == 2
     assert set(first) <= {"Pvalb", "Sst", "Vip", "Lamp5"}
 
 
-def test_genes_are_shared_whatever_their_spelling():
+def test_shared_genes_are_found_whatever_their_spelling():
     assert shared_genes(["Sst", "Gad1", "Nonsense"], ["ENSMUSG00000004366", "Nonsense"]) == ["Sst", "Nonsense"]
 
 
-def test_the_figures_follow_their_formulas(spatial, reference):
-    task = cq.evaluate.hold_out_genes(spatial, reference, ["Sst", "Vip"])
+def test_the_scores_follow_their_formulas(spatial, reference):
+    held_out = cq.evaluate.hold_out_genes(spatial, reference, ["Sst", "Vip"])
     values = np.random.default_rng(3).gamma(1, 1, (30, 2))
-    score = task.score(pd.DataFrame(values, index=spatial.obs_names, columns=["Sst", "Vip"]))
-    depth = task.spatial.X.toarray().sum(1)
+    score = held_out.score(pd.DataFrame(values, index=spatial.obs_names, columns=["Sst", "Vip"]))
+    depth = held_out.spatial.X.toarray().sum(1)
     share = depth / np.median(depth)
     for place, gene in enumerate(["Sst", "Vip"]):
         counts = spatial[:, gene].X.toarray().ravel()
@@ -67,23 +67,23 @@ def test_the_figures_follow_their_formulas(spatial, reference):
             assert score.loc[gene, f"cosine{ending}"] == pytest.approx(cosine)
 
 
-def test_a_constant_correlates_with_nothing_and_a_gene_without_counts_is_left_out(spatial, reference):
-    task = cq.evaluate.hold_out_genes(spatial, reference, ["Sst", "Lamp5"])
-    score = task.score(pd.DataFrame(1.0, index=spatial.obs_names, columns=["Lamp5", "Sst"]))
+def test_a_constant_correlates_with_nothing_and_unexpressed_genes_are_out(spatial, reference):
+    held_out = cq.evaluate.hold_out_genes(spatial, reference, ["Sst", "Lamp5"])
+    score = held_out.score(pd.DataFrame(1.0, index=spatial.obs_names, columns=["Lamp5", "Sst"]))
     assert list(score.index) == ["Sst"]
     assert score.loc["Sst", "pearson"] == 0
     assert score.loc["Sst", "cosine"] > 0
 
 
-def test_what_cannot_be_hidden_or_scored_is_refused(spatial, reference):
+def test_unfit_genes_and_unfit_imputed_values_are_refused(spatial, reference):
     with pytest.raises(cq.errors.ArgumentError, match="Gad1 not in both"):
         cq.evaluate.hold_out_genes(spatial, reference, ["Gad1"])
     with pytest.raises(cq.errors.ArgumentError, match="shared genes"):
         cq.evaluate.hold_out_genes(spatial, reference, 1.0)
-    task = cq.evaluate.hold_out_genes(spatial, reference, ["Sst"])
+    held_out = cq.evaluate.hold_out_genes(spatial, reference, ["Sst"])
     with pytest.raises(cq.errors.ArgumentError, match="no column for Sst"):
-        task.score(pd.DataFrame(index=spatial.obs_names))
+        held_out.score(pd.DataFrame(index=spatial.obs_names))
     with pytest.raises(cq.errors.ArgumentError, match="another order"):
-        task.score(pd.DataFrame({"Sst": 1.0}, index=spatial.obs_names[::-1]))
+        held_out.score(pd.DataFrame({"Sst": 1.0}, index=spatial.obs_names[::-1]))
     with pytest.raises(cq.errors.ArgumentError, match="not finite"):
-        task.score(pd.DataFrame({"Sst": np.nan}, index=spatial.obs_names))
+        held_out.score(pd.DataFrame({"Sst": np.nan}, index=spatial.obs_names))

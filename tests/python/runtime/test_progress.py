@@ -3,7 +3,7 @@ import pytest
 from celloquy.runtime.progress import ProgressBar
 
 
-def test_a_listener_hears_every_state_and_nothing_is_drawn(monkeypatch: pytest.MonkeyPatch, capsys):
+def test_a_listener_gets_every_state_and_nothing_is_drawn(monkeypatch: pytest.MonkeyPatch, capsys):
     heard: list[tuple[str, float, float, str]] = []
     monkeypatch.setattr(ProgressBar, "listener", lambda *state: heard.append(state))
     with ProgressBar(total=10, desc="Counting", mininterval=0) as bar:
@@ -20,7 +20,7 @@ def test_without_a_listener_the_bar_is_drawn(capsys):
     assert "Counting: 100%" in capsys.readouterr().err
 
 
-def test_a_disabled_bar_tells_no_one(monkeypatch: pytest.MonkeyPatch):
+def test_a_disabled_bar_does_not_call_the_listener(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(ProgressBar, "listener", lambda *state: pytest.fail(str(state)))
     with ProgressBar(total=10, desc="Counting", disable=True) as bar:
         bar.update(10)

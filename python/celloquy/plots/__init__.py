@@ -1,4 +1,4 @@
-"""Pictures of results, drawn by scanpy and matplotlib."""
+"""Plots of results, drawn by scanpy and matplotlib."""
 
 from celloquy.plots.annotation import confidence, confusion
 from celloquy.plots.embedding import integration, umaps

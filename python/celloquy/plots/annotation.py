@@ -1,4 +1,4 @@
-"""Pictures of labels: how sure they are, and how they agree with known ones."""
+"""Plots of an annotation: the confidence of its labels, and their agreement with known labels."""
 
 from __future__ import annotations
 
@@ -14,8 +14,15 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def confidence(adata: AnnData) -> Figure:
-    """Draw the confidence of every cell by its label, and how many cells each label was given.
+def confidence(adata: AnnData, *, key: str = keys.ANNOTATION) -> Figure:
+    """Draw the confidence of the cells of every label, and the number of these cells.
+
+    Parameters
+    ----------
+    adata
+        Annotated cells.
+    key
+        Prefix of the keys of the annotation, ``key_added`` of :func:`celloquy.annotate`.
 
     Raises
     ------
@@ -24,13 +31,15 @@ def confidence(adata: AnnData) -> Figure:
     """
     import matplotlib.pyplot as plt
 
-    for key in (keys.LABEL, keys.CONFIDENCE):
-        require(adata.obs, key, "adata.obs")
-    label, sure = adata.obs[keys.LABEL].astype(str).to_numpy(), adata.obs[keys.CONFIDENCE].to_numpy()
+    label_column, confidence_column = keys.prefixed(keys.LABEL, key), keys.prefixed(keys.CONFIDENCE, key)
+    for column in (label_column, confidence_column):
+        require(adata.obs, column, "adata.obs", "key")
+    label, confidences = adata.obs[label_column].astype(str).to_numpy(), adata.obs[confidence_column].to_numpy()
     names, sizes = np.unique(label, return_counts=True)
     names = names[np.argsort(sizes, kind="stable")]
     figure, axis = plt.subplots(figsize=(6, 1 + 0.35 * len(names)))
-    axis.boxplot([sure[label == name] for name in names], orientation="horizontal", widths=0.6, showfliers=False)
+    by_label = [confidences[label == name] for name in names]
+    axis.boxplot(by_label, orientation="horizontal", widths=0.6, showfliers=False)
     axis.set_yticks(range(1, len(names) + 1), [f"{name} ({(label == name).sum():,})" for name in names])
     axis.set(xlabel="confidence", xlim=(0, 1.02))
     axis.spines[["top", "right"]].set_visible(False)
@@ -38,8 +47,8 @@ def confidence(adata: AnnData) -> Figure:
     return figure
 
 
-def confusion(adata: AnnData, *, truth_key: str) -> Figure:
-    """Draw which share of the cells of each known label was given which label.
+def confusion(adata: AnnData, *, truth_key: str, key: str = keys.ANNOTATION) -> Figure:
+    """Draw the share of the cells of each known label that was given each label.
 
     Parameters
     ----------
@@ -47,6 +56,8 @@ def confusion(adata: AnnData, *, truth_key: str) -> Figure:
         Annotated cells.
     truth_key
         Column of ``obs`` with the known labels.
+    key
+        Prefix of the keys of the annotation, ``key_added`` of :func:`celloquy.annotate`.
 
     Raises
     ------
@@ -56,11 +67,12 @@ def confusion(adata: AnnData, *, truth_key: str) -> Figure:
     import matplotlib.pyplot as plt
     import pandas as pd
 
-    for key in (keys.LABEL, truth_key):
-        require(adata.obs, key, "adata.obs")
-    known, given = (pd.Categorical(adata.obs[key].astype(str)) for key in (truth_key, keys.LABEL))
+    label_column = keys.prefixed(keys.LABEL, key)
+    require(adata.obs, label_column, "adata.obs", "key")
+    require(adata.obs, truth_key, "adata.obs", "truth_key")
+    known, given = (pd.Categorical(adata.obs[column].astype(str)) for column in (truth_key, label_column))
     shares = pd.crosstab(known, given, normalize="index")
-    # The same label lies on the diagonal.
+    # A label that is both known and given lies on the diagonal.
     shares = shares[[*shares.index.intersection(shares.columns), *shares.columns.difference(shares.index)]]
     figure, axis = plt.subplots(figsize=(2.5 + 0.45 * shares.shape[1], 2 + 0.4 * shares.shape[0]))
     image = axis.imshow(shares, vmin=0, vmax=1, cmap="Blues", aspect="auto")

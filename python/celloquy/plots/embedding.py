@@ -19,11 +19,11 @@ def umaps(adata: AnnData, *, bases: Mapping[str, str], color: Sequence[str]) -> 
     Parameters
     ----------
     adata
-        With the UMAPs in ``obsm``.
+        Cells with the UMAPs in ``obsm``.
     bases
-        Key of ``obsm`` → title, one row of panels each.
+        Keys of ``obsm`` with titles; each is a row of panels.
     color
-        Columns of ``obs``, one column of panels each.
+        Columns of ``obs``; each is a column of panels.
 
     Returns
     -------
@@ -38,9 +38,9 @@ def umaps(adata: AnnData, *, bases: Mapping[str, str], color: Sequence[str]) -> 
     import scanpy as sc
 
     for base in bases:
-        require(adata.obsm, base, "adata.obsm")
+        require(adata.obsm, base, "adata.obsm", "bases")
     for name in color:
-        require(adata.obs, name, "adata.obs")
+        require(adata.obs, name, "adata.obs", "color")
     figure, axes = plt.subplots(len(bases), len(color), figsize=(5.5 * len(color), 4 * len(bases)), squeeze=False)
     for row, (base, title) in zip(axes, bases.items(), strict=True):
         for axis, column in zip(row, color, strict=True):
@@ -65,13 +65,13 @@ def integration(
     Parameters
     ----------
     adata
-        With both embeddings in ``obsm``; it is left as it is.
+        Cells with both embeddings in ``obsm``; it is not changed.
     batch_key, label_key
-        Columns of ``obs``.
+        Columns of ``obs`` with batches and labels.
     before, after
-        Keys of ``obsm``.
+        Keys of ``obsm`` with the embeddings.
     seed
-        Of the UMAPs.
+        Seed of the UMAPs.
 
     Returns
     -------
@@ -86,13 +86,13 @@ def integration(
     import scanpy as sc
 
     color = [batch_key] if label_key is None else [batch_key, label_key]
-    for name in color:
-        require(adata.obs, name, "adata.obs")
-    drawn = anndata.AnnData(obs=adata.obs[color].copy())
+    for argument, name in zip(("batch_key", "label_key"), color, strict=False):
+        require(adata.obs, name, "adata.obs", argument)
+    cells = anndata.AnnData(obs=adata.obs[color].copy())
     bases = {"X_umap_before": (before, "before"), "X_umap_after": (after, "after")}
-    for base, (key, _) in bases.items():
-        require(adata.obsm, key, "adata.obsm")
-        drawn.obsm[key] = adata.obsm[key]
-        sc.pp.neighbors(drawn, use_rep=key, random_state=seed)
-        drawn.obsm[base] = sc.tl.umap(drawn, random_state=seed, copy=True).obsm["X_umap"]
-    return umaps(drawn, bases={base: title for base, (_, title) in bases.items()}, color=color)
+    for base, (key, argument) in bases.items():
+        require(adata.obsm, key, "adata.obsm", argument)
+        cells.obsm[key] = adata.obsm[key]
+        sc.pp.neighbors(cells, use_rep=key, random_state=seed)
+        cells.obsm[base] = sc.tl.umap(cells, random_state=seed, copy=True).obsm["X_umap"]
+    return umaps(cells, bases={base: title for base, (_, title) in bases.items()}, color=color)

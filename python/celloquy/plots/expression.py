@@ -1,4 +1,4 @@
-"""Pictures of expression: what was measured, beside what was made of it."""
+"""Plots of expression: measured beside denoised or imputed expression."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COLUMNS = 4
-"""Genes in a row."""
+"""Number of genes in a row."""
 
 
 def denoised(adata: AnnData, genes: Sequence[str], *, color: str | None = None, key: str = keys.DENOISED) -> Figure:
@@ -26,13 +26,13 @@ def denoised(adata: AnnData, genes: Sequence[str], *, color: str | None = None, 
     Parameters
     ----------
     adata
-        With the result of :func:`celloquy.denoise` as counts.
+        Cells with the result of :func:`celloquy.denoise`, as counts.
     genes
         Names of genes.
     color
         Column of ``obs`` by which cells are coloured.
     key
-        Where the result is.
+        Key of the result in ``layers`` or ``obsm``.
 
     Raises
     ------
@@ -43,9 +43,9 @@ def denoised(adata: AnnData, genes: Sequence[str], *, color: str | None = None, 
 
     frame = adata.obsm.get(key) if key in adata.obsm else None
     if frame is None:
-        require(adata.layers, key, "adata.layers")
+        require(adata.layers, key, "adata.layers", "key")
     if color is not None:
-        require(adata.obs, color, "adata.obs")
+        require(adata.obs, color, "adata.obs", "color")
     groups = pd.Series("", index=adata.obs_names) if color is None else adata.obs[color].astype(str)
     counts = choose_counts(adata)
     observed = counts.read(0, counts.n_cells)
@@ -55,10 +55,10 @@ def denoised(adata: AnnData, genes: Sequence[str], *, color: str | None = None, 
     figure, axes = plt.subplots(rows, wide, figsize=size, squeeze=False, layout="constrained")
     jitter = np.random.default_rng(0).uniform(-0.15, 0.15, adata.n_obs)
     for axis, gene in zip(axes.flat, genes, strict=False):
-        require(_places(counts.var_names), gene, "adata.var_names")
+        require(_places(counts.var_names), gene, "adata.var_names", "genes")
         column = observed[:, _places(counts.var_names)[gene]].toarray().ravel()
         if frame is not None:
-            require(frame, gene, f"adata.obsm[{key!r}]")
+            require(frame, gene, f"adata.obsm[{key!r}]", "genes")
             values = frame[gene].to_numpy()
         else:
             values = np.asarray(adata[:, gene].layers[key]).ravel()
@@ -84,20 +84,20 @@ def imputed(
     spatial_key: str = "spatial",
     key: str = keys.IMPUTED,
 ) -> Figure:
-    """Draw genes on the tissue: measured, where there is a measurement, and imputed beside it.
+    """Draw imputed genes on the tissue, beside the measured ones if there is a measurement.
 
     Parameters
     ----------
     adata
-        With the result of :func:`celloquy.impute`.
+        Cells with the result of :func:`celloquy.impute`.
     genes
-        Names of imputed genes, a row each.
+        Names of imputed genes; each is a row.
     measured
-        The same cells with counts of these genes, if they were measured after all.
+        The same cells with measured counts of these genes.
     spatial_key
         Key of ``obsm`` with the positions.
     key
-        Where the result is.
+        Key of the result in ``obsm``.
 
     Raises
     ------
@@ -106,8 +106,8 @@ def imputed(
     """
     import matplotlib.pyplot as plt
 
-    require(adata.obsm, key, "adata.obsm")
-    require(adata.obsm, spatial_key, "adata.obsm")
+    require(adata.obsm, key, "adata.obsm", "key")
+    require(adata.obsm, spatial_key, "adata.obsm", "spatial_key")
     place = np.asarray(adata.obsm[spatial_key])
     panels: list[tuple[str, str, Any]] = []
     if measured is not None:
@@ -115,20 +115,20 @@ def imputed(
         matrix = counts.read(0, counts.n_cells)
         depth = np.maximum(np.asarray(matrix.sum(axis=1)).ravel(), 1)
     for gene in genes:
-        require(adata.obsm[key], gene, f"adata.obsm[{key!r}]")
+        require(adata.obsm[key], gene, f"adata.obsm[{key!r}]", "genes")
         if measured is not None:
-            require(_places(counts.var_names), gene, "measured.var_names")
+            require(_places(counts.var_names), gene, "measured.var_names", "genes")
             column = matrix[:, _places(counts.var_names)[gene]].toarray().ravel()
             panels.append((gene, "measured", np.log1p(column / depth * np.median(depth))))
         panels.append((gene, "imputed", adata.obsm[key][gene].to_numpy()))
     wide = len(panels) // len(genes)
     size = (4.4 * wide, 3.6 * len(genes))
     figure, axes = plt.subplots(len(genes), wide, figsize=size, squeeze=False, layout="constrained")
-    for axis, (gene, what, values) in zip(axes.flat, panels, strict=True):
+    for axis, (gene, kind, values) in zip(axes.flat, panels, strict=True):
         order = np.argsort(values, kind="stable")
         top = np.quantile(values, 0.99) or values.max()
         points = axis.scatter(*place[order].T, c=values[order], s=8, cmap="viridis", vmin=0, vmax=max(top, 1e-9))
-        axis.set(title=f"{gene}, {what}", aspect="equal", xticks=[], yticks=[])
+        axis.set(title=f"{gene}, {kind}", aspect="equal", xticks=[], yticks=[])
         figure.colorbar(points, ax=axis, label="log-normalised")
     return figure
 

@@ -1,4 +1,4 @@
-"""What a picture needs, and is not there."""
+"""The error of a plot whose data are missing."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from typing import Any
 from celloquy.errors import ArgumentError
 
 
-def require(present: Any, key: str, where: str) -> None:
-    """Raise ArgumentError unless a key is there."""
+def require(present: Any, key: str, where: str, argument: str = "") -> None:
+    """Raise ArgumentError unless a mapping, which messages call ``where``, has a key, which an argument names."""
     if key not in present:
         raise ArgumentError(
             f"There is no {key!r} in {where}.",
             found=", ".join(map(str, present.keys())) or "nothing",
             remedy="compute it first, or name one that is there.",
+            argument=argument,
         )

@@ -1,4 +1,4 @@
-"""Pictures of a training."""
+"""Plots of a training."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ if TYPE_CHECKING:
 
 
 def loss(history: pd.DataFrame) -> Figure:
-    """Draw the loss by epoch, and that of the held-out cells, with the epoch that was kept.
+    """Draw the loss of training and held-out cells by epoch, and the epoch that was kept.
 
     Parameters
     ----------
     history
-        ``history_`` of a task, or ``history`` of a pretrained model.
+        History of a training: ``history_`` of a task, or ``history`` of a pretrained model.
 
     Raises
     ------
     ArgumentError
-        If there is no loss in it.
+        If the history has no loss.
     """
     import matplotlib.pyplot as plt
 
-    require(history, "loss", "the history")
+    require(history, "loss", "the history", "history")
     figure, axis = plt.subplots(figsize=(6, 3.5))
     axis.plot(history["epoch"], history["loss"], label="training")
     if "validation" in history:

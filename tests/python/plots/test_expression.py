@@ -1,4 +1,4 @@
-"""Denoised and imputed genes are drawn where they are, and what is missing is named."""
+"""Plots show denoised and imputed genes, and name those that are missing."""
 
 import anndata as ad
 import matplotlib as mpl
@@ -49,11 +49,11 @@ def test_measured_and_imputed_stand_side_by_side(adata):
     np.testing.assert_allclose(shown[1].collections[0].get_array(), values[order])
 
 
-def test_without_a_measurement_the_imputed_genes_stand_alone(adata):
+def test_imputed_genes_are_drawn_alone_without_a_measurement(adata):
     assert [axis.get_title() for axis in plots.imputed(adata, ["B", "X"]).axes[:2]] == ["B, imputed", "X, imputed"]
 
 
-def test_what_is_missing_is_named(adata):
+def test_a_missing_key_column_or_gene_is_named(adata):
     with pytest.raises(ArgumentError, match=r"'Z' in adata\.var_names"):
         plots.denoised(adata, ["Z"])
     with pytest.raises(ArgumentError, match=r"'C' in adata\.obsm"):

@@ -1,4 +1,4 @@
-"""Figures are drawn from what is there, and say what is not."""
+"""Plots show the results of an object, and name those that are missing."""
 
 import anndata as ad
 import matplotlib as mpl
@@ -26,7 +26,7 @@ def test_umaps_are_laid_out_one_row_an_embedding(adata):
     assert titles == ["ours: type", "ours: depth", "PCA: type", "PCA: depth"]
 
 
-def test_what_is_missing_is_named(adata):
+def test_a_missing_key_column_or_gene_is_named(adata):
     with pytest.raises(ArgumentError, match=r"'X_umap_c' in adata\.obsm"):
         plots.umaps(adata, bases={"X_umap_c": "ours"}, color=["type"])
     with pytest.raises(ArgumentError, match=r"'kind' in adata\.obs"):
@@ -41,6 +41,20 @@ def test_confidence_is_drawn_for_every_label(adata):
     assert {text.get_text() for text in axis.get_yticklabels()} == {f"{name} ({n})" for name, n in sizes.items()}
 
 
+def test_annotation_under_another_key_is_drawn(adata):
+    adata.obs["fine_label"] = np.where(np.arange(30) < 5, "unknown", adata.obs["type"].astype(str))
+    adata.obs["fine_confidence"] = adata.obs["depth"]
+    (axis,) = plots.confidence(adata, key="fine").axes
+    sizes = adata.obs["fine_label"].value_counts()
+    assert {text.get_text() for text in axis.get_yticklabels()} == {f"{name} ({n})" for name, n in sizes.items()}
+    axis = plots.confusion(adata, truth_key="type", key="fine").axes[0]
+    assert [text.get_text() for text in axis.get_xticklabels()] == ["B", "T", "unknown"]
+    assert axis.images[0].get_array().shape == (2, 3)
+    with pytest.raises(ArgumentError, match=r"'coarse_label' in adata\.obs") as caught:
+        plots.confusion(adata, truth_key="type", key="coarse")
+    assert caught.value.argument == "key"
+
+
 def test_confusion_holds_shares_with_the_diagonal_first(adata):
     adata.obs["celloquy_label"] = np.where(np.arange(30) < 5, "unknown", adata.obs["type"].astype(str))
     axis = plots.confusion(adata, truth_key="type").axes[0]
@@ -53,7 +67,7 @@ def test_confusion_holds_shares_with_the_diagonal_first(adata):
     assert shares[0, 0] == pytest.approx(expected)
 
 
-def test_integration_is_drawn_before_and_after_and_leaves_the_cells_alone(adata, monkeypatch):
+def test_integration_is_drawn_before_and_after_and_the_input_unchanged(adata, monkeypatch):
     # Compiling UMAP takes longer than all other tests of this file.
     monkeypatch.setattr("scanpy.pp.neighbors", lambda *_args, **_options: None)
     monkeypatch.setattr(
@@ -75,12 +89,13 @@ def test_loss_curves_show_the_epoch_that_was_kept():
     assert axis.lines[2].get_xdata()[0] == 2
 
 
-def test_what_pictures_of_tasks_lack_is_named(adata):
+def test_a_missing_result_of_a_task_is_named(adata):
     with pytest.raises(ArgumentError, match=r"'celloquy_label' in adata\.obs"):
         plots.confidence(adata)
     with pytest.raises(ArgumentError, match=r"'celloquy_label' in adata\.obs"):
         plots.confusion(adata, truth_key="type")
-    with pytest.raises(ArgumentError, match=r"'X_pca' in adata\.obsm"):
+    with pytest.raises(ArgumentError, match=r"'X_pca' in adata\.obsm") as caught:
         plots.integration(adata, batch_key="type")
+    assert caught.value.argument == "before"
     with pytest.raises(ArgumentError, match="'loss' in the history"):
         plots.loss(pd.DataFrame())

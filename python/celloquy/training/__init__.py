@@ -1,4 +1,4 @@
-"""Training: the one loop, its options, the objectives of pretraining, and what is read for it."""
+"""Training: the one loop, its options, and the objective and the data of pretraining."""
 
 from celloquy.training.options import TrainingOptions
 from celloquy.training.pretraining import pretrain

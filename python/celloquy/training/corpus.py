@@ -1,4 +1,4 @@
-"""What a model is pretrained on: the cells of several AnnData over one vocabulary."""
+"""The corpus of a pretraining: the cells of several AnnData over one vocabulary."""
 
 from __future__ import annotations
 
@@ -18,23 +18,25 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 LEAST_COUNTS = 3
-"""Counts over all cells below which a gene is left out of a vocabulary: nothing can be learned of it."""
+"""Counts over all cells below which a vocabulary leaves a gene out, because nothing can be learned from it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """One input: its name, and where its cells are."""
+    """One input of a pretraining."""
 
     name: str
+    """Name of the input, for messages and batches."""
     data: AnnData | Path
+    """The cells, in memory or as the path of a file."""
 
     @contextmanager
     def open(self) -> Iterator[AnnData]:
-        """Give the cells; a file is read where it is and closed afterwards."""
+        """Yield the cells; a file is read from disk and closed afterwards."""
         if not isinstance(self.data, Path):
             yield self.data
             return
-        with open_store(self.data) as adata:
+        with open_store(self.data, "adatas") as adata:
             yield adata
 
 
@@ -44,7 +46,7 @@ def as_inputs(adatas: Any) -> list[Input]:
     Raises
     ------
     ArgumentError
-        If there is none, or one is neither.
+        If there is no input, or one is neither an AnnData nor a path.
     """
     from anndata import AnnData
 
@@ -55,6 +57,7 @@ def as_inputs(adatas: Any) -> list[Input]:
             found="no AnnData",
             expected="an AnnData or the path of an h5ad file or a zarr directory, or a list of them",
             remedy="pass at least one.",
+            argument="adatas",
         )
     inputs = []
     for number, one in enumerate(several, start=1):
@@ -68,6 +71,7 @@ def as_inputs(adatas: Any) -> list[Input]:
                 found=f"an object of type {type(one).__name__}",
                 expected="an AnnData or the path of an h5ad file or a zarr directory",
                 remedy="wrap the counts in an AnnData: cells × genes, genes named in `var_names`.",
+                argument="adatas",
             )
     return inputs
 
@@ -75,7 +79,7 @@ def as_inputs(adatas: Any) -> list[Input]:
 def find_vocabulary(sources: Sequence[CellSource]) -> GeneVocabulary:
     """Return the union of the known genes that are expressed in the inputs.
 
-    With ``species="auto"`` genes of another species than the first input's are mapped to it.
+    With ``species="auto"``, genes of another species are mapped to the species of the first input.
 
     Raises
     ------
@@ -106,7 +110,7 @@ def find_vocabulary(sources: Sequence[CellSource]) -> GeneVocabulary:
             "The inputs are of different species.",
             found=", ".join(f"{name}: {kind}" for name, kind in species_of.items()),
             expected="inputs of one species",
-            remedy='pass species="auto" to have one-to-one orthologs taken, or map the genes with cq.orthologs(…).',
+            remedy='pass species="auto" to map them to one-to-one orthologs, or map the genes with cq.orthologs(…).',
             argument="species",
         )
     return union
@@ -114,35 +118,35 @@ def find_vocabulary(sources: Sequence[CellSource]) -> GeneVocabulary:
 
 @dataclass(frozen=True, slots=True)
 class Corpus:
-    """All cells to train on."""
+    """All cells of a pretraining."""
 
     cells: CellBatch
-    """Tissues numbered over all inputs; the panel of a cell is its input."""
+    """The cells; tissues are numbered over all inputs, and the panel of a cell is its input."""
     batches: list[str]
-    """Names of the batches, in the order of their codes; empty where none are told apart."""
+    """Names of the batches, in the order of their codes; empty if there are none."""
     counts: list[str]
-    """Where the counts of each input were found."""
+    """Place of the counts in each input."""
     vocabulary: GeneVocabulary
-    """Genes of the columns."""
+    """Genes of the corpus."""
 
 
 def read_corpus(inputs: list[Input], columns: CellColumns, vocabulary: GeneVocabulary | None = None) -> Corpus:
     """Read the cells of all inputs into memory, sparse.
 
-    Several inputs are batches of their own, each split further by the batch column.
+    Each of several inputs is a batch of its own, which the batch column splits further.
 
     Parameters
     ----------
     inputs
-        At least one.
+        Inputs, at least one.
     columns
-        How each is read.
+        Options by which each input is read.
     vocabulary
-        The genes; by default those that :func:`find_vocabulary` finds.
+        Genes to read; by default those that :func:`find_vocabulary` finds.
     """
     parts: list[CellBatch] = []
     names: list[str] = []
-    found: list[str] = []
+    places: list[str] = []
     with ExitStack() as stack:
         sources = [CellSource(stack.enter_context(one.open()), columns, name=one.name) for one in inputs]
         genes = find_vocabulary(sources) if vocabulary is None else vocabulary
@@ -154,5 +158,5 @@ def read_corpus(inputs: list[Input], columns: CellColumns, vocabulary: GeneVocab
             else:
                 names = list(source.batches)
             parts.append(part)
-            found.append(f"{source.name}: {source.counts.source}")
-    return Corpus(CellBatch.concatenate(parts, renumber_tissues=True), names, found, genes)
+            places.append(f"{source.name}: {source.counts.source}")
+    return Corpus(CellBatch.concatenate(parts, renumber_tissues=True), names, places, genes)

@@ -1,4 +1,4 @@
-"""The one training loop: epochs, learning rate, validation, early stopping, and the best weights kept."""
+"""The one training loop: epochs, learning rate, validation, early stopping, and the weights of the best epoch."""
 
 from __future__ import annotations
 
@@ -17,67 +17,67 @@ from celloquy.errors import ArgumentError
 from celloquy.runtime.progress import ProgressBar
 
 EpochRecord = dict[str, float]
-"""Figures of an epoch: its number, the parts of the loss, ``validation``, ``learning_rate``, ``seconds``."""
+"""Record of an epoch: ``epoch``, the parts of the loss, ``validation``, ``learning_rate`` and ``seconds``."""
 
 
 class Batch(Protocol):
-    """One of the arguments of an objective: a part of a batch."""
+    """One argument of an objective for a minibatch, such as its cells, its mask or its labels."""
 
     def __len__(self) -> int:
         """Number of cells."""
         ...
 
     def to(self, device: torch.device, /) -> Any:
-        """Return it on another device."""
+        """Return the argument on another device."""
         ...
 
 
 class TrainingData(Protocol):
-    """The cells of a training, in batches, each of which is the arguments of an objective."""
+    """The cells of a training in minibatches; each minibatch is the arguments of an objective."""
 
     def __len__(self) -> int:
-        """Number of cells that are trained on."""
+        """Number of training cells."""
         ...
 
     @property
     def held_out(self) -> int:
-        """Number of cells that are kept for validation."""
+        """Number of held-out cells."""
         ...
 
     def epoch(self, number: int, rank: int, processes: int, /) -> Iterator[tuple[Batch, ...]]:
-        """Yield a process's batches of an epoch."""
+        """Yield the minibatches of an epoch for one of several processes."""
         ...
 
     def validation(self, rank: int, processes: int, /) -> Iterator[tuple[Batch, ...]]:
-        """Yield a process's batches for validation."""
+        """Yield the held-out minibatches for one of several processes."""
         ...
 
 
 class Objective(nn.Module):
-    """What is trained: returns ``loss``, and other figures, for a batch, all of them means over its cells."""
+    """A module that is trained: it returns ``loss`` and other figures for a minibatch, all means over its cells."""
 
     progress: float = 1.0
-    """How far the training is, from 0 to 1."""
+    """Share of the training that is done, from 0 to 1."""
 
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """What the loop follows."""
+    """The settings that the loop follows."""
 
     epochs: int
     """Passes over the cells."""
     learning_rate: float
     """Highest learning rate."""
     weight_decay: float = 0.01
-    """Weight decay of weight matrices; biases, norms and tables of vectors have none."""
+    """Weight decay of AdamW, on weight matrices only; biases, norms and tables of vectors have none."""
     warmup: float = 0.1
-    """Share of the training in which the learning rate rises, linearly; then it falls to 0 along a cosine."""
+    """Share of the training in which the learning rate rises linearly; then it falls to 0 along a cosine."""
     clip: float = 2.0
-    """Longest gradient allowed, in units of the average length so far."""
+    """Largest norm of the gradient, in units of its average norm so far; a larger gradient is clipped."""
     patience: int | None = None
-    """Epochs without a better validation after which training ends; never, if not given."""
+    """Number of epochs without a better validation loss after which training ends; None never ends it early."""
     learning_rate_factors: Mapping[str, float] = field(default_factory=dict)
-    """Start of a parameter's name → factor of its learning rate; 0 freezes the parameter."""
+    """Factors of the learning rate by the start of the name of a parameter; 0 freezes the parameter."""
 
 
 def train(
@@ -89,27 +89,27 @@ def train(
     progress: bool,
     on_epoch: Callable[[list[EpochRecord], bool], None],
 ) -> list[EpochRecord]:
-    """Train a module, and leave it with the weights of its best epoch, also where it is interrupted.
+    """Train a module, and leave it with the weights of its best epoch, even if the training is interrupted.
 
     Parameters
     ----------
     objective
-        The module, which holds the model.
+        Module to train, which holds the model.
     data
-        The batches.
+        Minibatches of the training and held-out cells.
     schedule
-        How to train.
+        Settings of the training.
     fabric
-        Where to compute, alone or as one of several processes.
+        Device and processes of the training.
     progress
         Show a progress bar.
     on_epoch
-        Called after every epoch with the records so far, and whether this epoch is the best.
+        Function that is called after every epoch, with the records so far and whether this epoch is the best.
 
     Raises
     ------
     ArgumentError
-        If the loss is not finite any more.
+        If the loss is no longer finite.
     """
     loop = _Loop(objective, data, schedule, fabric)
     records: list[EpochRecord] = []
@@ -118,11 +118,11 @@ def train(
     bar = ProgressBar(total=total, desc="Training", unit=" cells", unit_scale=True, disable=not progress)
     try:
         for epoch in range(schedule.epochs):
-            began = time.perf_counter()
+            start = time.perf_counter()
             record: EpochRecord = {"epoch": epoch + 1, **loop.learn(epoch, bar)}
             if data.held_out:
                 record["validation"] = loop.validate()
-            record["seconds"] = round(time.perf_counter() - began, 3)
+            record["seconds"] = round(time.perf_counter() - start, 3)
             records.append(record)
             score = record.get("validation", -math.inf)
             better = score < best or not data.held_out
@@ -143,7 +143,7 @@ def train(
 
 
 class _Loop:
-    """A module with its optimiser, on its device."""
+    """A module and its optimiser, on their device."""
 
     def __init__(self, objective: Objective, data: TrainingData, schedule: Schedule, fabric: Fabric) -> None:
         self.original, self.data, self.schedule, self.fabric = objective, data, schedule, fabric
@@ -151,29 +151,29 @@ class _Loop:
         self.objective: _FabricModule
         self.optimizer: _FabricOptimizer
         self.objective, self.optimizer = fabric.setup(objective, optimizer)
-        self.length = 0.0
-        """Average length of the gradient so far."""
+        self.average_norm = 0.0
+        """Average norm of the gradient so far."""
 
     def learn(self, epoch: int, bar: ProgressBar) -> EpochRecord:
-        """Pass over the cells once; return the means of what the objective returns, and the learning rate."""
+        """Train on all cells once; return the means of the figures of the objective, and the learning rate."""
         self.objective.train()
         means = _Means()
         done = 0
         for inputs in self.data.epoch(epoch, self.fabric.global_rank, self.fabric.world_size):
-            cells = len(inputs[0])
+            n_cells = len(inputs[0])
             self.original.progress = (epoch + done / len(self.data)) / self.schedule.epochs
             rate = self._rate(self.original.progress)
             figures = self.objective(*(one.to(self.fabric.device) for one in inputs))
             self.fabric.backward(figures["loss"])
             self._step(rate)
-            means.add(figures, cells)
-            done += cells * self.fabric.world_size
-            bar.update(cells * self.fabric.world_size)
+            means.add(figures, n_cells)
+            done += n_cells * self.fabric.world_size
+            bar.update(n_cells * self.fabric.world_size)
         return means.over_processes(self.fabric) | {"learning_rate": rate}
 
     @torch.no_grad()
     def validate(self) -> float:
-        """Return the mean loss of the cells that are kept for validation."""
+        """Return the mean loss of the held-out cells."""
         self.objective.eval()
         means = _Means()
         for inputs in self.data.validation(self.fabric.global_rank, self.fabric.world_size):
@@ -182,25 +182,28 @@ class _Loop:
         return means.over_processes(self.fabric)["loss"]
 
     def _rate(self, progress: float) -> float:
-        """Learning rate at a point of the training between 0 and 1."""
+        """Return the learning rate at a share of the training that is done, from 0 to 1."""
         warmup, highest = self.schedule.warmup, self.schedule.learning_rate
         if progress < warmup:
             return highest * (progress + 0.01) / (warmup + 0.01)
         return highest * 0.5 * (1 + math.cos(math.pi * (progress - warmup) / (1 - warmup)))
 
     def _step(self, rate: float) -> None:
-        limit = self.schedule.clip * self.length or math.inf
-        norm = self.fabric.clip_gradients(self.objective, self.optimizer, max_norm=limit, error_if_nonfinite=False)
-        assert norm is not None
-        length = norm.item()
-        if not math.isfinite(length):
+        """Update the weights by the clipped gradient."""
+        limit = self.schedule.clip * self.average_norm or math.inf
+        clipped = self.fabric.clip_gradients(self.objective, self.optimizer, max_norm=limit, error_if_nonfinite=False)
+        assert clipped is not None
+        norm = clipped.item()
+        if not math.isfinite(norm):
             raise ArgumentError(
                 "Training diverged: the loss is not finite any more.",
                 found=f"learning rate {self.schedule.learning_rate:g}",
                 expected="a learning rate at which the loss falls",
                 remedy="pass a smaller `learning_rate`, or precision='float32'.",
+                argument="learning_rate",
             )
-        self.length = 0.95 * self.length + 0.05 * min(length, limit) if self.length else length
+        average = self.average_norm
+        self.average_norm = 0.95 * average + 0.05 * min(norm, limit) if average else norm
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group["factor"]
         self.optimizer.step()
@@ -208,33 +211,33 @@ class _Loop:
 
 
 class _Means:
-    """Means of figures over the cells of many batches."""
+    """Means of figures over the cells of many minibatches."""
 
     def __init__(self) -> None:
         self.totals: dict[str, Tensor] = {}
-        self.cells = 0
+        self.n_cells = 0
 
-    def add(self, figures: dict[str, Tensor], cells: int) -> None:
-        """Add the means of a batch."""
+    def add(self, figures: dict[str, Tensor], n_cells: int) -> None:
+        """Add the means of a minibatch."""
         for name, mean in figures.items():
-            self.totals[name] = self.totals.get(name, 0) + mean.detach().double() * cells
-        self.cells += cells
+            self.totals[name] = self.totals.get(name, 0) + mean.detach().double() * n_cells
+        self.n_cells += n_cells
 
     def over_processes(self, fabric: Fabric) -> EpochRecord:
-        """Return the means over the batches of all processes."""
-        cells = _sum(torch.tensor(float(self.cells)), fabric)
-        return {name: _sum(total, fabric) / cells for name, total in self.totals.items()}
+        """Return the means over the minibatches of all processes."""
+        n_cells = _sum(torch.tensor(float(self.n_cells)), fabric)
+        return {name: _sum(total, fabric) / n_cells for name, total in self.totals.items()}
 
 
 def _sum(value: Tensor, fabric: Fabric) -> float:
-    """Sum of a number over the processes."""
+    """Return the sum of a number over the processes."""
     total = fabric.all_reduce(value, reduce_op="sum")
     assert isinstance(total, Tensor)
     return total.item()
 
 
 def _groups(objective: nn.Module, schedule: Schedule) -> list[dict[str, Any]]:
-    """Parameters with and without weight decay, by the factor of their learning rate."""
+    """Return the parameters in groups of one weight decay and one factor of the learning rate."""
     groups: dict[tuple[float, float], list[Tensor]] = {}
     for prefix, module in objective.named_modules():
         for name, parameter in module.named_parameters(recurse=False):
@@ -242,7 +245,7 @@ def _groups(objective: nn.Module, schedule: Schedule) -> list[dict[str, Any]]:
             factors = schedule.learning_rate_factors.items()
             factor = next((factor for start, factor in factors if full.startswith(start)), 1.0)
             decay = schedule.weight_decay if isinstance(module, nn.Linear) and name == "weight" else 0.0
-            # What is frozen has no gradient, so that the length of the gradient is that of what learns.
+            # Frozen parameters have no gradient, so that the norm is that of the trained parameters.
             parameter.requires_grad_(factor > 0)
             groups.setdefault((decay, factor), []).append(parameter)
     return [

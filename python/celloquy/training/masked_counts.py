@@ -1,4 +1,4 @@
-"""The pretraining objective: fill in what was masked.
+"""The objective of pretraining: fill in masked counts.
 
 Wen et al. 2024, CellPLM, section 3.4.
 """
@@ -23,7 +23,7 @@ from celloquy.training.split import hold_out
 if TYPE_CHECKING:
     from celloquy.data import CellBatch
 
-# What a seed is drawn for, so that no two draws share their numbers.
+# Purposes of draws, which are part of their seeds, so that no two draws share their random numbers.
 SPLIT, HELD_OUT, SENTENCES, MASKS = range(4)
 
 
@@ -34,18 +34,18 @@ WARMUP = 0.5
 class MaskedCounts(Objective):
     """The loss of a model on masked cells: negative binomial of the counts, and divergence of the latent.
 
-    The divergence weighs in slowly, and so does the discrepancy of batches. At full weight from the start either drives
-    what it acts on out of the latent before the decoder has learned to read it: with a few hundred cells of two plates,
-    one of them thinned, half of the seeds then lost the cell types.
+    The weights of the divergence and of the discrepancy of batches rise slowly. At full weight from the start, either
+    removes information from the latent before the decoder has learned to read it: with a few hundred cells of two
+    plates, one of them thinned, half of the seeds then lost the cell types.
 
     Parameters
     ----------
     model
-        The model to train.
+        Model to train.
     precision
         Precision of the matrix products.
     batch_mixing
-        Weight, in nats a cell, of how differently the batches lie in the embedding; see
+        Weight, in nats a cell, of the discrepancy of the batches in the embedding; see
         :func:`celloquy.nn.mmd.maximum_mean_discrepancy`.
     """
 
@@ -61,42 +61,43 @@ class MaskedCounts(Objective):
         Parameters
         ----------
         batch
-            Whole tissues.
+            Cells of whole tissues.
         mask
-            What of them is hidden from the encoder.
+            Mask of the counts that are hidden from the encoder.
         """
         with autocast(self.precision, batch.values.device):
-            losses = self.model.fill_in(self.seen(batch, mask), batch, mask)
-        risen = min(1.0, self.progress / WARMUP)
+            losses = self.model.fill_in(self.visible(batch, mask), batch, mask)
+        warmup = min(1.0, self.progress / WARMUP)
         figures = {"reconstruction": losses.reconstruction, "divergence": losses.divergence}
-        loss = losses.reconstruction + risen * losses.divergence_weight * losses.divergence
+        loss = losses.reconstruction + warmup * losses.divergence_weight * losses.divergence
         if self.batch_mixing:
             figures["discrepancy"] = maximum_mean_discrepancy(losses.embedding, batch.batch)
-            loss = loss + risen * self.batch_mixing * figures["discrepancy"]
+            loss = loss + warmup * self.batch_mixing * figures["discrepancy"]
         return {"loss": loss, **figures}
 
-    def seen(self, batch: CellBatch, mask: BiLevelMask) -> CellBatch:
-        """Return what the encoder sees of the cells."""
+    def visible(self, batch: CellBatch, mask: BiLevelMask) -> CellBatch:
+        """Return the cells with the counts that are visible to the encoder."""
         return mask.hide(batch)
 
 
 class MaskedCells:
-    """The cells that a model is pretrained on, in batches of masked sentences.
+    """The cells of a pretraining, in minibatches of masked sentences.
 
     Parameters
     ----------
     cells
-        All of them.
+        All cells, held-out ones included.
     model
-        The model, which says how to mask.
+        Model, which determines the shares of the mask.
     batch_size
-        The most cells of a sentence, and of a batch.
+        Largest number of cells of a sentence, and of a minibatch.
     held_out
-        Share of the cells that are kept for validation, the same of every batch.
+        Share of the cells to hold out, the same of every experimental batch.
     seed
-        The same seed gives the same split, the same sentences and the same masks.
+        Seed of the split, the sentences and the masks.
     labels
-        ``(cells,)`` int64, which then come with every batch; of every label, too, the same share is kept.
+        Labels ``(cells,)`` int64. With labels, every minibatch has those of its cells, and the same share of every
+        label is held out.
     """
 
     def __init__(
@@ -114,20 +115,20 @@ class MaskedCells:
         self._used, self._kept = (part.numpy() for part in split_cells(cells, held_out, seed, labels))
 
     def __len__(self) -> int:
-        """Number of cells that are trained on."""
+        """Number of training cells."""
         return len(self._used)
 
     @property
     def held_out(self) -> int:
-        """Number of cells that are kept for validation."""
+        """Number of held-out cells."""
         return len(self._kept)
 
     def epoch(self, number: int, rank: int = 0, processes: int = 1) -> Iterator[tuple[Batch, ...]]:
-        """Yield the batches of an epoch, or a process's share of them."""
+        """Yield the minibatches of an epoch, or those of one of several processes."""
         yield from self._batches(self._used, (SENTENCES, number), rank, processes)
 
     def validation(self, rank: int = 0, processes: int = 1) -> Iterator[tuple[Batch, ...]]:
-        """Yield the batches for validation, the same with the same masks every time."""
+        """Yield the held-out minibatches, the same with the same masks every time."""
         yield from self._batches(self._kept, (HELD_OUT,), rank, processes)
 
     def _batches(
@@ -143,23 +144,23 @@ class MaskedCells:
                 yield batch, mask, self._labels[torch.from_numpy(np.concatenate(sentences))]
 
     def _sentences(self, cells: np.ndarray, random: np.random.Generator) -> list[list[np.ndarray]]:
-        """Return batches of sentences."""
+        """Return minibatches of sentences."""
         return draw_sentences(self._tissue, cells, longest=self._longest, random=random)
 
 
 def split_cells(cells: CellBatch, share: float, seed: int, labels: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """Return the cells to train on and those to hold out, the same share of every batch and, if given, every label.
+    """Return the training and the held-out cells: hold out the same share of every batch and, if given, every label.
 
     Parameters
     ----------
     cells
-        The cells, of which the batches are looked at.
+        Cells to split, with their batches.
     share
         Share to hold out.
     seed
         Seed of the draw.
     labels
-        ``(cells,)`` int64.
+        Labels of the cells, ``(cells,)`` int64.
     """
     groups = cells.batch if labels is None else labels * (cells.batch.max() + 2) + cells.batch
     used, kept = hold_out(groups.numpy(), share, np.random.default_rng([seed, SPLIT]))

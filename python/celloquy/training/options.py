@@ -1,4 +1,4 @@
-"""Training options: what a user may choose of a training, and its defaults by the number of cells."""
+"""Training options: the choices of a user, and their defaults by the number of cells."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from celloquy.checks import check_number, check_whole_number, refuse
 from celloquy.training.loop import Schedule
 
 STEPS = 480
-"""Optimisation steps of a training, by default; fewer than 10 epochs are none."""
+"""Default number of optimisation steps of a training, which has at least 10 epochs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingOptions:
-    """What a user may choose of a training; every verb that trains takes it as ``training``.
+    """The choices of a user for a training; every verb that trains takes them as ``training``.
 
     Examples
     --------
@@ -24,19 +24,19 @@ class TrainingOptions:
     """
 
     epochs: int | None = None
-    """Passes over the cells; by default by their number, more for few."""
+    """Number of passes over the cells; the default depends on the number of cells, with more passes for fewer cells."""
     batch_size: int | None = None
-    """Cells of an optimisation step; by default a quarter of them, between 64 and 2,000. A larger tissue is cut into
-    sentences anew in every epoch."""
+    """Number of cells of a minibatch; by default a quarter of the cells, between 64 and 2,000. A larger tissue is cut
+    into sentences anew in every epoch."""
     learning_rate: float | None = None
     """Highest learning rate; by default 5e-4 for a width of 128 and less for wider models (1.8e-4 for ``"base"``)."""
     weight_decay: float = 0.01
     """Weight decay of AdamW, on weight matrices only."""
     validation: float = 0.1
-    """Share of the cells, of every batch alike, that is held out and tells which epoch is the best; 0 takes the last
-    epoch."""
+    """Share of the cells, the same of every experimental batch, that is held out to find the best epoch; 0 takes the
+    last epoch."""
     patience: int | None = 30
-    """Epochs without a better validation after which training ends; None never ends it early."""
+    """Number of epochs without a better validation loss after which training ends; None never ends it early."""
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "patience"):
@@ -48,7 +48,7 @@ class TrainingOptions:
         check_number("validation", self.validation, most=0.9)
 
     def cells_a_step(self, n_cells: int) -> int:
-        """Return the batch size for a number of cells."""
+        """Return the number of cells of a minibatch, for a number of cells in all."""
         return self.batch_size or min(2000, max(64, math.ceil(n_cells / 4)))
 
     def schedule(
@@ -61,9 +61,9 @@ class TrainingOptions:
         n_cells, width
             Number of cells, and width of the model.
         learning_rate_factors
-            Start of a parameter's name → factor of its learning rate; 0 freezes the parameter.
+            Factors of the learning rate by the start of the name of a parameter; 0 freezes the parameter.
         steps
-            Optimisation steps, roughly, where no epochs are asked for.
+            Approximate number of optimisation steps if ``epochs`` is None.
         """
         steps_an_epoch = math.ceil(n_cells / self.cells_a_step(n_cells))
         return Schedule(
@@ -76,20 +76,20 @@ class TrainingOptions:
 
 
 ALL_CELLS = TrainingOptions(validation=0.0, patience=None)
-"""No cell is held out: each is to be predicted, and masks keep the model from learning cells by heart."""
+"""Options that hold no cell out: each cell will be predicted, and masks keep the model from memorising cells."""
 
 
 def choose_options(
-    training: TrainingOptions | None, epochs: int | None, usual: TrainingOptions | None = None
+    training: TrainingOptions | None, epochs: int | None, default: TrainingOptions | None = None
 ) -> TrainingOptions:
-    """Return the options of a call: those given, else the usual ones, with the call's own ``epochs`` if there are any.
+    """Return the options of a call: the given or else the default ones, with ``epochs`` of the call if it is not None.
 
     Raises
     ------
     ArgumentError
-        If ``training`` is no :class:`TrainingOptions`, or an option is out of bounds.
+        If ``training`` is not a :class:`TrainingOptions`, or an option is out of bounds.
     """
     if training is not None and not isinstance(training, TrainingOptions):
         refuse("training", training, "a celloquy.TrainingOptions")
-    options = training or usual or TrainingOptions()
+    options = training or default or TrainingOptions()
     return options if epochs is None else replace(options, epochs=epochs)

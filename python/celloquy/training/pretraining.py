@@ -1,4 +1,4 @@
-"""Pretrain a model on the user's cells: from counts to a model in one call."""
+"""Pretrain a model on counts in one call."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 HISTORY = "history.csv"
 
 SAVE_EVERY = 30.0
-"""Seconds between two savings of the best weights while training goes on."""
+"""Least number of seconds between two savings of the best weights during the training."""
 
 
 def pretrain(
@@ -53,33 +53,35 @@ def pretrain(
     seed: int = 0,
     progress: bool = True,
 ) -> Model:
-    """Pretrain a model: it learns to fill in counts that are masked.
+    """Pretrain a model, which learns to fill in masked counts.
 
     The same call with the same seed gives the same model, bit for bit, on one machine.
 
     Parameters
     ----------
     adatas
-        Cells × genes with raw counts, in memory or as the path of an h5ad file; one or several. Several may have
-        measured different genes; each is then a batch of its own.
+        One or several objects of raw counts, cells × genes, in memory or as the path of an h5ad file. Several objects
+        may have different genes measured; each is then a batch of its own.
     config
-        ``"mini"``, ``"small"``, ``"base"``, or a configuration. Its covariates are set by what the cells have.
+        Size of the model, ``"mini"``, ``"small"`` or ``"base"``, or a configuration. The batches of the cells set its
+        covariates.
     out
-        Directory for the model with the best validation and for ``history.csv``; written while training goes on.
+        Target directory of the model with the best validation loss and of ``history.csv``, written during the training.
     vocabulary
-        Genes that the model shall know; by default the known genes that are expressed in the inputs.
+        Genes of the model; by default the known genes that are expressed in the inputs.
     layer, tissue_key, spatial_key, batch_key, species
         Reading options, see :class:`celloquy.data.CellColumns`.
     epochs
-        Passes over the cells; by default by their number, more for few.
+        Number of passes over the cells; the default depends on the number of cells, with more passes for fewer cells.
     training
         Further choices, see :class:`celloquy.TrainingOptions`; ``epochs`` replaces its own.
     precision
-        ``"float32"``, ``"bfloat16"``, or ``"auto"``: bfloat16 where the hardware has it and the model is wide.
+        Precision of the matrix products: ``"float32"``, ``"bfloat16"``, or ``"auto"``, which takes bfloat16 if the
+        hardware has it and the model is wide.
     device
-        ``"cpu"``, ``"cuda"``, ``"mps"``, or ``"auto"``: a GPU where there is one.
+        Device: ``"cpu"``, ``"cuda"``, ``"mps"``, or ``"auto"``, which takes a GPU if there is one.
     seed
-        Seed of all draws. The state of torch's own generator stays as it is.
+        Seed of all draws. The state of torch's own generator is unchanged.
     progress
         Show a progress bar.
 
@@ -102,7 +104,7 @@ def pretrain(
     >>> model = cq.pretrain(adata, out="model/")
     >>> cq.embed(adata, model=model)
     """
-    began = time.perf_counter()
+    start = time.perf_counter()
     columns = CellColumns(
         layer=layer, tissue_key=tissue_key, spatial_key=spatial_key, batch_key=batch_key, species=species
     )
@@ -124,12 +126,12 @@ def pretrain(
         try:
             trainer.run(MaskedCounts(model, exact), data, schedule, keeper.on_epoch)
         finally:
-            keeper.finish(time.perf_counter() - began)
+            keeper.finish(time.perf_counter() - start)
     return model
 
 
 class _Keeper:
-    """Keeps the best weights and the history of a training, in a folder where one is given."""
+    """Keeps the best weights and the history of a training, in a folder if one is given."""
 
     def __init__(self, model: Model, folder: Path | None, provenance: dict[str, str]) -> None:
         self.model, self.folder, self.provenance = model, folder, provenance
@@ -145,7 +147,7 @@ class _Keeper:
         self._write_history()
 
     def finish(self, seconds: float) -> None:
-        """Take up the best epoch, which the model has by now."""
+        """Keep the history, and save the model, which has the weights of the best epoch by now."""
         self.model.history = pd.DataFrame(self.records)
         if not self.records:
             return
@@ -179,5 +181,5 @@ def _provenance(corpus: Corpus, schedule: Schedule, batch_size: int, precision: 
         "precision": precision,
         "seed": str(seed),
     }
-    # The decoder knows batches by number; this is which is which.
+    # The decoder has numbers for the batches; these are their names.
     return described | ({"batches": json.dumps(corpus.batches)} if corpus.batches else {})

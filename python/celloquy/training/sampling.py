@@ -1,4 +1,4 @@
-"""Cut tissues into sentences, and sentences into batches, anew in every epoch."""
+"""Cut tissues into sentences and put sentences into minibatches, anew in every epoch."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ if TYPE_CHECKING:
 def draw_sentences(
     tissue: np.ndarray, cells: np.ndarray, *, longest: int, random: np.random.Generator
 ) -> list[list[np.ndarray]]:
-    """Shuffle the cells of each tissue, cut them into sentences of like size and fill batches with these.
+    """Shuffle the cells of each tissue, cut them into sentences of similar size, and fill minibatches with these.
 
     A sentence is an array ``(cells,)`` int64: the cells that are read together.
 
     Parameters
     ----------
     tissue
-        ``(n,)`` int64, the tissue of every cell there is.
+        Tissue of every cell, ``(n,)`` int64.
     cells
-        ``(m,)`` int64, the cells to use; each is used once.
+        Cells to use, ``(m,)`` int64; each is used once.
     longest
-        The most cells of a sentence, and of a batch.
+        Largest number of cells of a sentence, and of a minibatch.
     random
-        The source of the shuffling.
+        Generator of the shuffling.
     """
     shuffled = random.permutation(cells)
     by_tissue = shuffled[np.argsort(tissue[shuffled], kind="stable")]
@@ -50,7 +50,7 @@ def draw_sentences(
 
 
 def gather(cells: CellBatch, sentences: list[np.ndarray]) -> CellBatch:
-    """Return the cells of some sentences, each sentence a tissue of its own."""
+    """Return the cells of some sentences; each sentence becomes a tissue of its own."""
     rows = torch.from_numpy(np.concatenate(sentences))
     number = np.repeat(np.arange(len(sentences)), [len(sentence) for sentence in sentences])
     return replace(cells.select(rows), tissue=torch.from_numpy(number))

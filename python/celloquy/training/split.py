@@ -1,4 +1,4 @@
-"""Which cells are kept for validation."""
+"""Hold out cells for validation."""
 
 from __future__ import annotations
 
@@ -6,27 +6,28 @@ import numpy as np
 
 
 def hold_out(groups: np.ndarray, share: float, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Draw cells to hold out, of every group its share, and a group's last cell only if need be.
+    """Hold out the same share of every group; take the last cell of a group only when no other is left.
 
     Parameters
     ----------
     groups
-        ``(cells,)`` int64: what must be on both sides in proportion, such as the batch and the cell type.
+        Group of each cell, ``(cells,)`` int64, such as its batch and label.
     share
-        Of the cells to hold out.
+        Share of the cells to hold out.
     random
-        The source of the draw.
+        Generator of the draw.
 
     Returns
     -------
-    The cells that are trained on and those that are held out, both in random order.
+    The training cells and the held-out cells, both in random order.
     """
     shuffled = random.permutation(len(groups))
     _, code, sizes = np.unique(groups[shuffled], return_inverse=True, return_counts=True)
     order = np.argsort(code, kind="stable")
     size = np.repeat(sizes, sizes)
     rank = np.arange(len(order)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-    # How far into its group a cell comes; all groups are gone through at the same pace, their last cells after all.
+    # The share of a group that comes before a cell: cells with a low share are held out, from all groups at the same
+    # pace; the last cell of a group comes after all others.
     pace = np.empty(len(order))
     pace[order] = np.where(rank == size - 1, 2.0, (rank + 0.5) / np.maximum(size, 1))
     held = np.zeros(len(order), dtype=bool)

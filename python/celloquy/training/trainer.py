@@ -1,4 +1,4 @@
-"""The trainer: training options, and where and from which seed they are carried out."""
+"""The trainer: training options with device, precision and seed."""
 
 from __future__ import annotations
 
@@ -18,14 +18,15 @@ from celloquy.training.options import TrainingOptions
 
 @dataclass(frozen=True, kw_only=True)
 class Trainer:
-    """Carries out a training."""
+    """Trains an objective with the options of a call."""
 
     options: TrainingOptions = field(default_factory=TrainingOptions)
-    """What the user chose."""
+    """Training options."""
     precision: Precision = "auto"
-    """``"float32"``, ``"bfloat16"``, or ``"auto"``: bfloat16 where the hardware has it and the model is wide."""
+    """Precision of the matrix products: ``"float32"``, ``"bfloat16"``, or ``"auto"``, which takes bfloat16 if the
+    hardware has it and the model is wide."""
     device: str = "auto"
-    """``"cpu"``, ``"cuda"``, ``"mps"``, or ``"auto"``: a GPU where there is one."""
+    """Device: ``"cpu"``, ``"cuda"``, ``"mps"``, or ``"auto"``, which takes a GPU if there is one."""
     seed: int = 0
     """Seed of all draws: the same seed gives the same result, bit for bit, on one machine."""
     progress: bool = True
@@ -35,13 +36,13 @@ class Trainer:
         check_whole_number("seed", self.seed, least=0)
 
     def hardware(self, width: int) -> tuple[torch.device, Literal["float32", "bfloat16"]]:
-        """Return the device and the precision for a model of a width."""
+        """Return the device, and the precision for the width of a model."""
         device = choose_device(self.device)
         return device, choose_precision(self.precision, device, width)
 
     @contextmanager
     def seeded(self) -> Iterator[None]:
-        """Let torch draw from the seed, and leave its own generator as it is."""
+        """Let torch draw from the seed, and restore the state of its own generator afterwards."""
         device = choose_device(self.device)
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             torch.manual_seed(self.seed)

@@ -1,4 +1,4 @@
-"""The loop learns, keeps the best epoch, stops early, follows its learning rate and ends cleanly."""
+"""The loop lowers the loss, keeps the best epoch, stops early, follows its learning rate and ends cleanly."""
 
 import math
 
@@ -12,22 +12,22 @@ from celloquy.training.loop import Objective, Schedule, train
 
 
 class Line(Objective):
-    """Fits y = 2x, and notes what it is told."""
+    """Fits y = 2x, and records the progress of the training."""
 
     def __init__(self):
         super().__init__()
         self.line = nn.Linear(1, 1)
-        self.told = []
+        self.recorded = []
 
     def forward(self, x, y):
         if self.training:
-            self.told.append(self.progress)
+            self.recorded.append(self.progress)
         loss = (self.line(x) - y).square().mean()
         return {"loss": loss, "twice": 2 * loss}
 
 
 class Points:
-    """Two batches of six and four points an epoch, and two points held out."""
+    """Two minibatches of six and four points an epoch, and two held-out points."""
 
     def __init__(self, held_out=2, targets=lambda epoch, x: 2 * x):
         self.held_out, self.targets = held_out, targets
@@ -45,15 +45,15 @@ class Points:
         yield x, 2 * x
 
 
-def run(training, examples=None, on_epoch=lambda records, better: None, progress=False):
+def run(schedule, data=None, on_epoch=lambda records, better: None, progress=False):
     torch.manual_seed(0)
     objective = Line()
     fabric = Fabric(accelerator="cpu", devices=1)
-    records = train(objective, examples or Points(), training, fabric=fabric, progress=progress, on_epoch=on_epoch)
+    records = train(objective, data or Points(), schedule, fabric=fabric, progress=progress, on_epoch=on_epoch)
     return objective, records
 
 
-def test_it_learns_and_records_every_epoch():
+def test_training_lowers_the_loss_and_records_every_epoch():
     objective, records = run(Schedule(epochs=60, learning_rate=0.1, weight_decay=0.0))
     assert [record["epoch"] for record in records] == list(range(1, 61))
     assert set(records[0]) == {"epoch", "loss", "twice", "learning_rate", "validation", "seconds"}
@@ -80,9 +80,9 @@ def test_learning_rate_rises_then_falls_to_zero():
     assert rates[-1] < 1e-3
 
 
-def test_the_objective_is_told_how_far_the_training_is():
+def test_the_objective_knows_how_far_the_training_is():
     objective, _ = run(Schedule(epochs=4, learning_rate=0.01))
-    assert objective.told == pytest.approx([0, 0.15, 0.25, 0.4, 0.5, 0.65, 0.75, 0.9])
+    assert objective.recorded == pytest.approx([0, 0.15, 0.25, 0.4, 0.5, 0.65, 0.75, 0.9])
 
 
 def worse_after(epoch):
@@ -90,16 +90,16 @@ def worse_after(epoch):
 
 
 def test_the_best_epoch_is_kept_and_patience_ends_the_training():
-    seen = []
+    is_best = []
     objective, records = run(
         Schedule(epochs=100, learning_rate=0.1, patience=3, weight_decay=0.0),
         worse_after(8),
-        lambda records, better: seen.append(better),
+        lambda records, better: is_best.append(better),
     )
     best = min(range(len(records)), key=lambda number: records[number]["validation"])
     assert len(records) == best + 4 < 20
-    assert seen[best]
-    assert not any(seen[best + 1 :])
+    assert is_best[best]
+    assert not any(is_best[best + 1 :])
     x = torch.tensor([[0.5], [-0.25]])
     assert objective(x, 2 * x)["loss"].item() == pytest.approx(records[best]["validation"], rel=1e-5)
 
@@ -140,9 +140,10 @@ def test_an_interrupt_leaves_the_best_weights():
 
 def test_a_loss_that_is_not_finite_is_an_error_with_a_remedy():
     broken = Points(targets=lambda epoch, x: x * (math.nan if epoch == 2 else 1))
-    with pytest.raises(ArgumentError, match="diverged") as error:
+    with pytest.raises(ArgumentError, match="diverged") as caught:
         run(Schedule(epochs=5, learning_rate=0.1), broken)
-    assert "learning_rate" in error.value.remedy
+    assert "learning_rate" in caught.value.remedy
+    assert caught.value.argument == "learning_rate"
 
 
 def test_weight_decay_is_for_weight_matrices_only():
@@ -152,10 +153,10 @@ def test_weight_decay_is_for_weight_matrices_only():
 
 
 def test_progress_shows_loss_and_speed_or_nothing(capsys):
-    training = Schedule(epochs=2, learning_rate=0.1)
-    run(training)
+    schedule = Schedule(epochs=2, learning_rate=0.1)
+    run(schedule)
     assert capsys.readouterr() == ("", "")
-    run(training, progress=True)
+    run(schedule, progress=True)
     shown = capsys.readouterr().err
     assert "cells/s" in shown
     assert "validation=" in shown

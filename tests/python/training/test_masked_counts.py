@@ -93,13 +93,13 @@ def test_bfloat16_gives_nearly_the_same_loss():
 def test_cells_held_out_are_never_trained_on(batch, share, size):
     # The position of each cell is its number.
     batch = replace(batch, position=torch.arange(len(batch))[:, None].float().expand(-1, 2))
-    examples = MaskedCells(batch, model_for(batch.n_genes), batch_size=size, held_out=share, seed=3)
-    kept = cells_of(examples.validation())
-    assert len(kept) == examples.held_out == round(share * len(batch))
+    data = MaskedCells(batch, model_for(batch.n_genes), batch_size=size, held_out=share, seed=3)
+    kept = cells_of(data.validation())
+    assert len(kept) == data.held_out == round(share * len(batch))
     for epoch in range(3):
-        used = cells_of(examples.epoch(epoch))
+        used = cells_of(data.epoch(epoch))
         assert sorted(used + kept) == list(range(len(batch)))
-    assert kept == cells_of(examples.validation())
+    assert kept == cells_of(data.validation())
 
 
 def cells_of(batches):
@@ -108,23 +108,23 @@ def cells_of(batches):
 
 def test_masks_differ_between_epochs_and_stay_for_validation():
     batch = example_batch()
-    examples = MaskedCells(batch, model_for(batch.n_genes), batch_size=100, held_out=0.5, seed=0)
-    assert not torch.equal(*(keys(examples.epoch(epoch)) for epoch in (0, 1)))
-    assert torch.equal(*(keys(examples.epoch(1)) for _ in range(2)))
-    assert torch.equal(*(keys(examples.validation()) for _ in range(2)))
+    data = MaskedCells(batch, model_for(batch.n_genes), batch_size=100, held_out=0.5, seed=0)
+    assert not torch.equal(*(mask_keys(data.epoch(epoch)) for epoch in (0, 1)))
+    assert torch.equal(*(mask_keys(data.epoch(1)) for _ in range(2)))
+    assert torch.equal(*(mask_keys(data.validation()) for _ in range(2)))
 
 
 def test_processes_share_the_batches_of_an_epoch():
     batch = example_batch()
-    examples = MaskedCells(batch, model_for(batch.n_genes), batch_size=7, held_out=0.0, seed=0)
-    whole = [mask.key for _, mask in examples.epoch(0)]
-    parts = [[mask.key for _, mask in examples.epoch(0, rank, 3)] for rank in range(3)]
+    data = MaskedCells(batch, model_for(batch.n_genes), batch_size=7, held_out=0.0, seed=0)
+    whole = [mask.key for _, mask in data.epoch(0)]
+    parts = [[mask.key for _, mask in data.epoch(0, rank, 3)] for rank in range(3)]
     assert sum(map(len, parts)) == len(whole) > 3
     for rank, part in enumerate(parts):
         assert all(torch.equal(one, other) for one, other in zip(part, whole[rank::3], strict=True))
 
 
-def keys(batches):
+def mask_keys(batches):
     return torch.cat([mask.key for _, mask in batches])
 
 

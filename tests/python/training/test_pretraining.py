@@ -1,4 +1,4 @@
-"""cq.pretrain: the same model for the same seed, a loss that falls, and nothing trained on what is unfit."""
+"""The same seed pretrains the same model, the loss falls, and unfit inputs are refused."""
 
 import anndata as ad
 import numpy as np
@@ -19,7 +19,7 @@ SMALL = cq.CellModelConfig(width=16, layers=1, feedforward=32, latent_width=8, d
 
 
 def cells(n: int = 120, seed: int = 0, genes: np.ndarray = IDS) -> ad.AnnData:
-    """Cells of two types, each with genes of its own."""
+    """Make cells of two types, each with genes of its own."""
     rng = np.random.default_rng(seed)
     kind = rng.integers(0, 2, n)
     rates = np.where((np.arange(len(genes)) % 2)[None, :] == kind[:, None], 4.0, 0.3)
@@ -44,7 +44,7 @@ def test_a_seed_gives_the_same_model_bit_for_bit_and_another_seed_another(latent
     assert train(cells(), config=config, seed=3).fingerprint == first.fingerprint
     assert train(cells(), config=config, seed=4).fingerprint != first.fingerprint
     torch.manual_seed(1)
-    assert torch.equal(torch.get_rng_state(), state), "the generator of torch is left as it was"
+    assert torch.equal(torch.get_rng_state(), state), "the state of torch's generator must not change"
 
 
 def test_the_loss_falls_and_the_best_epoch_is_kept():
@@ -55,7 +55,7 @@ def test_the_loss_falls_and_the_best_epoch_is_kept():
     assert not model.training
 
 
-def test_cell_types_come_apart():
+def test_cell_types_lie_apart_in_the_embedding():
     adata = cells(300)
     cq.embed(adata, model=train(adata, epochs=60), progress=False)
     dense = adata.X.toarray()
@@ -107,7 +107,7 @@ def test_several_inputs_share_the_union_of_their_genes_and_are_batches(tmp_path)
         cq.embed(adata, model=model, progress=False)
 
 
-def test_tissues_positions_and_batches_are_read_and_the_input_left_alone():
+def test_tissues_positions_and_batches_are_read_and_the_input_unchanged():
     adata = cells()
     before = adata.copy()
     model = train(adata, tissue_key="sample", spatial_key="spatial", batch_key="sample")
@@ -164,6 +164,7 @@ def test_unfit_arguments_are_refused_by_name(options, message):
     with pytest.raises(ArgumentError, match=message) as caught:
         train(cells(), **options)
     assert caught.value.remedy
+    assert caught.value.argument == next(iter(options))
 
 
 @pytest.mark.parametrize(
@@ -187,12 +188,14 @@ def test_unfit_training_options_are_refused_by_name(option):
 
 
 def test_unfit_inputs_are_refused(tmp_path):
-    with pytest.raises(ArgumentError, match="nothing to train on"):
-        train([])
-    with pytest.raises(ArgumentError, match="no such file"):
-        train(tmp_path / "nowhere.h5ad")
-    with pytest.raises(ArgumentError, match="Input 1"):
-        train([np.ones((3, 3))])
+    for unfit, message in (
+        ([], "nothing to train on"),
+        (tmp_path / "nowhere.h5ad", "no such file"),
+        ([np.ones((3, 3))], "Input 1"),
+    ):
+        with pytest.raises(ArgumentError, match=message) as caught:
+            train(unfit)
+        assert caught.value.argument == "adatas"
     with pytest.raises(CountsError, match="negative"):
         train(ad.AnnData(-cells().X.toarray()))
     strange = cells()

@@ -1,4 +1,4 @@
-"""Every cell is read once an epoch, with cells of its own tissue only, in sentences that are not too long."""
+"""Every cell is used once an epoch, with cells of its own tissue only, in sentences within the limit."""
 
 import numpy as np
 from hypothesis import given
@@ -16,7 +16,7 @@ def tissues_and_cells(draw):
 
 
 @given(case=tissues_and_cells(), longest=st.integers(1, 70), seed=st.integers(0, 99))
-def test_each_cell_is_used_once_with_its_tissue_and_within_the_limit(case, longest, seed):
+def test_each_cell_is_used_once_in_a_sentence_of_its_tissue_within_the_limit(case, longest, seed):
     tissue, cells = case
     batches = draw_sentences(tissue, cells, longest=longest, random=np.random.default_rng(seed))
     used = [cell for batch in batches for sentence in batch for cell in sentence]

@@ -1,4 +1,4 @@
-"""Every batch and every cell type is on both sides of the split, in proportion."""
+"""The same share of every batch and every cell type is held out."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from celloquy.training.split import hold_out
 
 
 @given(groups=st.lists(st.integers(0, 4), min_size=1, max_size=60), share=st.sampled_from([0.0, 0.1, 0.25, 0.5]))
-def test_every_cell_is_on_one_side_and_every_group_gives_its_share(groups, share):
+def test_every_cell_is_on_one_side_and_every_group_gives_the_same_share(groups, share):
     groups = np.array(groups)
     used, held = hold_out(groups, share, np.random.default_rng(0))
     assert sorted([*used, *held]) == list(range(len(groups)))

@@ -49,7 +49,7 @@ class PanelCounts(MaskedCounts):
         super().__init__(model, precision, batch_mixing=batch_mixing)
         self.register_buffer("shared", shared, persistent=False)
 
-    def seen(self, batch: CellBatch, mask: BiLevelMask) -> CellBatch:
+    def visible(self, batch: CellBatch, mask: BiLevelMask) -> CellBatch:
         """Return the shared genes that the mask leaves, at one depth."""
         # The hidden share is that expected: the true one would tell of hidden counts.
         return at_panel_depth(mask.hide(batch), self.shared, 1 - mask.rate)  # type: ignore[arg-type]

@@ -44,8 +44,8 @@ def test_hidden_counts_and_their_sum_reach_nothing_that_is_seen(batch):
     hidden = mask.at(batch.cell_of_count, batch.indices)
     other = replace(batch, values=torch.where(hidden, batch.values * 7, batch.values))
     assert hidden.any()
-    assert torch.equal(objective.seen(batch, mask).values, objective.seen(other, mask).values)
-    assert int(objective.seen(batch, mask).indices.max()) < 20
+    assert torch.equal(objective.visible(batch, mask).values, objective.visible(other, mask).values)
+    assert int(objective.visible(batch, mask).indices.max()) < 20
 
 
 def test_every_step_has_cells_of_both_sources_and_every_cell_is_used_once(batch):

@@ -34,8 +34,8 @@ sce_again <- function(memory, source, report) {
   drop <- function(part, why) dropped(report, part, why)
   cells <- source$cells
   genes <- source$genes
-  obs <- frame_from_python(source$adata$obs, cells, memory$obs, drop, source$exchange)
-  var <- frame_from_python(source$adata$var, genes, memory$var, drop, source$exchange)
+  obs <- frame_from_python(source$adata$obs, cells, memory$obs, drop, source$bridge)
+  var <- frame_from_python(source$adata$var, genes, memory$var, drop, source$bridge)
   layers <- layers_from_python(memory$layers, genes, cells, list(), source$fetch, drop)
   layers <- layers[c(intersect(memory$layer.order, names(layers)), setdiff(names(layers), memory$layer.order))]
   names <- list(if (memory$named$genes) genes, if (memory$named$cells) cells)

@@ -30,22 +30,12 @@ seurat_of_one <- function(adata, assay, verbose, call = rlang::caller_env()) {
   list(object = object, active = memory$active.assay)
 }
 
-check_anndata <- function(adata, call = rlang::caller_env()) {
-  if (!inherits(adata, "anndata._core.anndata.AnnData")) {
-    cli::cli_abort(c(
-      "This is not an AnnData.",
-      x = "Found: {.obj_type_friendly {adata}}.",
-      i = "Pass an AnnData from Python, or read a file with {.fn ReadH5AD}."
-    ), class = "celloquy_ArgumentError", call = call)
-  }
-}
-
 # An AnnData as R reads it: what is there, and `fetch()` for one part of it at a time.
 open_anndata <- function(adata, call = rlang::caller_env()) {
-  exchange <- exchange_python(call)
+  bridge <- python_bridge(call)
   # However it came to R: nothing of it is converted unasked.
-  adata <- exchange$itself(adata)
-  there <- reticulate::py_to_r(exchange$overview(adata))
+  adata <- bridge$unconverted(adata)
+  there <- reticulate::py_to_r(bridge$overview(adata))
   member <- function(place, key) {
     if (place == "X") adata$X else if (place == "raw") adata$raw$X else adata[[place]][[key]]
   }
@@ -56,17 +46,17 @@ open_anndata <- function(adata, call = rlang::caller_env()) {
     }
     zero <- function(which) if (!is.null(which)) as.array(as.integer(which) - 1L)
     with_python(
-      matrix_from_python(exchange$matrix_to_r(member(place, key), zero(rows), zero(columns), transposed = flip)),
+      matrix_from_python(bridge$matrix_to_r(member(place, key), zero(rows), zero(columns), transposed = flip)),
       "The AnnData", call
     )
   }
   value <- function(place, key) {
-    crossed <- reticulate::py_to_r(exchange$value_to_r(adata[[place]][[key]]))
+    crossed <- reticulate::py_to_r(bridge$value_to_r(adata[[place]][[key]]))
     list(value = if (!is.null(crossed[[1]])) value_from_python(crossed[[1]]), dropped = crossed[[2]])
   }
   plain <- if ("seurat" %in% as.vector(there$uns)) reticulate::py_to_r(adata$uns[["seurat"]])
   list(
-    adata = adata, there = there, fetch = fetch, value = value, plain = plain, exchange = exchange,
+    adata = adata, there = there, fetch = fetch, value = value, plain = plain, bridge = bridge,
     cells = as.vector(there$cells), genes = as.vector(there$genes)
   )
 }
@@ -78,8 +68,8 @@ seurat_again <- function(memory, source, report) {
   genes <- memory$names$genes %||% source$genes
   cells_of <- if ("seurat" %in% names(source$there$obsm)) source$value("obsm", "seurat")$value
   lost_in <- function(place) function(name, why) drop(paste(place, name), why)
-  obs <- frame_from_python(source$adata$obs, cells, memory$metadata$prototypes, lost_in("obs"), source$exchange)
-  var <- frame_from_python(source$adata$var, genes, memory$main$metadata$prototypes, lost_in("var"), source$exchange)
+  obs <- frame_from_python(source$adata$obs, cells, memory$metadata$prototypes, lost_in("obs"), source$bridge)
+  var <- frame_from_python(source$adata$var, genes, memory$main$metadata$prototypes, lost_in("var"), source$bridge)
   identities <- identities_again(memory$identities, obs$data, cells)
   added <- if (isTRUE(memory$identities$added)) memory$identities$column
   metadata <- in_old_order(obs$data, memory$metadata$order, added)
@@ -118,9 +108,6 @@ seurat_again <- function(memory, source, report) {
   object <- do.call(methods::new, c(list(methods::getClass("Seurat", where = asNamespace("SeuratObject"))), slots))
   with_news(object, memory, source, obs, var, report)
 }
-
-
-present <- function(x) x[!vapply(x, is.null, NA)]
 
 active_assay <- function(memory, assays) {
   if (memory$active.assay %in% names(assays)) memory$active.assay else names(assays)[[1]]

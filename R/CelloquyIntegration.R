@@ -4,16 +4,21 @@
 #' the same kind come to lie together whichever layer they are in. The model is told the batch where it explains counts,
 #' so that the embedding need not hold it.
 #'
+#' The layers are the batches, and [Seurat::IntegrateLayers()] hands over an assay without metadata and images: instead
+#' of names of columns this method takes the tissues and the positions themselves. [RunCelloquy()] with `batch.by` does
+#' the same for a whole object.
+#'
+#' @inheritParams RunCelloquy
 #' @param object An assay with split layers, as [Seurat::IntegrateLayers()] passes it on.
 #' @param assay Name of that assay.
 #' @param layer The layers of raw counts, of which the split is the batch.
-#' @param model.object The directory of a saved model, to be fine-tuned, or a Python `celloquy.CellModel`. `NULL` trains
-#'   one on these cells.
-#' @param mixing How strongly batches are drawn together, in nats a cell; 0 leaves it to the decoder.
+#' @param model.object The directory of a saved model, to be fine-tuned, or a model of Python. `NULL` trains one on
+#'   these cells.
+#' @param batch.mixing Weight of drawing the batches together, in nats a cell; 0 leaves it to the decoder.
+#' @param n.top.genes Number of most variable genes that a model trained from scratch reads; `NULL` gives it all genes.
+#' @param freeze.encoder Leave the encoder of `model.object` as it is.
 #' @param new.reduction,key Name and key of the new dimensional reduction.
-#' @param config,epochs Size of the model that is trained without `model.object`, and how often it sees every cell.
-#' @param precision,device,seed.use,verbose As in [RunCelloquy()].
-#' @param ... What other methods of [Seurat::IntegrateLayers()] take: ignored.
+#' @param ... Arguments for other methods of [Seurat::IntegrateLayers()]: ignored.
 #'
 #' @return A list with one [DimReduc][SeuratObject::DimReduc-class], which [Seurat::IntegrateLayers()] puts into the
 #'   object.
@@ -24,13 +29,15 @@
 #' object <- Seurat::FindVariableFeatures(object, nfeatures = 50, verbose = FALSE)
 #' object <- Seurat::ScaleData(object, verbose = FALSE)
 #' object <- Seurat::RunPCA(object, npcs = 5, verbose = FALSE)
-#' # So few epochs are for the example's sake; leave `epochs` out.
+#' # Two epochs keep the example short; leave `epochs` out.
 #' object <- Seurat::IntegrateLayers(object, CelloquyIntegration, epochs = 2, verbose = FALSE)
 #' object[["celloquy"]]
 #' @export
-CelloquyIntegration <- function(object, assay = "RNA", layer = "counts", model.object = NULL, mixing = 100,
-                                new.reduction = "celloquy", key = "CELLOQUY_", config = "mini", epochs = NULL,
-                                precision = "auto", device = "auto", seed.use = 42, verbose = TRUE, ...) {
+CelloquyIntegration <- function(object, assay = "RNA", layer = "counts", model.object = NULL, batch.mixing = 100,
+                                n.top.genes = 2000, new.reduction = "celloquy", key = "CELLOQUY_", tissue = NULL,
+                                positions = NULL, species = NULL, freeze.encoder = FALSE, config = "mini",
+                                epochs = NULL, training = NULL, model.dir = NULL, precision = "auto", device = "auto",
+                                seed.use = 42, verbose = TRUE, ...) {
   batch <- layer_of_cells(object, layer)
   cells <- read_cells(object, assay, layer)
   if (verbose) {
@@ -38,12 +45,12 @@ CelloquyIntegration <- function(object, assay = "RNA", layer = "counts", model.o
       i = "Integrating {ncol(cells$counts)} cell{?s} of {nlevels(batch)} layers: {.val {levels(batch)}}."
     ))
   }
+  columns <- list(tissue = tissue, positions = positions, batch = stats::setNames(batch, colnames(object)))
   embedding <- embed_cells(
-    cells,
-    batch = stats::setNames(batch, colnames(object)), mixing = mixing, model.object = model.object, config = config,
-    epochs = epochs, precision = precision, device = device, seed.use = seed.use, verbose = verbose
+    cells, columns, task_options(),
+    batch.mixing = batch.mixing, n.top.genes = n.top.genes
   )
-  stats::setNames(list(reduction_of(embedding, key, assay)), new.reduction)
+  stats::setNames(list(result_reduction(embedding, key, assay)), new.reduction)
 }
 
 attr(CelloquyIntegration, "Seurat.method") <- "integration"
@@ -59,7 +66,7 @@ layer_of_cells <- function(object, layer, call = rlang::caller_env()) {
       "There are no layers to integrate.",
       x = "Layers of this assay: {.val {SeuratObject::Layers(object)}}.",
       i = "Split it by batch first, {.code object[[\"RNA\"]] <- split(object[[\"RNA\"]], f = object$batch)}."
-    ), class = "celloquy_ArgumentError", call = call)
+    ), class = "celloquy_ArgumentError", argument = "object", call = call)
   }
   batch <- factor(rep(NA_character_, ncol(object)), sub(paste0(layer, "."), "", pieces, fixed = TRUE))
   for (piece in pieces) {

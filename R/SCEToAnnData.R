@@ -18,14 +18,8 @@
 #' @export
 SCEToAnnData <- function(object, layer = "counts", verbose = TRUE) {
   rlang::check_installed("SingleCellExperiment")
-  if (!methods::is(object, "SingleCellExperiment")) {
-    cli::cli_abort(c(
-      "This is not a SingleCellExperiment.",
-      x = "Found: {.obj_type_friendly {object}}.",
-      i = "Pass a SingleCellExperiment; for a Seurat object there is {.fn SeuratToAnnData}."
-    ), class = "celloquy_ArgumentError")
-  }
-  exchange_python()
+  check_sce(object)
+  python_bridge()
   parts <- sce_parts(object, layer)
   finish_anndata(anndata_from_parts(parts$parts, "The object"), parts$report, verbose)
 }

@@ -56,30 +56,8 @@ SeuratToAnnData <- function(object, assay = NULL, layer = "counts", assays = c("
   seurat_to_anndata(object, chosen, layer, verbose)
 }
 
-check_seurat <- function(object, call = rlang::caller_env()) {
-  if (!methods::is(object, "Seurat")) {
-    cli::cli_abort(c(
-      "This is not a Seurat object.",
-      x = "Found: {.obj_type_friendly {object}}.",
-      i = "Pass a Seurat object; for a SingleCellExperiment there is {.fn SCEToAnnData}."
-    ), class = "celloquy_ArgumentError", call = call)
-  }
-}
-
-choose_assay <- function(object, assay, call = rlang::caller_env()) {
-  assay <- assay %||% SeuratObject::DefaultAssay(object)
-  if (!assay %in% SeuratObject::Assays(object)) {
-    cli::cli_abort(c(
-      "There is no assay {.val {assay}}.",
-      x = "Assays: {.val {SeuratObject::Assays(object)}}.",
-      i = "Pass one of these as {.arg assay}."
-    ), class = "celloquy_ArgumentError", call = call)
-  }
-  assay
-}
-
 seurat_to_anndata <- function(object, assay, layer, verbose, alone = FALSE, call = rlang::caller_env()) {
-  exchange_python(call)
+  python_bridge(call)
   parts <- seurat_parts(object, assay, layer, alone, call = call)
   adata <- anndata_from_parts(parts$parts, paste0("Assay \"", assay, "\""), call = call)
   finish_anndata(adata, parts$report, verbose)
@@ -87,9 +65,9 @@ seurat_to_anndata <- function(object, assay, layer, verbose, alone = FALSE, call
 
 finish_anndata <- function(adata, report, verbose) {
   table <- report_table(report)
-  exchange <- exchange_python()
+  bridge <- import_bridge()
   crossing <- frame_to_python(as.data.frame(table), as.character(seq_len(nrow(table))))
-  reticulate::py_set_item(adata$uns, "celloquy_conversion", exchange$frame_from_r(crossing))
+  reticulate::py_set_item(adata$uns, "celloquy_conversion", bridge$frame_from_r(crossing))
   attr(adata, "report") <- table
   say_report(table, verbose, "attr(x, \"report\")")
   adata

@@ -15,8 +15,8 @@
   if (!reticulate::py_available()) {
     require_python_package()
   }
-  # Has reticulate look for an environment called r-celloquy whatever module is imported first.
-  reticulate::import("celloquy", delay_load = TRUE)
+  # Lets reticulate look for an environment called r-celloquy whatever module is imported first.
+  reticulate::import("celloquy.bridge", delay_load = list(environment = "r-celloquy"))
   # Also for those who import celloquy themselves, before any function of ours is called.
   setHook("reticulate::celloquy::load", function(...) try(load_torch(), silent = TRUE))
 }

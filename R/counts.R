@@ -59,16 +59,3 @@ as_counts <- function(x, call = rlang::caller_env()) {
   }
   x
 }
-
-# The column of the metadata that tells which cells are read together.
-tissue_column <- function(object, tissue.by, call = rlang::caller_env()) {
-  columns <- names(object[[]])
-  if (!rlang::is_string(tissue.by) || !tissue.by %in% columns) {
-    cli::cli_abort(c(
-      "There is no column {.val {tissue.by}} in the metadata.",
-      x = "Columns: {.val {columns}}.",
-      i = "Pass one of these as {.arg tissue.by}, or leave it out to read all cells together."
-    ), class = "celloquy_ArgumentError", call = call)
-  }
-  stats::setNames(object[[]][[tissue.by]], colnames(object))
-}

@@ -66,37 +66,20 @@ ReadH5AD <- function(file, as = c("Seurat", "SingleCellExperiment"), assay = "RN
       i = "Pass the path of an h5ad file; the working directory is {.path {getwd()}}."
     ), class = "celloquy_ArgumentError")
   }
-  exchange <- exchange_python()
-  adata <- with_python(exchange$read_h5ad(path.expand(file)), basename(file))
+  bridge <- python_bridge()
+  adata <- with_python(bridge$read_h5ad(path.expand(file)), basename(file))
   if (as == "SingleCellExperiment") {
     return(AnnDataToSCE(adata, verbose = verbose))
   }
   AnnDataToSeurat(adata, assay = assay, verbose = verbose)
 }
 
-check_new_file <- function(file, overwrite, call = rlang::caller_env()) {
-  if (!rlang::is_string(file) || !grepl("[.]h5ad$", file)) {
-    cli::cli_abort(c(
-      "{.arg file} must be the path of an h5ad file.",
-      x = "Found: {.val {file}}.",
-      i = "Let it end in {.val .h5ad}."
-    ), class = "celloquy_ArgumentError", call = call)
-  }
-  if (file.exists(file) && !overwrite) {
-    cli::cli_abort(c(
-      "There is a file {.path {file}} already.",
-      i = "Pass {.code overwrite = TRUE} to replace it, or another name."
-    ), class = "celloquy_ArgumentError", call = call)
-  }
-  path.expand(file)
-}
-
 write_parts <- function(parts, file, compression, verbose, subject, call = rlang::caller_env()) {
-  exchange <- exchange_python(call)
+  bridge <- python_bridge(call)
   adata <- anndata_from_parts(parts$parts, subject, borrow = TRUE, call = call)
   adata <- finish_anndata(adata, parts$report, verbose)
   blocks <- lapply(parts$blocks, function(layer) blocks_of(layer, parts$size))
-  with_python(exchange$write_h5ad(adata, file, compression = compression, blocks = named(blocks)), subject, call)
+  with_python(bridge$write_h5ad(adata, file, compression = compression, blocks = named(blocks)), subject, call)
   invisible(structure(file, report = attr(adata, "report")))
 }
 

@@ -5,10 +5,9 @@ with_progress <- function(code, verbose = TRUE) {
   if (!verbose) {
     return(force(code))
   }
-  bars <- reticulate::import("celloquy.training.progress", convert = FALSE)$ProgressBar
-  draw <- progress_drawer(environment())
-  reticulate::py_set_attr(bars, "listener", reticulate::r_to_py(draw, convert = TRUE))
-  on.exit(reticulate::py_set_attr(bars, "listener", NULL))
+  bridge <- import_bridge()
+  bridge$listen(reticulate::r_to_py(progress_drawer(environment()), convert = TRUE))
+  on.exit(bridge$listen(NULL))
   force(code)
 }
 

@@ -1,7 +1,7 @@
 # For those who check the package without Python, tests that need it are skipped. In CI a missing Python is a failure.
 skip_without_python <- function() {
   if (nzchar(Sys.getenv("CI"))) {
-    return(invisible(celloquy_python()))
+    return(invisible(python_bridge(torch = TRUE)))
   }
   testthat::skip_if_not(examples_can_run(), "Python with celloquy")
 }

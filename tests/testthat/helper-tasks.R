@@ -2,7 +2,7 @@
 # torch's threads are the same.
 task_in_python <- function(task, folders, genes = character()) {
   out <- tempfile()
-  celloquy_python()
+  python_bridge(torch = TRUE)
   tasks <- reticulate::import_from_path("reference_tasks", testthat::test_path())
   do.call(tasks[[task]], as.list(c(folders, out, genes)))
   table <- reticulate::import("numpy")$load(paste0(out, ".npy"))

@@ -33,7 +33,7 @@ test_that("the call is logged without the reference, and the assay says how it w
   sce <- SingleCellExperiment::SingleCellExperiment(list(counts = reference), colData = cells$reference[[]])
   expect_no_warning(object <- annotate(cells$query, sce, "type"))
   expect_identical(SeuratObject::Command(object), "AnnotateCells.RNA")
-  expect_identical(SeuratObject::Command(object, "AnnotateCells.RNA", "label"), "type")
+  expect_identical(SeuratObject::Command(object, "AnnotateCells.RNA", "label.by"), "type")
   logged <- SeuratObject::Command(object, "AnnotateCells.RNA")
   expect_false("reference" %in% names(methods::slot(logged, "params")))
   made <- SeuratObject::Misc(object[["prediction.score.id"]], "celloquy")
@@ -46,7 +46,7 @@ test_that("the call is logged without the reference, and the assay says how it w
 test_that("the next best labels and the nearest reference cells are metadata, if asked for", {
   skip_without_python()
   cells <- halves()
-  object <- annotate(cells$query, cells$reference, "type", unknown = 0, top.k = 2, return.evidence = TRUE)
+  object <- annotate(cells$query, cells$reference, "type", false.unknown.rate = 0, top.k = 2, return.evidence = TRUE)
   expect_identical(object$predicted.id.1, object$predicted.id)
   expect_true(all(object$predicted.id.2 != object$predicted.id.1))
   for (rank in 1:5) {
@@ -54,7 +54,10 @@ test_that("the next best labels and the nearest reference cells are metadata, if
     expect_true(all(near %in% colnames(cells$reference)))
     expect_identical(object[[paste0("evidence.label.", rank)]][[1]], unname(cells$reference$type[near]))
   }
-  expect_error(annotate(cells$query, cells$reference, "type", top.k = 9), "top_k", class = "celloquy_ArgumentError")
+  expect_error(
+    annotate(cells$query, cells$reference, "type", top.k = 9), "`top.k` can't be used",
+    fixed = TRUE, class = "celloquy_ArgumentError"
+  )
 })
 
 test_that("a matrix, an assay and a SingleCellExperiment get the same labels", {
@@ -101,8 +104,8 @@ test_that("a column of labels must be there, and a reference be given", {
   expect_match(task_failure(annotate(cells$query, cells$reference, "celltype")), "There is no column \"celltype\"")
   counts <- SeuratObject::LayerData(cells$reference, layer = "counts")
   expect_match(task_failure(annotate(cells$query, counts, "type")), "There is no metadata")
-  expect_match(task_failure(annotate(cells$query)), "nothing to learn from.*reference.*label")
-  expect_match(task_failure(annotate(cells$query, cells$reference)), "Not given: `label`")
+  expect_match(task_failure(annotate(cells$query)), "nothing to learn from.*reference.*label.by")
+  expect_match(task_failure(annotate(cells$query, cells$reference)), "Not given: `label.by`")
 })
 
 test_that("objects of another class are refused by the name of their argument", {
@@ -118,7 +121,7 @@ test_that("labels with gaps, one label, no shared genes and a reference without 
   cells <- halves()
   gaps <- cells$reference
   gaps$type[[1]] <- NA
-  expect_match(task_failure(annotate(cells$query, gaps, "type")), "'type' .*missing values.*1 of 40")
+  expect_match(task_failure(annotate(cells$query, gaps, "type")), "\"type\" .*missing values.*1 of 40")
   expect_match(task_failure(annotate(cells$query, cells$reference, "half")), "has one label")
   counts <- SeuratObject::LayerData(cells$query, layer = "counts")
   known <- rownames(counts) %in% rownames(counts)[1:100]

@@ -27,7 +27,9 @@ test_that("cells get what Python gives them for the same batches", {
   reduction <- CelloquyIntegration(object[["RNA"]], epochs = 2, seed.use = 3, verbose = FALSE)$celloquy
   joined <- SeuratObject::JoinLayers(object)
   adata <- as_anndata(SeuratObject::LayerData(joined, layer = "counts"), obs = list(batch = joined$half))
-  celloquy_python()$integrate(adata, batch_key = "batch", epochs = 2L, seed = 3L, progress = FALSE)
+  python_bridge(torch = TRUE)
+  celloquy <- reticulate::import("celloquy", convert = FALSE)
+  celloquy$integrate(adata, batch_key = "batch", epochs = 2L, seed = 3L, progress = FALSE)
   expected <- reticulate::py_to_r(adata$obsm[["X_celloquy"]])
   rownames(expected) <- colnames(joined)
   expect_equal(

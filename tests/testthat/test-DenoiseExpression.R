@@ -6,7 +6,7 @@ test_that("expression and its deviation are those that Python gives, in an assay
   skip_without_python()
   object <- small_object()
   counts <- SeuratObject::LayerData(object, layer = "counts")
-  expect_no_warning(object <- denoise(object, features = genes, uncertainty = TRUE, batch.by = "half"))
+  expect_no_warning(object <- denoise(object, features = genes, return.std = TRUE, batch.by = "half"))
   expected <- task_in_python("denoise", write_counts(counts, tissue = object$half), genes)
   assay <- object[["denoised"]]
   expect_identical(rownames(assay), genes)
@@ -33,6 +33,15 @@ test_that("the variable features are denoised unless others are asked for", {
   expect_setequal(rownames(object[["smooth"]]), variable)
   expect_identical(SeuratObject::Command(object, "DenoiseExpression.RNA", "unit"), "lognorm")
   expect_identical(SeuratObject::Misc(object[["smooth"]], "celloquy")$task, "denoise")
+})
+
+test_that("one gene is enough to ask for", {
+  skip_without_python()
+  both <- denoise(small_object(), features = c("MS4A1", "CD3E"))[["denoised"]]
+  one <- denoise(small_object(), features = "CD3E")[["denoised"]]
+  expect_identical(
+    SeuratObject::LayerData(one, "data"), SeuratObject::LayerData(both, "data")["CD3E", , drop = FALSE]
+  )
 })
 
 test_that("a matrix, an assay and a SingleCellExperiment get the same numbers", {
@@ -79,7 +88,7 @@ test_that("normalised values and a model of another task are refused", {
   model <- file.path(withr::local_tempdir(), "denoiser")
   denoise(small_object(), features = genes, model.dir = model)
   message <- task_failure(AnnotateCells(small_object(), model.object = model, verbose = FALSE))
-  expect_match(message, "one for the task 'denoise'")
+  expect_match(message, "one for the task \"denoise\"")
 })
 
 test_that("an interrupt returns to R with the object as it was", {

@@ -1,6 +1,6 @@
 test_that("Python's bars are drawn by cli, and only while the call runs", {
   skip_without_python()
-  celloquy_python()
+  python_bridge(torch = TRUE)
   bars <- reticulate::import("celloquy.training.progress")
   withr::local_options(cli.dynamic = FALSE)
   count <- "
@@ -20,7 +20,7 @@ for task in ('Training', 'Embedding'):
 
 test_that("a failing call leaves no listener behind", {
   skip_without_python()
-  celloquy_python()
+  python_bridge(torch = TRUE)
   bars <- reticulate::import("celloquy.training.progress")
   expect_error(with_progress(stop("no")), "no")
   expect_null(bars$ProgressBar$listener)

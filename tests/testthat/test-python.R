@@ -1,11 +1,11 @@
 test_that("factors keep their levels and missing values on the way to Python", {
   skip_without_python()
-  pandas <- reticulate::import("pandas", convert = FALSE)
   column <- factor(c("b", NA, "a", "NA"), levels = c("b", "unused", "NA", "a"))
-  categorical <- as_categorical(column, pandas)
-  expect_identical(c(reticulate::py_to_r(categorical$codes)), c(0L, -1L, 3L, 2L))
+  categorical <- as_anndata(pbmc_counts()[, 1:4], list(column = column))$obs[["column"]]$cat
+  expect_identical(c(reticulate::py_to_r(categorical$codes$to_numpy())), c(0L, -1L, 3L, 2L))
   expect_identical(reticulate::py_to_r(categorical$categories$tolist()), c("b", "unused", "NA", "a"))
-  expect_identical(c(reticulate::py_to_r(as_categorical("one", pandas)$codes)), 0L)
+  one <- as_anndata(pbmc_counts()[, 1, drop = FALSE], list(column = "one"))$obs[["column"]]$cat
+  expect_identical(as.vector(reticulate::py_to_r(one$codes$to_numpy())), 0L)
 })
 
 test_that("counts cross transposed, without a change of their order in memory", {
@@ -93,11 +93,11 @@ test_that("only a second Intel or LLVM OpenMP clashes", {
 test_that("a clashing OpenMP stops the call before torch loads", {
   skip_without_python()
   local_mocked_bindings(openmp_loaded = function() "/r/libomp.so", openmp_of_torch = function(python) "/t/libomp.so")
-  local_mocked_bindings(python_modules = function() character())
+  local_mocked_bindings(is_torch_loaded = function(bridge) FALSE)
   withr::local_envvar(KMP_DUPLICATE_LIB_OK = NA)
-  expect_error(celloquy_python(), "two OpenMP runtimes", class = "celloquy_python_error")
+  expect_error(python_bridge(torch = TRUE), "two OpenMP runtimes", class = "celloquy_python_error")
   withr::local_envvar(KMP_DUPLICATE_LIB_OK = "TRUE")
-  expect_no_error(celloquy_python())
+  expect_no_error(python_bridge(torch = TRUE))
 })
 
 test_that("torch multiplies on its own BLAS, not on R's, however celloquy is imported", {
@@ -109,7 +109,7 @@ product = torch.randn(80, 128) @ torch.randn(128, 384)
 print(hashlib.md5(product.numpy().tobytes()).hexdigest())
 "
   alone <- system2(reticulate::py_exe(), c("-c", shQuote(code)), stdout = TRUE)
-  for (first in c("celloquy:::celloquy_python()", "reticulate::import('celloquy')")) {
+  for (first in c("celloquy:::python_bridge(torch = TRUE)", "reticulate::import('celloquy')")) {
     within <- run_r(c(paste0("invisible(", first, ")"), sprintf("reticulate::py_run_string(%s)", deparse1(code))))
     expect_identical(within$out[[1]], alone, info = paste(within$err, collapse = "\n"))
   }
@@ -128,5 +128,5 @@ test_that("a torch that came before celloquy is told once", {
 test_that("a Python package that is too old is told", {
   skip_without_python()
   local_mocked_bindings(oldest_python_package = "99.0.0")
-  expect_error(celloquy_python(), "too old", class = "celloquy_python_error")
+  expect_error(python_bridge(), "too old", class = "celloquy_python_error")
 })

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from celloquy.exchange.columns import column_from_r, column_to_r, integers_to_r, with_dtype
-from celloquy.exchange.matrices import is_sparse, matrix_to_r, numbers_to_r
+from celloquy.bridge.columns import column_from_r, column_to_r, integers_to_r, with_dtype
+from celloquy.bridge.matrices import is_sparse, matrix_to_r, numbers_to_r
 
 Value = dict[str, Any]
 Drop = Callable[[str, str], None]

@@ -53,7 +53,7 @@ foreign_layers <- function(source, otherwise = "data", taken = NULL) {
     return(layers)
   }
   free <- function(name) if (name %in% names(layers)) "X" else name
-  name <- if (reticulate::py_to_r(source$exchange$holds_counts(source$adata$X))) free("counts") else free(otherwise)
+  name <- if (reticulate::py_to_r(source$bridge$holds_counts(source$adata$X))) free("counts") else free(otherwise)
   X <- list(key = "X", place = "X", parts = stats::setNames(list(list(class = "as it is")), name))
   c(stats::setNames(list(X), name), layers)
 }
@@ -252,9 +252,9 @@ raw_assay <- function(source, cells, report) {
 
 raw_parts <- function(source, report) {
   raw <- source$there$raw
-  counts <- reticulate::py_to_r(source$exchange$holds_counts(source$adata$raw$X))
+  counts <- reticulate::py_to_r(source$bridge$holds_counts(source$adata$raw$X))
   drop <- function(name, why) dropped(report, paste("raw.var", name), why)
-  var <- frame_from_python(source$adata$raw$var, seq_along(raw$genes), list(), drop, source$exchange)
+  var <- frame_from_python(source$adata$raw$var, seq_along(raw$genes), list(), drop, source$bridge)
   list(
     X = source$fetch("raw", NULL), var = var$data,
     memory = list(

@@ -1,3 +1,25 @@
+# The code of the package without its comments.
+code_of_r <- function() {
+  folder <- test_path("..", "..", "R")
+  skip_if_not(dir.exists(folder), "the sources of the package")
+  files <- list.files(folder, "[.]R$", full.names = TRUE)
+  lines <- unlist(lapply(files, readLines, encoding = "UTF-8"))
+  lines[!grepl("^\\s*#", lines)]
+}
+
+test_that("R enters Python by one door", {
+  code <- code_of_r()
+  # Advice for the user to import something stands in code markup.
+  imports <- grep("reticulate::import", gsub("[{][.]code [^}]*[}]", "", code), value = TRUE)
+  expect_gt(length(imports), 1)
+  expect_true(all(grepl("reticulate::import(\"celloquy.bridge\"", imports, fixed = TRUE)))
+  others <- "py_run_string|py_run_file|py_eval|source_python|import_from_path|import_builtins|import_main|__import__"
+  expect_identical(grep(others, code, value = TRUE), character())
+  # Classes of Python are named by their module's path.
+  paths <- grep("\"(celloquy|anndata|pandas|numpy|torch)[.]", code, value = TRUE)
+  expect_identical(setdiff(paths, imports), character())
+})
+
 # More values than R makes a vector of its own for.
 large_counts <- function() {
   counts <- Matrix::sparseMatrix(

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from celloquy.exchange.columns import column_to_r
-from celloquy.exchange.matrices import assemble_rows, dense_rows, is_sparse
-from celloquy.exchange.values import frame_from_r, text_array, value_from_r
+from celloquy.bridge.columns import column_to_r
+from celloquy.bridge.matrices import assemble_rows, dense_rows, is_sparse
+from celloquy.bridge.values import frame_from_r, text_array, value_from_r
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,12 +22,12 @@ def make_anndata(parts: dict[str, Any], borrow: bool = False) -> AnnData:
     Parameters
     ----------
     parts
-        ``obs``, ``var``: frames, as :func:`~celloquy.exchange.values.frame_from_r` reads them. ``X``, ``layers``:
+        ``obs``, ``var``: frames, as :func:`~celloquy.bridge.values.frame_from_r` reads them. ``X``, ``layers``:
         matrices of genes × cells, or the pieces of one. ``obsm``, ``varm``: matrices with the rows that AnnData wants,
         or values; ``obsp``, ``varp``: square matrices. ``uns``: values. ``plain``: what goes into ``uns`` as it is.
         ``raw``: ``X``, ``var`` and ``varm`` of other genes.
     borrow
-        Don't copy sparse layers, see :func:`~celloquy.exchange.matrices.assemble_rows`.
+        Don't copy sparse layers, see :func:`~celloquy.bridge.matrices.assemble_rows`.
     """
     from anndata import AnnData
 
@@ -102,9 +102,16 @@ def _owned(value: Any) -> Any:
     return value.copy() if is_sparse(value) else value
 
 
-def itself(value: Any) -> Any:
+def unconverted(value: Any) -> Any:
     """Return the value: through this module R gets it without conversion, whatever its way to R was."""
     return value
+
+
+def is_anndata(value: Any) -> bool:
+    """Whether this is an AnnData."""
+    from anndata import AnnData
+
+    return isinstance(value, AnnData)
 
 
 def overview(adata: AnnData) -> dict[str, Any]:

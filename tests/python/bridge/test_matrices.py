@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import sparse
 
+from celloquy.bridge.matrices import LARGEST_IN_R, assemble_rows, copy_into, dense_rows, matrix_to_r
 from celloquy.errors import ArgumentError
-from celloquy.exchange.matrices import LARGEST_IN_R, assemble_rows, copy_into, dense_rows, matrix_to_r
 
 FORMATS = ("csr", "csc", "coo", "csr_array", "dense")
 
@@ -135,6 +135,6 @@ class Huge:
 
 
 def test_more_values_than_r_holds_are_refused(monkeypatch):
-    monkeypatch.setattr("celloquy.exchange.matrices.is_sparse", lambda matrix: isinstance(matrix, Huge))
+    monkeypatch.setattr("celloquy.bridge.matrices.is_sparse", lambda matrix: isinstance(matrix, Huge))
     with pytest.raises(ArgumentError, match=r"2,147,483,648 non-zeros[\s\S]*leave it on disk"):
         matrix_to_r(Huge())

@@ -5,8 +5,8 @@ import pandas as pd
 from hypothesis import given
 from hypothesis import strategies as st
 
-from celloquy.exchange.columns import column_from_r, column_to_r, with_dtype
-from celloquy.exchange.values import value_from_r, value_to_r
+from celloquy.bridge.columns import column_from_r, column_to_r, with_dtype
+from celloquy.bridge.values import value_from_r, value_to_r
 
 WHOLE = ("int8", "uint8", "int32", "int64", "Int32", "Int64")
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import scipy.sparse as sp
 
+from celloquy.bridge.columns import times_as_text
 from celloquy.errors import ArgumentError
-from celloquy.exchange.columns import times_as_text
 
 if TYPE_CHECKING:
     from anndata import AnnData

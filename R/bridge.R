@@ -1,10 +1,4 @@
-# The pieces of a conversion across reticulate: each side's arrays, copied once.
-
-# The Python side of conversions; torch is not needed for them.
-exchange_python <- function(call = rlang::caller_env()) {
-  celloquy_python(call, torch = FALSE)
-  reticulate::import("celloquy.exchange", convert = FALSE)
-}
+# The pieces of a conversion on their way to Python and back: arrays of either side, each copied once.
 
 # A data frame as it crosses: its columns, their order, and an index. `dtypes` are the types that columns had in Python.
 frame_to_python <- function(data, index, index_name = "", dtypes = list(), drop = function(name, why) NULL) {
@@ -19,9 +13,9 @@ frame_to_python <- function(data, index, index_name = "", dtypes = list(), drop 
 }
 
 # A data frame of the columns of obs or var, and the types they had; `drop(name, why)` hears of what is lost.
-frame_from_python <- function(frame, row_names, prototypes, drop, exchange = exchange_python()) {
+frame_from_python <- function(frame, row_names, prototypes, drop, bridge = import_bridge()) {
   kinds <- vapply(prototypes, kind_of_column, "")
-  crossed <- reticulate::py_to_r(exchange$columns_to_r(frame, named(as.list(kinds))))
+  crossed <- reticulate::py_to_r(bridge$columns_to_r(frame, named(as.list(kinds))))
   columns <- lapply(crossed$columns, column_from_python)
   names(columns) <- as.vector(crossed$names)
   for (name in intersect(names(columns), names(prototypes))) {
@@ -33,12 +27,14 @@ frame_from_python <- function(frame, row_names, prototypes, drop, exchange = exc
   list(data = data, dtypes = stats::setNames(lapply(crossed$columns, `[[`, "dtype"), names(columns)))
 }
 
+present <- function(x) x[!vapply(x, is.null, NA)]
+
 # reticulate takes an empty list for a Python list; with names it is a dict.
 named <- function(x) {
   if (length(x)) x else stats::setNames(list(), character())
 }
 
-# A dgCMatrix, or a dense matrix, of what exchange.matrix_to_r() gives; a Python dict, or R's list of one.
+# A dgCMatrix, or a dense matrix, of what the bridge's matrix_to_r() gives; a Python dict, or R's list of one.
 matrix_from_python <- function(matrix, dimnames = NULL) {
   dense <- if (is.list(matrix)) matrix$dense else reticulate::py_to_r(matrix$get("dense"))
   if (!is.null(dense)) {
@@ -63,7 +59,7 @@ vector_from_python <- function(array, type) {
   length <- reticulate::py_to_r(array$size)
   # Large ones over memory of their own, which R would zero first, and collect garbage for.
   values <- if (length > 1e6) .Call(celloquy_new_vector, type == "double", length) else vector(type, length)
-  exchange_python()$copy_into(memory_of(values), array)
+  import_bridge()$copy_into(memory_of(values), array)
   values
 }
 
@@ -86,7 +82,7 @@ anndata_from_parts <- function(parts, subject, borrow = FALSE, call = rlang::cal
   sent$layers <- lapply(parts$layers, located)
   for (place in intersect("X", names(parts))) sent[[place]] <- located(parts[[place]])
   if (!is.null(parts$raw)) sent$raw$X <- located(parts$raw$X)
-  with_python(exchange_python(call)$make_anndata(sent, borrow), subject, call)
+  with_python(import_bridge()$make_anndata(sent, borrow), subject, call)
 }
 
 # Zero-based places, or None for all.

@@ -1,0 +1,75 @@
+# The names of arguments in R and in Python, and texts of Python in the words of R.
+
+# R spells an argument as Python does, with dots (`batch_size` is `batch.size`), and calls the name of a column by what
+# the cells are sorted by (`tissue_key` is `tissue.by`). These are all the exceptions, each with its reason.
+argument_exceptions <- list(
+  adata = c(r = "object", why = "a generic dispatches on `object`, which need not be an AnnData"),
+  model = c(r = "model.object", why = "LogSeuratCommand() stores no argument with \"object\" in its name"),
+  genes = c(r = "features", why = "Seurat's word"),
+  seed = c(r = "seed.use", why = "Seurat's word"),
+  progress = c(r = "verbose", why = "Seurat's word; it stands for messages, too"),
+  out = c(r = "model.dir", why = "in R it holds a model, as results stay in the object"),
+  key_added = c(r = "new.assay.name", why = "Seurat's word; for an embedding it is `reduction.name`"),
+  spatial_key = c(r = "spatial", why = "positions come from the images of the object, which have no key")
+)
+
+# The verbs of both languages that do the same.
+verbs_of_r <- c(
+  embed = "RunCelloquy", integrate = "RunCelloquy", pretrain = "RunCelloquy", annotate = "AnnotateCells",
+  denoise = "DenoiseExpression", impute = "ImputeGenes"
+)
+
+r_name <- function(name) {
+  if (name %in% names(argument_exceptions)) {
+    return(argument_exceptions[[name]][["r"]])
+  }
+  gsub("_", ".", sub("_key$", "_by", name), fixed = TRUE)
+}
+
+# What Python says of its arguments and of AnnData, said of R's. `subject` is what the user knows the counts as.
+in_terms_of_r <- function(text, subject) {
+  text <- gsub("\\bX of adata\\b|\\badata[.]X\\b", literal_replacement(subject), text, perl = TRUE)
+  text <- gsub("\\badata[.]obs\\b", "the metadata", text, perl = TRUE)
+  text <- gsub("\\b([a-z]+)[.]obs\\b(?![.\\[])", "the metadata of the \\1", text, perl = TRUE)
+  text <- gsub("\\b(adata|reference|spatial)[.]var_names\\b", "the names of the features", text, perl = TRUE)
+  # Every identifier in backticks is an argument, and so is what stands before an equals sign.
+  text <- replace_matches(text, "(?<=`)[a-z][a-z0-9_]*(?=`)", r_name)
+  text <- replace_matches(text, "\\b[a-z][a-z0-9_]*=(?=[\"'\\[A-Z0-9])", function(name) {
+    paste(r_name(sub("=$", "", name)), "= ")
+  })
+  # Values as R writes them.
+  text <- gsub("(?<![[:alnum:]])'([^']*)'(?![[:alnum:]])", "\"\\1\"", text, perl = TRUE)
+  for (value in list(c("None", "NULL"), c("True", "TRUE"), c("False", "FALSE"))) {
+    text <- gsub(paste0("\\b", value[[1]], "\\b"), value[[2]], text)
+  }
+  replace_matches(text, "\\b(cq|celloquy)[.][a-z]+(?=\\()", function(verb) {
+    name <- sub(".*[.]", "", verb)
+    if (name %in% names(verbs_of_r)) verbs_of_r[[name]] else verb
+  })
+}
+
+literal_replacement <- function(text) gsub("\\", "\\\\", text, fixed = TRUE)
+
+replace_matches <- function(text, pattern, replacement) {
+  found <- gregexpr(pattern, text, perl = TRUE)
+  regmatches(text, found) <- lapply(regmatches(text, found), function(matches) {
+    vapply(matches, replacement, "", USE.NAMES = FALSE)
+  })
+  text
+}
+
+# What to do, in terms of R. What to do to an object of Python helps no one here: what helps with every error of its
+# class is then said instead.
+remedy_in_r <- function(remedy, class, argument, subject) {
+  remedy <- in_terms_of_r(remedy, subject)
+  of_python <- "\\b(adata|celloquy[.]|cq[.]|obsm?\\b|uns\\b|var_names|fit\\()|[A-Za-z]+[.][a-z_]+\\("
+  if (grepl(of_python, remedy, perl = TRUE)) {
+    remedy <- switch(class,
+      CountsError = "Pass the raw counts, in a Seurat object by naming their `layer` (not `data`, not `scale.data`).",
+      GenesError = "Name the features with gene symbols or Ensembl ids.",
+      CheckpointError = "Pass the directory of a saved model as `model.object`.",
+      if (nzchar(argument)) paste0("Change `", argument, "`, or leave it out.") else "Change what is named above."
+    )
+  }
+  sub("^([a-z])", "\\U\\1", remedy, perl = TRUE)
+}

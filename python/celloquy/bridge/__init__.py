@@ -1,0 +1,58 @@
+"""All that R calls, and all that it may call: no R file names another Python module.
+
+Conversions hand each other's parts over as plain arrays, columns and lists. R drives them: it decides where everything
+goes and asks for one piece at a time, so that no piece lies in memory twice. Verbs take the names and types that R has.
+
+Importing this package loads neither torch nor anndata: R looks first whether torch may be loaded into its process.
+"""
+
+from importlib import import_module
+from typing import Any
+
+# The file in which each name lives; it loads when the name is first used.
+_HOME = {
+    "columns_to_r": "objects",
+    "copy_into": "matrices",
+    "describe_error": "session",
+    "embed": "verbs",
+    "embedding_to_r": "results",
+    "expected_seconds": "verbs",
+    "fitted_task": "verbs",
+    "frame_from_r": "values",
+    "holds_counts": "objects",
+    "is_anndata": "objects",
+    "is_model": "verbs",
+    "is_torch_loaded": "session",
+    "keys": "verbs",
+    "listen": "session",
+    "load_torch": "session",
+    "look_for_counts": "verbs",
+    "make_anndata": "objects",
+    "matrix_to_r": "matrices",
+    "numbers_by_cell": "results",
+    "overview": "objects",
+    "pretrain": "verbs",
+    "provenance": "verbs",
+    "read_h5ad": "files",
+    "record_warnings": "session",
+    "run_task": "verbs",
+    "stop_threads": "session",
+    "table_to_r": "results",
+    "text_by_cell": "results",
+    "texts_to_r": "results",
+    "torch_uses_own_blas": "session",
+    "unconverted": "objects",
+    "value_to_r": "values",
+    "version": "session",
+    "write_h5ad": "files",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(import_module(f"celloquy.bridge.{_HOME[name]}"), name)
+    raise AttributeError(f"module 'celloquy.bridge' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(_HOME)

@@ -11,17 +11,17 @@ AnnDataToSCE <- function(adata, verbose = TRUE) {
   check_anndata(adata)
   report <- new_report("AnnData", "SingleCellExperiment")
   source <- open_anndata(adata)
-  plain <- if ("sce" %in% as.vector(source$there$uns)) reticulate::py_to_r(source$adata$uns[["sce"]])
-  memory <- if (is.null(plain)) foreign_sce_memory(source) else from_plain(plain)
-  object <- sce_again(memory, source, report)
+  plain <- if ("sce" %in% as.vector(source$overview$uns)) reticulate::py_to_r(source$adata$uns[["sce"]])
+  layout <- if (is.null(plain)) foreign_sce_layout(source) else from_plain(plain)
+  object <- rebuild_sce(layout, source, report)
   table <- report_table(report)
   S4Vectors::metadata(object)$report <- table
   say_report(table, verbose, "metadata(x)$report")
   object
 }
 
-foreign_sce_memory <- function(source) {
-  reductions <- foreign_reductions(source$there, "")
+foreign_sce_layout <- function(source) {
+  reductions <- foreign_reductions(source$overview, "")
   names(reductions) <- make.unique(toupper(names(reductions)), sep = ".")
   list(
     layers = foreign_layers(source, otherwise = "X"), foreign = TRUE, obs = list(), var = list(),
@@ -30,28 +30,28 @@ foreign_sce_memory <- function(source) {
   )
 }
 
-sce_again <- function(memory, source, report) {
+rebuild_sce <- function(layout, source, report) {
   drop <- function(part, why) dropped(report, part, why)
   cells <- source$cells
   genes <- source$genes
-  obs <- frame_from_python(source$adata$obs, cells, memory$obs, drop, source$bridge)
-  var <- frame_from_python(source$adata$var, genes, memory$var, drop, source$bridge)
-  layers <- layers_from_python(memory$layers, genes, cells, list(), source$fetch, drop)
-  layers <- layers[c(intersect(memory$layer.order, names(layers)), setdiff(names(layers), memory$layer.order))]
-  names <- list(if (memory$named$genes) genes, if (memory$named$cells) cells)
+  obs <- frame_from_python(source$adata$obs, cells, layout$obs, drop, source$bridge)
+  var <- frame_from_python(source$adata$var, genes, layout$var, drop, source$bridge)
+  layers <- layers_from_python(layout$layers, genes, cells, list(), source$fetch, drop)
+  layers <- layers[c(intersect(layout$layer.order, names(layers)), setdiff(names(layers), layout$layer.order))]
+  names <- list(if (layout$named$genes) genes, if (layout$named$cells) cells)
   assays <- lapply(stats::setNames(nm = names(layers)), function(name) {
     matrix <- layers[[name]]$matrix
-    if (!isFALSE(memory$inner[[name]])) dimnames(matrix) <- names
+    if (!isFALSE(layout$inner[[name]])) dimnames(matrix) <- names
     matrix
   })
   object <- SingleCellExperiment::SingleCellExperiment(
-    assays = assays, mainExpName = memory$main, metadata = memory$metadata,
+    assays = assays, mainExpName = layout$main, metadata = layout$metadata,
     colData = as_dframe(obs$data, names[[2]], length(cells)), rowData = as_dframe(var$data, names[[1]], length(genes))
   )
   dimnames(object) <- names
   for (name in names(layers)) kept(report, paste("assay", name))
-  for (name in names(memory$reductions)) {
-    one <- memory$reductions[[name]]
+  for (name in names(layout$reductions)) {
+    one <- layout$reductions[[name]]
     embedding <- source$fetch("obsm", one$key)
     if (is.null(embedding)) {
       drop(one$key, "it is no longer in obsm")
@@ -62,20 +62,20 @@ sce_again <- function(memory, source, report) {
     SingleCellExperiment::reducedDim(object, name, withDimnames = FALSE) <- embedding
     kept(report, paste0("obsm[\"", one$key, "\"]"), paste("reduced dimensions", name))
   }
-  for (key in sparse_keys(source$there$obsp)) {
+  for (key in sparse_keys(source$overview$obsp)) {
     SingleCellExperiment::colPair(object, key) <- source$fetch("obsp", key)
     kept(report, paste0("obsp[\"", key, "\"]"), "column pairs")
   }
-  for (key in sparse_keys(source$there$varp)) {
+  for (key in sparse_keys(source$overview$varp)) {
     SingleCellExperiment::rowPair(object, key) <- source$fetch("varp", key)
     kept(report, paste0("varp[\"", key, "\"]"), "row pairs")
   }
-  for (name in names(memory$alternatives)) {
-    alternative <- experiment_again(memory$alternatives[[name]], cells)
+  for (name in names(layout$alternatives)) {
+    alternative <- rebuild_experiment(layout$alternatives[[name]], cells)
     if (is.null(alternative)) drop(paste("alternative experiment", name), "it does not have all the cells")
     if (!is.null(alternative)) SingleCellExperiment::altExp(object, name) <- alternative
   }
-  sce_with_news(object, memory, source, obs, var, report)
+  sce_with_extras(object, layout, source, obs, var, report)
 }
 
 as_dframe <- function(data, row_names, rows) {
@@ -85,52 +85,52 @@ as_dframe <- function(data, row_names, rows) {
   frame
 }
 
-experiment_again <- function(memory, cells) {
-  if (!all(cells %in% memory$cells)) {
+rebuild_experiment <- function(layout, cells) {
+  if (!all(cells %in% layout$cells)) {
     return(NULL)
   }
   object <- SingleCellExperiment::SingleCellExperiment(
-    assays = memory$assays,
-    rowData = as_dframe(memory$rowData, memory$features, length(memory$features)),
-    colData = as_dframe(memory$colData, memory$cells, length(memory$cells))
+    assays = layout$assays,
+    rowData = as_dframe(layout$rowData, layout$features, length(layout$features)),
+    colData = as_dframe(layout$colData, layout$cells, length(layout$cells))
   )
-  dimnames(object) <- list(memory$features, memory$cells)
-  if (identical(cells, memory$cells)) object else object[, cells]
+  dimnames(object) <- list(layout$features, layout$cells)
+  if (identical(cells, layout$cells)) object else object[, cells]
 }
 
-sce_with_news <- function(object, memory, source, obs, var, report) {
-  there <- source$there
+sce_with_extras <- function(object, layout, source, obs, var, report) {
+  overview <- source$overview
   used <- list(
-    obsm = unlist(lapply(memory$reductions, `[[`, "key")), layers = unlist(lapply(memory$layers, `[[`, "key")),
-    obsp = sparse_keys(there$obsp), varp = sparse_keys(there$varp), uns = c("sce", "celloquy_conversion")
+    obsm = unlist(lapply(layout$reductions, `[[`, "key")), layers = unlist(lapply(layout$layers, `[[`, "key")),
+    obsp = sparse_keys(overview$obsp), varp = sparse_keys(overview$varp), uns = c("sce", "celloquy_conversion")
   )
-  news <- leftovers(source, used, source$cells, source$genes, "metadata(object)$anndata", report)
-  if (!is.null(there$raw)) {
+  extras <- leftovers(source, used, source$cells, source$genes, "metadata(object)$anndata", report)
+  if (!is.null(overview$raw)) {
     raw <- raw_experiment(source, report)
     SingleCellExperiment::altExp(object, "raw") <- raw$experiment
-    news$raw <- raw$memory
+    extras$raw <- raw$layout
     kept(report, "raw", "alternative experiment \"raw\"")
   }
-  if (isTRUE(memory$foreign)) {
-    graphs <- lapply(stats::setNames(nm = sparse_keys(there$obsp)), function(key) list(key = key))
+  if (isTRUE(layout$foreign)) {
+    graphs <- lapply(stats::setNames(nm = sparse_keys(overview$obsp)), function(key) list(key = key))
     types <- list(
-      main = list(layers = memory$layers), reductions = memory$reductions, graphs = graphs, types = memory$types
+      main = list(layers = layout$layers), reductions = layout$reductions, graphs = graphs, types = layout$types
     )
-    news <- c(news, foreign_types(types, source, obs, var, source$cells, source$genes))
+    extras <- c(extras, foreign_types(types, source, obs, var, source$cells, source$genes))
   }
-  if (length(news)) S4Vectors::metadata(object)$anndata <- news
+  if (length(extras)) S4Vectors::metadata(object)$anndata <- extras
   object
 }
 
 raw_experiment <- function(source, report) {
   raw <- raw_parts(source, report)
-  assays <- stats::setNames(list(raw$X), if (raw$memory$layer == "counts") "counts" else "X")
-  raw$memory$layer <- names(assays)
+  assays <- stats::setNames(list(raw$X), if (raw$layout$layer == "counts") "counts" else "X")
+  raw$layout$layer <- names(assays)
   list(
     experiment = SingleCellExperiment::SingleCellExperiment(
-      assays = assays, rowData = as_dframe(raw$var, as.vector(source$there$raw$genes), nrow(raw$X)),
+      assays = assays, rowData = as_dframe(raw$var, as.vector(source$overview$raw$genes), nrow(raw$X)),
       colData = as_dframe(list(), source$cells, length(source$cells))
     ),
-    memory = raw$memory
+    layout = raw$layout
   )
 }

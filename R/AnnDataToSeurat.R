@@ -20,14 +20,14 @@ seurat_of_one <- function(adata, assay, verbose, call = rlang::caller_env()) {
   check_anndata(adata, call)
   report <- new_report("AnnData", "Seurat")
   source <- open_anndata(adata, call)
-  memory <- if (is.null(source$plain)) foreign_memory(source, assay) else with_added(from_plain(source$plain), source)
+  layout <- if (is.null(source$plain)) foreign_layout(source, assay) else with_added(from_plain(source$plain), source)
   # What came from an AnnData before has that one's names.
-  if (isTRUE(memory$foreign)) memory$names <- foreign_names(source, report)
-  object <- seurat_again(memory, source, report)
+  if (isTRUE(layout$foreign)) layout$names <- foreign_names(source, report)
+  object <- rebuild_seurat(layout, source, report)
   table <- report_table(report)
   attr(object, "report") <- table
   say_report(table, verbose, "attr(x, \"report\")")
-  list(object = object, active = memory$active.assay)
+  list(object = object, active = layout$active.assay)
 }
 
 # An AnnData as R reads it: what is there, and `fetch()` for one part of it at a time.
@@ -35,13 +35,13 @@ open_anndata <- function(adata, call = rlang::caller_env()) {
   bridge <- python_bridge(call)
   # However it came to R: nothing of it is converted unasked.
   adata <- bridge$unconverted(adata)
-  there <- reticulate::py_to_r(bridge$overview(adata))
+  overview <- reticulate::py_to_r(bridge$overview(adata))
   member <- function(place, key) {
     if (place == "X") adata$X else if (place == "raw") adata$raw$X else adata[[place]][[key]]
   }
   # Matrices of expression come as features × cells, all others as they are; `rows` and `columns` are AnnData's.
   fetch <- function(place, key, rows = NULL, columns = NULL, flip = place %in% c("X", "raw", "layers")) {
-    if (if (place %in% c("X", "raw")) is.null(there[[place]]) else !key %in% names(there[[place]])) {
+    if (if (place %in% c("X", "raw")) is.null(overview[[place]]) else !key %in% names(overview[[place]])) {
       return(NULL)
     }
     zero <- function(which) if (!is.null(which)) as.array(as.integer(which) - 1L)
@@ -54,51 +54,51 @@ open_anndata <- function(adata, call = rlang::caller_env()) {
     crossed <- reticulate::py_to_r(bridge$value_to_r(adata[[place]][[key]]))
     list(value = if (!is.null(crossed[[1]])) value_from_python(crossed[[1]]), dropped = crossed[[2]])
   }
-  plain <- if ("seurat" %in% as.vector(there$uns)) reticulate::py_to_r(adata$uns[["seurat"]])
+  plain <- if ("seurat" %in% as.vector(overview$uns)) reticulate::py_to_r(adata$uns[["seurat"]])
   list(
-    adata = adata, there = there, fetch = fetch, value = value, plain = plain, bridge = bridge,
-    cells = as.vector(there$cells), genes = as.vector(there$genes)
+    adata = adata, overview = overview, fetch = fetch, value = value, plain = plain, bridge = bridge,
+    cells = as.vector(overview$cells), genes = as.vector(overview$genes)
   )
 }
 
 # A Seurat object by what is remembered of it, with what the AnnData holds now.
-seurat_again <- function(memory, source, report) {
+rebuild_seurat <- function(layout, source, report) {
   drop <- function(part, why) dropped(report, part, why)
-  cells <- memory$names$cells %||% source$cells
-  genes <- memory$names$genes %||% source$genes
-  cells_of <- if ("seurat" %in% names(source$there$obsm)) source$value("obsm", "seurat")$value
+  cells <- layout$names$cells %||% source$cells
+  genes <- layout$names$genes %||% source$genes
+  cells_of <- if ("seurat" %in% names(source$overview$obsm)) source$value("obsm", "seurat")$value
   lost_in <- function(place) function(name, why) drop(paste(place, name), why)
-  obs <- frame_from_python(source$adata$obs, cells, memory$metadata$prototypes, lost_in("obs"), source$bridge)
-  var <- frame_from_python(source$adata$var, genes, memory$main$metadata$prototypes, lost_in("var"), source$bridge)
-  identities <- identities_again(memory$identities, obs$data, cells)
-  added <- if (isTRUE(memory$identities$added)) memory$identities$column
-  metadata <- in_old_order(obs$data, memory$metadata$order, added)
-  features <- in_old_order(var$data, memory$main$metadata$order, memory$main$metadata$added)
-  assays <- stats::setNames(list(main_assay(memory$main, source, genes, cells, features, cells_of, drop)), memory$assay)
-  for (name in names(memory$assays)) {
-    other <- assay_again(memory$assays[[name]], cells, drop)
+  obs <- frame_from_python(source$adata$obs, cells, layout$metadata$prototypes, lost_in("obs"), source$bridge)
+  var <- frame_from_python(source$adata$var, genes, layout$main$metadata$prototypes, lost_in("var"), source$bridge)
+  identities <- rebuild_identities(layout$identities, obs$data, cells)
+  added <- if (isTRUE(layout$identities$added)) layout$identities$column
+  metadata <- in_old_order(obs$data, layout$metadata$order, added)
+  features <- in_old_order(var$data, layout$main$metadata$order, layout$main$metadata$added)
+  assays <- stats::setNames(list(main_assay(layout$main, source, genes, cells, features, cells_of, drop)), layout$assay)
+  for (name in names(layout$assays)) {
+    other <- rebuild_assay(layout$assays[[name]], cells, drop)
     if (!is.null(other)) assays[[name]] <- other
   }
-  assays <- assays[intersect(memory$assay.order, names(assays))]
-  reductions <- lapply(memory$reductions, function(one) {
-    reduction_from_memory(one, cells, genes, cells_of, source$fetch, drop)
+  assays <- assays[intersect(layout$assay.order, names(assays))]
+  reductions <- lapply(layout$reductions, function(one) {
+    reduction_from_layout(one, cells, genes, cells_of, source$fetch, drop)
   })
-  graphs <- lapply(stats::setNames(nm = names(memory$graphs)), function(name) {
-    graph_again(memory$graphs[[name]], name, cells, source$fetch, drop)
+  graphs <- lapply(stats::setNames(nm = names(layout$graphs)), function(name) {
+    rebuild_graph(layout$graphs[[name]], name, cells, source$fetch, drop)
   })
-  neighbors <- lapply(memory$neighbors, neighbor_from_memory, cells = cells, fetch = source$fetch, drop = drop)
-  spatial <- if ("spatial" %in% as.vector(source$there$uns)) source$value("uns", "spatial")$value
-  images <- images_from_memory(memory$images, spatial, cells, drop)
+  neighbors <- lapply(layout$neighbors, neighbor_from_layout, cells = cells, fetch = source$fetch, drop = drop)
+  spatial <- if ("spatial" %in% as.vector(source$overview$uns)) source$value("uns", "spatial")$value
+  images <- images_from_layout(layout$images, spatial, cells, drop)
   slots <- list(
     assays = assays, graphs = present(graphs), neighbors = present(neighbors), reductions = present(reductions),
-    images = images, misc = memory$misc, commands = memory$commands, tools = memory$tools
+    images = images, misc = layout$misc, commands = layout$commands, tools = layout$tools
   )
   for (name in names(slots)) {
-    if (!length(slots[[name]])) slots[[name]] <- memory$empty[[name]] %||% list()
+    if (!length(slots[[name]])) slots[[name]] <- layout$empty[[name]] %||% list()
   }
   slots <- c(slots, list(
-    meta.data = metadata, active.assay = active_assay(memory, assays), active.ident = identities,
-    project.name = memory$project.name, version = memory$version
+    meta.data = metadata, active.assay = active_assay(layout, assays), active.ident = identities,
+    project.name = layout$project.name, version = layout$version
   ))
   for (part in names(slots)[lengths(slots) > 0]) {
     if (!part %in% c("active.assay", "version")) {
@@ -106,20 +106,20 @@ seurat_again <- function(memory, source, report) {
     }
   }
   object <- do.call(methods::new, c(list(methods::getClass("Seurat", where = asNamespace("SeuratObject"))), slots))
-  with_news(object, memory, source, obs, var, report)
+  with_extras(object, layout, source, obs, var, report)
 }
 
-active_assay <- function(memory, assays) {
-  if (memory$active.assay %in% names(assays)) memory$active.assay else names(assays)[[1]]
+active_assay <- function(layout, assays) {
+  if (layout$active.assay %in% names(assays)) layout$active.assay else names(assays)[[1]]
 }
 
-identities_again <- function(memory, data, cells) {
-  values <- if (is.null(memory$column)) {
-    fill_attributes(match(rep(memory$all, length(cells)), levels(memory$prototype)), memory$prototype)
-  } else if (is.null(data[[memory$column]])) {
+rebuild_identities <- function(layout, data, cells) {
+  values <- if (is.null(layout$column)) {
+    fill_attributes(match(rep(layout$all, length(cells)), levels(layout$prototype)), layout$prototype)
+  } else if (is.null(data[[layout$column]])) {
     factor(rep("SeuratProject", length(cells)))
   } else {
-    as_prototype(as.factor(data[[memory$column]]), memory$prototype)
+    as_prototype(as.factor(data[[layout$column]]), layout$prototype)
   }
   stats::setNames(values, cells)
 }
@@ -148,44 +148,44 @@ main_assay <- function(main, source, genes, cells, metadata, cells_of, drop) {
   build_assay(main, layers[order], genes, cells, metadata)
 }
 
-assay_again <- function(memory, cells, drop) {
-  here <- memory$cells %in% cells
+rebuild_assay <- function(layout, cells, drop) {
+  here <- layout$cells %in% cells
   if (!any(here)) {
     drop("assay", "none of its cells is left")
     return(NULL)
   }
-  order <- if (all(here)) memory$cells else intersect(cells, memory$cells)
-  layers <- lapply(memory$layers, function(layer) {
-    features <- layer$features %||% seq_along(memory$features)
-    columns <- layer$cells %||% seq_along(memory$cells)
+  order <- if (all(here)) layout$cells else intersect(cells, layout$cells)
+  layers <- lapply(layout$layers, function(layer) {
+    features <- layer$features %||% seq_along(layout$features)
+    columns <- layer$cells %||% seq_along(layout$cells)
     matrix <- layer$matrix
-    names <- memory$cells[columns]
+    names <- layout$cells[columns]
     if (!all(here)) {
       keep <- names %in% cells
       matrix <- matrix[, keep, drop = FALSE]
       names <- names[keep]
     }
-    list(matrix = matrix, features = memory$features[features], cells = names)
+    list(matrix = matrix, features = layout$features[features], cells = names)
   })
-  build_assay(memory, layers, memory$features, order, memory$metadata)
+  build_assay(layout, layers, layout$features, order, layout$metadata)
 }
 
 # An assay slot by slot: its constructors would rename features and take layers for others.
-build_assay <- function(memory, layers, features, cells, metadata) {
-  assay <- blank(memory$class, memory$package)
-  assay <- fill(assay, memory$slots)
+build_assay <- function(layout, layers, features, cells, metadata) {
+  assay <- blank(layout$class, layout$package)
+  assay <- fill(assay, layout$slots)
   if (methods::is(assay, "StdAssay")) {
     assay@layers <- lapply(layers, function(layer) unnamed_matrix(layer$matrix))
-    assay@features <- log_map(features, lapply(layers, `[[`, "features"), memory$map.order$features)
-    assay@cells <- log_map(cells, lapply(layers, `[[`, "cells"), memory$map.order$cells)
-    assay@default <- min(memory$slots$default, length(layers))
+    assay@features <- log_map(features, lapply(layers, `[[`, "features"), layout$map.order$features)
+    assay@cells <- log_map(cells, lapply(layers, `[[`, "cells"), layout$map.order$cells)
+    assay@default <- min(layout$slots$default, length(layers))
     assay@meta.data <- metadata
     return(assay)
   }
   for (name in c("counts", "data", "scale.data")) {
     layer <- layers[[name]]
     methods::slot(assay, name, check = FALSE) <- if (is.null(layer)) {
-      memory$empty[[name]] %||% (if (name == "scale.data") matrix(numeric(), 0, 0) else methods::new("matrix"))
+      layout$empty[[name]] %||% (if (name == "scale.data") matrix(numeric(), 0, 0) else methods::new("matrix"))
     } else {
       matrix <- layer$matrix
       names <- list(layer$features, layer$cells)
@@ -205,19 +205,19 @@ log_map <- function(all, of, order) {
   methods::new(methods::getClass("LogMap", where = asNamespace("SeuratObject")), .Data = map)
 }
 
-graph_again <- function(memory, name, cells, fetch, drop) {
-  if (!is.null(memory$whole)) {
-    return(memory$whole)
+rebuild_graph <- function(layout, name, cells, fetch, drop) {
+  if (!is.null(layout$whole)) {
+    return(layout$whole)
   }
-  matrix <- fetch("obsp", memory$key)
+  matrix <- fetch("obsp", layout$key)
   if (is.null(matrix)) {
     drop(paste("graph", name), "it is no longer in obsp")
     return(NULL)
   }
   if (!is_sparse(matrix)) matrix <- methods::as(matrix, "CsparseMatrix")
-  graph <- blank(memory$class, memory$package)
+  graph <- blank(layout$class, layout$package)
   graph <- fill(graph, list(i = matrix@i, p = matrix@p, x = matrix@x, Dim = matrix@Dim, Dimnames = list(cells, cells)))
-  if (!is.null(memory$assay.used)) graph@assay.used <- memory$assay.used
+  if (!is.null(layout$assay.used)) SeuratObject::DefaultAssay(graph) <- layout$assay.used
   graph
 }
 
@@ -233,8 +233,8 @@ seurat_of_several <- function(adatas, verbose) {
   objects <- lapply(converted, `[[`, "object")
   active <- intersect(c(converted[[1]]$active, names(objects)), names(objects))[[1]]
   object <- objects[[active]]
-  for (name in setdiff(names(objects), names(object@assays))) {
-    object@assays[[name]] <- objects[[name]]@assays[[name]]
+  for (name in setdiff(names(objects), SeuratObject::Assays(object))) {
+    object@assays[[name]] <- objects[[name]][[name]]
   }
   object@assays <- object@assays[names(objects)]
   methods::validObject(object)

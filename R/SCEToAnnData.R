@@ -27,52 +27,52 @@ SCEToAnnData <- function(object, layer = "counts", verbose = TRUE) {
 sce_parts <- function(object, layer, on_disk = FALSE, call = rlang::caller_env()) {
   report <- new_report("SingleCellExperiment", "AnnData")
   drop <- function(path, why) dropped(report, sub("^[$]", "", path), why)
-  came <- S4Vectors::metadata(object)$anndata
+  origin <- S4Vectors::metadata(object)$anndata
   genes <- rownames(object) %||% paste0("gene", seq_len(nrow(object)), recycle0 = TRUE)
   cells <- colnames(object) %||% paste0("cell", seq_len(ncol(object)), recycle0 = TRUE)
   layers <- sce_layers(object)
   first <- if (layer %in% names(layers)) layer else utils::head(names(layers), 1)
-  placed <- layers_to_python(layers, genes, length(cells), first, came$layers, on_disk, call)
-  for (group in names(placed$memory)) kept(report, paste("assay", group), where_is(placed$memory[[group]]))
+  placed <- layers_to_python(layers, genes, length(cells), first, origin$layers, on_disk, call)
+  for (group in names(placed$layout)) kept(report, paste("assay", group), where_is(placed$layout[[group]]))
   obs <- plain_columns(SummarizedExperiment::colData(object), "colData", report)
   var <- plain_columns(SummarizedExperiment::rowData(object), "rowData", report)
-  reductions <- reduced_dims(object, came, report)
+  reductions <- reduced_dims(object, origin, report)
   metadata <- S4Vectors::metadata(object)
   alternatives <- SingleCellExperiment::altExps(object)
-  memory <- list(
-    layers = placed$memory, layer.order = names(layers),
+  layout <- list(
+    layers = placed$layout, layer.order = names(layers),
     # Whether matrices carry the names that the object has anyway.
-    inner = lapply(layers, function(layer) !is.null(unlist(dimnames(layer$matrix)))), foreign = !is.null(came),
-    types = remembered_types(came, list(
-      obs = obs, var = var, layers = placed$memory, reductions = reductions$memory,
+    inner = lapply(layers, function(layer) !is.null(unlist(dimnames(layer$matrix)))), foreign = !is.null(origin),
+    types = remembered_types(origin, list(
+      obs = obs, var = var, layers = placed$layout, reductions = reductions$layout,
       obsp_types = as.list(SingleCellExperiment::colPairs(object))
     )),
-    obs = lapply(obs, prototype_of), var = lapply(var, prototype_of), reductions = reductions$memory,
+    obs = lapply(obs, prototype_of), var = lapply(var, prototype_of), reductions = reductions$layout,
     named = list(cells = !is.null(colnames(object)), genes = !is.null(rownames(object))),
     main = SingleCellExperiment::mainExpName(object), metadata = metadata[setdiff(names(metadata), "anndata")],
-    alternatives = lapply(alternatives[setdiff(names(alternatives), came$raw$assay)], experiment_whole)
+    alternatives = lapply(alternatives[setdiff(names(alternatives), origin$raw$assay)], experiment_whole)
   )
   ranges <- tryCatch(lengths(SummarizedExperiment::rowRanges(object)), error = function(error) 0)
   if (any(ranges > 0)) drop("rowRanges", "AnnData has no place for genomic ranges")
-  for (name in names(memory$alternatives)) kept(report, paste("alternative experiment", name), "uns[\"sce\"]")
-  if (length(memory$metadata)) kept(report, "metadata", "uns[\"sce\"]")
+  for (name in names(layout$alternatives)) kept(report, paste("alternative experiment", name), "uns[\"sce\"]")
+  if (length(layout$metadata)) kept(report, "metadata", "uns[\"sce\"]")
   pairs <- function(all, one) {
     lapply(stats::setNames(nm = names(all(object))), function(name) {
       matrix <- unnamed_matrix(plain_matrix(one(object, name, asSparse = TRUE), name))
-      list(matrix = matrix, dtype = came$obsp_types[[name]]$dtype)
+      list(matrix = matrix, dtype = origin$obsp_types[[name]]$dtype)
     })
   }
   parts <- list(
-    obs = frame_to_python(data_frame(obs, cells), original(cells, came$cells), came$obs_index %||% "", came$obs),
-    var = frame_to_python(data_frame(var, genes), original(genes, came$genes), came$var_index %||% "", came$var),
+    obs = frame_to_python(data_frame(obs, cells), original(cells, origin$cells), origin$obs_index %||% "", origin$obs),
+    var = frame_to_python(data_frame(var, genes), original(genes, origin$genes), origin$var_index %||% "", origin$var),
     X = placed$X, layers = placed$layers, obsm = reductions$obsm, varm = list(),
     obsp = pairs(SingleCellExperiment::colPairs, SingleCellExperiment::colPair),
     varp = pairs(SingleCellExperiment::rowPairs, SingleCellExperiment::rowPair),
-    uns = list(), plain = list(sce = as_plain(memory, "", drop))
+    uns = list(), plain = list(sce = as_plain(layout, "", drop))
   )
   for (place in c("obsp", "varp")) for (key in names(parts[[place]])) kept(report, paste("pairs", key), place)
-  if (!is.null(came)) {
-    parts <- with_remembered(parts, came, cells, genes, raw_of_sce(object, came$raw))
+  if (!is.null(origin)) {
+    parts <- with_remembered(parts, origin, cells, genes, raw_of_sce(object, origin$raw))
   }
   parts <- lapply(parts, function(part) if (is.list(part)) named(part) else part)
   list(parts = parts, report = report, blocks = placed$blocks, size = dim(object))
@@ -103,17 +103,17 @@ data_frame <- function(columns, row_names) {
   structure(columns, names = names(columns) %||% character(), class = "data.frame", row.names = row_names)
 }
 
-reduced_dims <- function(object, came, report) {
-  out <- list(obsm = list(), memory = list())
+reduced_dims <- function(object, origin, report) {
+  out <- list(obsm = list(), layout = list())
   dims <- as.list(SingleCellExperiment::reducedDims(object, withDimnames = FALSE))
   for (name in names(dims)) {
     if (!is.matrix(dims[[name]]) || !is.numeric(dims[[name]])) {
       dropped(report, paste("reduced dimensions", name), paste("it is no matrix but a", class(dims[[name]])[[1]]))
       next
     }
-    key <- came$reductions[[name]]$key %||% safe_key(paste0("X_", tolower(name)), names(out$obsm))
-    out$obsm[[key]] <- list(dense = unname(dims[[name]]), dtype = came$reductions[[name]]$dtype)
-    out$memory[[name]] <- list(
+    key <- origin$reductions[[name]]$key %||% safe_key(paste0("X_", tolower(name)), names(out$obsm))
+    out$obsm[[key]] <- list(dense = unname(dims[[name]]), dtype = origin$reductions[[name]]$dtype)
+    out$layout[[name]] <- list(
       key = key, columns = colnames(dims[[name]]), attributes = other_attributes(dims[[name]]),
       rows = !is.null(rownames(dims[[name]]))
     )

@@ -47,7 +47,7 @@ SeuratToAnnData <- function(object, assay = NULL, layer = "counts", assays = c("
   check_seurat(object)
   chosen <- choose_assay(object, assay)
   if (assays == "separate") {
-    names <- names(object@assays)
+    names <- SeuratObject::Assays(object)
     converted <- lapply(stats::setNames(nm = names), function(name) {
       seurat_to_anndata(object, name, if (name == chosen) layer else "counts", verbose, alone = TRUE)
     })
@@ -77,8 +77,8 @@ finish_anndata <- function(adata, report, verbose) {
 seurat_parts <- function(object, assay, layer, alone = FALSE, on_disk = FALSE, call = rlang::caller_env()) {
   report <- new_report("Seurat", "AnnData")
   cells <- colnames(object)
-  came <- object@misc$anndata
-  if (!identical(came$assay, assay)) came <- NULL
+  origin <- SeuratObject::Misc(object, "anndata")
+  if (!identical(origin$assay, assay)) origin <- NULL
   main <- object[[assay]]
   if (!identical(colnames(main), cells)) {
     # An assay of some cells only is an AnnData of those.
@@ -89,49 +89,55 @@ seurat_parts <- function(object, assay, layer, alone = FALSE, on_disk = FALSE, c
   all_layers <- assay_layers(main)
   whole <- names(layer_groups(all_layers))
   first <- if (layer %in% whole) layer else utils::head(whole, 1)
-  layers <- layers_to_python(all_layers, rownames(main), length(cells), first, came$layers, on_disk, call)
-  for (group in names(layers$memory)) {
-    memory <- layers$memory[[group]]
-    kept(report, paste0("layer ", group), where_is(memory))
+  layers <- layers_to_python(all_layers, rownames(main), length(cells), first, origin$layers, on_disk, call)
+  for (group in names(layers$layout)) {
+    layout <- layers$layout[[group]]
+    kept(report, paste0("layer ", group), where_is(layout))
   }
   obs <- cell_metadata(object, report)
   reductions <- reductions_to_python(object, assay, report)
   graphs <- graphs_to_python(object, report)
-  images <- images_to_python(object, came$images, report)
+  images <- images_to_python(object, origin$images, report)
   drop <- function(path, why) dropped(report, sub("^[$]", "", path), why)
-  var <- feature_metadata(main, came$derived, report)
-  others <- if (alone) list() else object@assays[setdiff(names(object@assays), c(assay, came$raw$assay))]
-  memory <- list(
-    version = object@version, project.name = object@project.name, active.assay = object@active.assay, assay = assay,
-    assay.order = names(object@assays), metadata = obs$memory, identities = obs$identities,
-    main = c(assay_memory(main), list(layers = layers$memory, metadata = var$memory)),
-    foreign = !is.null(came),
-    types = remembered_types(came, list(
-      obs = obs$data, var = var$data, layers = layers$memory, reductions = reductions$memory, obsp_types = graphs$memory
+  var <- feature_metadata(main, origin$derived, report)
+  besides <- setdiff(SeuratObject::Assays(object), c(assay, origin$raw$assay))
+  others <- if (alone) list() else parts_named(object, besides)
+  misc <- SeuratObject::Misc(object)
+  layout <- list(
+    version = SeuratObject::Version(object), project.name = SeuratObject::Project(object),
+    active.assay = SeuratObject::DefaultAssay(object), assay = assay, assay.order = SeuratObject::Assays(object),
+    metadata = obs$layout, identities = obs$identities,
+    main = c(assay_layout(main), list(layers = layers$layout, metadata = var$layout)),
+    foreign = !is.null(origin),
+    types = remembered_types(origin, list(
+      obs = obs$data, var = var$data, layers = layers$layout, reductions = reductions$layout, obsp_types = graphs$layout
     )),
-    reductions = reductions$memory, graphs = graphs$memory, neighbors = graphs$neighbors, images = images$memory,
+    reductions = reductions$layout, graphs = graphs$layout, neighbors = graphs$neighbors, images = images$layout,
     commands = object@commands, tools = object@tools,
-    misc = object@misc[setdiff(names(object@misc), "anndata")],
+    misc = misc[setdiff(names(misc), "anndata")],
     assays = lapply(others, assay_whole), empty = empty_containers(object)
   )
   for (name in names(others)) kept(report, paste("assay", name), paste0("uns[\"seurat\"][\"assays\"][\"", name, "\"]"))
-  plain <- as_plain(memory, "", drop)
+  plain <- as_plain(layout, "", drop)
   for (part in c("commands", "tools", "misc")) {
-    if (length(memory[[part]])) kept(report, part, paste0("uns[\"seurat\"][\"", part, "\"]"))
+    if (length(layout[[part]])) kept(report, part, paste0("uns[\"seurat\"][\"", part, "\"]"))
   }
   parts <- list(
-    obs = frame_to_python(obs$data, original(cells, came$cells), came$obs_index %||% "", came$obs),
-    var = frame_to_python(var$data, original(rownames(main), came$genes), came$var_index %||% "", came$var),
+    obs = frame_to_python(obs$data, original(cells, origin$cells), origin$obs_index %||% "", origin$obs),
+    var = frame_to_python(var$data, original(rownames(main), origin$genes), origin$var_index %||% "", origin$var),
     X = layers$X, layers = named(layers$layers),
-    obsm = c(reductions$obsm, images$obsm, layers$obsm, aligned_memory(c(layers$cells, reductions$cells), cells)),
+    obsm = c(reductions$obsm, images$obsm, layers$obsm, aligned_layout(c(layers$cells, reductions$cells), cells)),
     varm = reductions$varm, obsp = graphs$obsp, uns = images$uns, plain = list(seurat = plain)
   )
-  if (!is.null(came)) {
-    parts <- with_remembered(parts, came, cells, rownames(main), raw_of_seurat(object, came$raw))
+  if (!is.null(origin)) {
+    parts <- with_remembered(parts, origin, cells, rownames(main), raw_of_seurat(object, origin$raw))
   }
   parts <- lapply(parts, function(part) if (is.list(part)) named(part) else part)
   list(parts = parts, report = report, blocks = layers$blocks, size = dim(main))
 }
+
+# The parts of a Seurat object with these names.
+parts_named <- function(object, names) lapply(stats::setNames(nm = names), function(name) object[[name]])
 
 # A list without entries may have names or not, and is that again afterwards.
 empty_containers <- function(object) {
@@ -140,8 +146,8 @@ empty_containers <- function(object) {
   slots[lengths(slots) == 0]
 }
 
-where_is <- function(memory) {
-  if (memory$place == "X") "X" else paste0(memory$place, "[\"", memory$key, "\"]")
+where_is <- function(layout) {
+  if (layout$place == "X") "X" else paste0(layout$place, "[\"", layout$key, "\"]")
 }
 
 # Names as they were before Seurat insisted on others.
@@ -150,7 +156,7 @@ original <- function(names, remembered) {
 }
 
 # What is said of every cell, and must stay with it through any selection: one data frame in obsm.
-aligned_memory <- function(columns, cells) {
+aligned_layout <- function(columns, cells) {
   if (!length(columns)) {
     return(list())
   }
@@ -159,9 +165,9 @@ aligned_memory <- function(columns, cells) {
 }
 
 cell_metadata <- function(object, report) {
-  data <- object@meta.data
-  idents <- object@active.ident
-  memory <- list(
+  data <- object[[]]
+  idents <- SeuratObject::Idents(object)
+  layout <- list(
     order = names(data),
     prototypes = lapply(data, prototype_of),
     attributes = attributes(data)[setdiff(names(attributes(data)), c("names", "row.names", "class"))]
@@ -181,7 +187,7 @@ cell_metadata <- function(object, report) {
   kept(report, "identities", if (is.null(identities$column)) "uns" else paste0("obs[\"", identities$column, "\"]"))
   columns <- columns_to_python(data, function(name, why) dropped(report, paste("metadata column", name), why))
   if (length(columns)) kept(report, "metadata of cells", paste0("obs, ", length(columns), " columns"))
-  list(data = data[names(columns)], memory = memory, identities = identities)
+  list(data = data[names(columns)], layout = layout, identities = identities)
 }
 
 feature_metadata <- function(assay, derived, report) {
@@ -189,23 +195,23 @@ feature_metadata <- function(assay, derived, report) {
   data <- if (v5) assay@meta.data else assay@meta.features
   # What was made of an AnnData's highly_variable is made again.
   data <- data[setdiff(names(data), derived)]
-  memory <- list(
+  layout <- list(
     order = names(data), prototypes = lapply(data, prototype_of),
     rows = row_numbers(data)
   )
   variable <- if (v5) {
     if ("var.features" %in% names(data)) data$var.features[!is.na(data$var.features)]
   } else {
-    assay@var.features
+    SeuratObject::VariableFeatures(assay)
   }
   if (length(variable) && !"highly_variable" %in% names(data)) {
     data$highly_variable <- rownames(assay) %in% variable
-    memory$added <- "highly_variable"
+    layout$added <- "highly_variable"
     kept(report, "variable features", "var[\"highly_variable\"]")
   }
   columns <- columns_to_python(data, function(name, why) dropped(report, paste("feature column", name), why))
-  if (length(memory$order)) kept(report, "metadata of features", paste0("var, ", length(memory$order), " columns"))
-  list(data = data[names(columns)], memory = memory)
+  if (length(layout$order)) kept(report, "metadata of features", paste0("var, ", length(layout$order), " columns"))
+  list(data = data[names(columns)], layout = layout)
 }
 
 # Features are rows by name in some versions, by number in others, and keep their numbers when some are selected: those
@@ -219,7 +225,7 @@ row_numbers <- function(data) {
 }
 
 # What an assay is besides its matrices and its features' metadata.
-assay_memory <- function(assay) {
+assay_layout <- function(assay) {
   class <- class(assay)
   slots <- setdiff(
     methods::slotNames(assay),
@@ -253,7 +259,7 @@ assay_whole <- function(assay) {
     )
   })
   data <- if (methods::is(assay, "StdAssay")) assay@meta.data else assay@meta.features
-  c(assay_memory(assay), list(features = rownames(assay), cells = colnames(assay), metadata = data, layers = layers))
+  c(assay_layout(assay), list(features = rownames(assay), cells = colnames(assay), metadata = data, layers = layers))
 }
 
 unnamed_matrix <- function(matrix) {

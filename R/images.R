@@ -27,7 +27,7 @@ polygon_tables <- list(
       coords <- lapply(x@.Data, function(points) points@coords)
       all <- do.call(rbind, coords)
       list(
-        x = unname(all[, 1]), y = unname(all[, 2]), gene = rep(names(x), vapply(coords, nrow, 0L)), key = x@key
+        x = unname(all[, 1]), y = unname(all[, 2]), gene = rep(names(x), vapply(coords, nrow, 0L)), key = SeuratObject::Key(x)
       )
     },
     from = function(table) {
@@ -39,9 +39,9 @@ polygon_tables <- list(
 # What images become in Python: places in obsm["spatial"], pictures in uns["spatial"], and the rest to remember.
 # `derived` are those that were made of an AnnData's places, which return by themselves.
 images_to_python <- function(object, derived, report) {
-  images <- object@images[setdiff(names(object@images), derived)]
+  images <- parts_named(object, setdiff(SeuratObject::Images(object), derived))
   if (!length(images)) {
-    return(list(obsm = list(), uns = list(), memory = NULL))
+    return(list(obsm = list(), uns = list(), layout = NULL))
   }
   cells <- colnames(object)
   places <- matrix(NA_real_, length(cells), 2)
@@ -63,7 +63,7 @@ images_to_python <- function(object, derived, report) {
   list(
     obsm = list(spatial = list(dense = places)),
     uns = if (length(pictures)) list(spatial = value_to_python(pictures)) else list(),
-    memory = images
+    layout = images
   )
 }
 
@@ -96,9 +96,9 @@ picture_to_python <- function(image) {
 }
 
 # The images of an object that came from Seurat, with their pictures, for the cells that are still there.
-images_from_memory <- function(memory, spatial, cells, drop) {
-  images <- lapply(stats::setNames(nm = names(memory)), function(name) {
-    image <- memory[[name]]
+images_from_layout <- function(layout, spatial, cells, drop) {
+  images <- lapply(stats::setNames(nm = names(layout)), function(name) {
+    image <- layout[[name]]
     if (has_picture(image)) {
       picture <- spatial[[name]]$images$lowres
       if (is.null(picture)) {

@@ -68,11 +68,11 @@ layers_to_python <- function(layers, features, cells, first, remembered = list()
                              call = rlang::caller_env()) {
   groups <- layer_groups(layers)
   genes <- length(features)
-  out <- list(X = NULL, layers = list(), obsm = list(), memory = list(), cells = list(), blocks = list())
+  out <- list(X = NULL, layers = list(), obsm = list(), layout = list(), cells = list(), blocks = list())
   for (whole in names(groups)) {
     parts <- layers[groups[[whole]]]
     key <- remembered[[whole]]$key %||% (if (whole == first) "X" else safe_key(whole, c("X", names(out$layers))))
-    memory <- list(key = key, parts = lapply(parts, layer_memory, genes = genes, cells = cells, features))
+    layout <- list(key = key, parts = lapply(parts, layer_layout, genes = genes, cells = cells, features))
     if (on_disk && any(vapply(parts, function(part) inherits(part$matrix, c("IterableMatrix", "DelayedMatrix")), NA))) {
       out$blocks[[key]] <- parts
       crossing <- NULL
@@ -83,23 +83,23 @@ layers_to_python <- function(layers, features, cells, first, remembered = list()
     }
     if (isTRUE(crossing$unaligned)) {
       # Dense values of some genes: cells by those genes, as padding with NaN would take as much as all genes.
-      memory$place <- "obsm"
+      layout$place <- "obsm"
       out$obsm[[key]] <- crossing[c("dense", "transposed", "rows")]
     } else if (key == "X") {
-      memory$place <- "X"
+      layout$place <- "X"
       out$X <- crossing
     } else {
-      memory$place <- "layers"
+      layout$place <- "layers"
       out$layers[[key]] <- crossing
     }
     if (any(vapply(parts, function(part) length(part$cells) < cells, NA))) {
       # Which part a cell is in travels with the cells, and survives a selection of them.
-      memory$cells <- TRUE
+      layout$cells <- TRUE
       of <- rep(NA_integer_, cells)
       for (i in seq_along(parts)) of[parts[[i]]$cells] <- i
       out$cells[[key]] <- factor(of, seq_along(parts), names(parts))
     }
-    out$memory[[whole]] <- memory
+    out$layout[[whole]] <- layout
   }
   out
 }
@@ -109,7 +109,7 @@ safe_key <- function(name, taken) {
   utils::tail(make.unique(c(taken, gsub("/", "|", name, fixed = TRUE)), sep = "_"), 1)
 }
 
-layer_memory <- function(layer, genes, cells, features) {
+layer_layout <- function(layer, genes, cells, features) {
   list(
     class = class(layer$matrix)[[1]],
     # By name, as genes may be selected or sorted in Python.
@@ -146,10 +146,10 @@ in_order <- function(piece) {
 
 # The layers of an assay, fetched from an AnnData by what was remembered. `fetch(place, key, rows, columns)` gives a
 # matrix of features × cells.
-layers_from_python <- function(memory, features, cells, cells_of, fetch, drop) {
+layers_from_python <- function(layout, features, cells, cells_of, fetch, drop) {
   layers <- list()
-  for (whole in names(memory)) {
-    group <- memory[[whole]]
+  for (whole in names(layout)) {
+    group <- layout[[whole]]
     for (name in names(group$parts)) {
       part <- group$parts[[name]]
       of <- if (isTRUE(group$cells)) which(cells_of[[group$key]] %in% name) else NULL

@@ -189,13 +189,13 @@ IntegrationPlot <- function(object, group.by, before = "pca", after = "celloquy"
 #' @export
 LossPlot <- function(object, result = "celloquy") {
   rlang::check_installed("ggplot2")
-  there <- c(SeuratObject::Assays(object), SeuratObject::Reductions(object))
-  history <- if (result %in% there) SeuratObject::Misc(object[[result]], "celloquy")$history
+  results <- c(SeuratObject::Assays(object), SeuratObject::Reductions(object))
+  history <- if (result %in% results) SeuratObject::Misc(object[[result]], "celloquy")$history
   if (is.null(history$loss)) {
     cli::cli_abort(c(
       "There is no loss to draw.",
-      x = if (result %in% there) "Nothing was trained for {.val {result}}." else "There is no {.val {result}}.",
-      i = "Pass the name of an assay or a reduction for which celloquy trained a model; there are {.val {there}}."
+      x = if (result %in% results) "Nothing was trained for {.val {result}}." else "There is no {.val {result}}.",
+      i = "Pass the name of an assay or a reduction for which celloquy trained a model; there are {.val {results}}."
     ), class = "celloquy_ArgumentError")
   }
   held.out <- !is.null(history$validation)

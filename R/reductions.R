@@ -3,34 +3,34 @@
 reductions_to_python <- function(object, assay, report) {
   cells <- colnames(object)
   genes <- rownames(object[[assay]])
-  out <- list(obsm = list(), varm = list(), cells = list(), memory = list())
-  for (name in names(object@reductions)) {
-    reduction <- object@reductions[[name]]
-    came <- object@misc$anndata$reductions[[name]]
-    key <- came$key %||% safe_key(paste0("X_", name), names(out$obsm))
-    embeddings <- reduction@cell.embeddings
+  out <- list(obsm = list(), varm = list(), cells = list(), layout = list())
+  for (name in SeuratObject::Reductions(object)) {
+    reduction <- object[[name]]
+    origin <- SeuratObject::Misc(object, "anndata")$reductions[[name]]
+    key <- origin$key %||% safe_key(paste0("X_", name), names(out$obsm))
+    embeddings <- SeuratObject::Embeddings(reduction)
     rows <- match(rownames(embeddings), cells)
     slots <- c("assay.used", "global", "stdev", "jackstraw", "misc", "key")
-    memory <- list(
+    layout <- list(
       key = key, columns = colnames(embeddings), attributes = other_attributes(embeddings),
       slots = lapply(stats::setNames(nm = slots), function(slot) methods::slot(reduction, slot))
     )
-    out$obsm[[key]] <- list(dense = unname(embeddings), rows = places(rows, length(cells)), dtype = came$dtype)
+    out$obsm[[key]] <- list(dense = unname(embeddings), rows = places(rows, length(cells)), dtype = origin$dtype)
     if (!identical(rows, seq_along(cells))) {
-      memory$cells <- TRUE
+      layout$cells <- TRUE
       out$cells[[key]] <- seq_along(cells) %in% rows
     }
     for (slot in c("feature.loadings", "feature.loadings.projected")) {
       loadings <- methods::slot(reduction, slot)
       stored <- loadings_to_python(loadings, slot, name, genes)
-      memory[[slot]] <- stored$memory
+      layout[[slot]] <- stored$layout
       if (!is.null(stored$varm)) {
-        stored$varm$dtype <- came[[slot]]$dtype
-        out$varm[[came[[slot]]$key %||% stored$memory$key]] <- stored$varm
-        memory[[slot]]$key <- came[[slot]]$key %||% stored$memory$key
+        stored$varm$dtype <- origin[[slot]]$dtype
+        out$varm[[origin[[slot]]$key %||% stored$layout$key]] <- stored$varm
+        layout[[slot]]$key <- origin[[slot]]$key %||% stored$layout$key
       }
     }
-    out$memory[[name]] <- memory
+    out$layout[[name]] <- layout
     kept(report, paste("reduction", name), paste0("obsm[\"", key, "\"]"))
   }
   out
@@ -46,12 +46,12 @@ other_attributes <- function(matrix) {
 # genes that the assay does not have are remembered whole.
 loadings_to_python <- function(loadings, slot, name, genes) {
   if (!length(loadings)) {
-    return(list(memory = list(whole = loadings)))
+    return(list(layout = list(whole = loadings)))
   }
   rows <- match(rownames(loadings), genes)
   unfit <- is.null(rownames(loadings)) || anyNA(rows) || anyDuplicated(rows) || length(other_attributes(loadings))
   if (unfit) {
-    return(list(memory = list(whole = loadings)))
+    return(list(layout = list(whole = loadings)))
   }
   key <- if (slot == "feature.loadings") {
     if (name == "pca") "PCs" else safe_key(name, character())
@@ -59,73 +59,73 @@ loadings_to_python <- function(loadings, slot, name, genes) {
     paste0(safe_key(name, character()), "_projected")
   }
   list(
-    memory = list(
+    layout = list(
       key = key, columns = colnames(loadings), features = if (!identical(rows, seq_along(genes))) rownames(loadings)
     ),
     varm = list(dense = unname(loadings), rows = places(rows, length(genes)))
   )
 }
 
-reduction_from_memory <- function(memory, cells, genes, cells_of, fetch, drop) {
-  of <- if (isTRUE(memory$cells)) which(cells_of[[memory$key]] %in% TRUE) else seq_along(cells)
-  embeddings <- fetch("obsm", memory$key, if (isTRUE(memory$cells)) of)
+reduction_from_layout <- function(layout, cells, genes, cells_of, fetch, drop) {
+  of <- if (isTRUE(layout$cells)) which(cells_of[[layout$key]] %in% TRUE) else seq_along(cells)
+  embeddings <- fetch("obsm", layout$key, if (isTRUE(layout$cells)) of)
   if (is.null(embeddings)) {
-    drop(memory$key, "it is no longer in obsm")
+    drop(layout$key, "it is no longer in obsm")
     return(NULL)
   }
-  columns <- memory$columns
-  if (length(columns) != ncol(embeddings)) columns <- paste0(memory$slots$key, seq_len(ncol(embeddings)))
+  columns <- layout$columns
+  if (length(columns) != ncol(embeddings)) columns <- paste0(layout$slots$key, seq_len(ncol(embeddings)))
   dimnames(embeddings) <- list(cells[of], columns)
-  attributes(embeddings) <- c(attributes(embeddings), memory$attributes)
+  attributes(embeddings) <- c(attributes(embeddings), layout$attributes)
   loadings <- lapply(stats::setNames(nm = c("feature.loadings", "feature.loadings.projected")), function(slot) {
-    loadings_from_memory(memory[[slot]], genes, fetch)
+    loadings_from_layout(layout[[slot]], genes, fetch)
   })
-  slots <- c(list(cell.embeddings = embeddings), loadings, memory$slots)
+  slots <- c(list(cell.embeddings = embeddings), loadings, layout$slots)
   fill(blank("DimReduc"), slots)
 }
 
-loadings_from_memory <- function(memory, genes, fetch) {
-  if (!is.null(memory$whole)) {
-    return(memory$whole)
+loadings_from_layout <- function(layout, genes, fetch) {
+  if (!is.null(layout$whole)) {
+    return(layout$whole)
   }
-  features <- if (is.null(memory$features)) genes else intersect(memory$features, genes)
-  loadings <- fetch("varm", memory$key, if (!is.null(memory$features)) match(features, genes))
+  features <- if (is.null(layout$features)) genes else intersect(layout$features, genes)
+  loadings <- fetch("varm", layout$key, if (!is.null(layout$features)) match(features, genes))
   if (is.null(loadings)) {
     return(matrix(numeric(), 0, 0))
   }
-  dimnames(loadings) <- list(features, if (length(memory$columns) == ncol(loadings)) memory$columns)
+  dimnames(loadings) <- list(features, if (length(layout$columns) == ncol(loadings)) layout$columns)
   loadings
 }
 
 graphs_to_python <- function(object, report) {
   cells <- colnames(object)
-  out <- list(obsp = list(), memory = list(), neighbors = list())
-  for (name in names(object@graphs)) {
-    graph <- object@graphs[[name]]
-    came <- object@misc$anndata$obsp_types[[name]]
+  out <- list(obsp = list(), layout = list(), neighbors = list())
+  for (name in SeuratObject::Graphs(object)) {
+    graph <- object[[name]]
+    origin <- SeuratObject::Misc(object, "anndata")$obsp_types[[name]]
     if (!identical(rownames(graph), cells) || !identical(colnames(graph), cells)) {
-      out$memory[[name]] <- list(whole = graph)
+      out$layout[[name]] <- list(whole = graph)
       kept(report, paste("graph", name), "uns[\"seurat\"], as it is not of all cells")
       next
     }
     class <- class(graph)
-    key <- came$key %||% safe_key(name, names(out$obsp))
-    out$memory[[name]] <- list(
+    key <- origin$key %||% safe_key(name, names(out$obsp))
+    out$layout[[name]] <- list(
       key = key, class = as.character(class), package = attr(class, "package"),
-      assay.used = if (methods::.hasSlot(graph, "assay.used")) graph@assay.used
+      assay.used = if (methods::.hasSlot(graph, "assay.used")) SeuratObject::DefaultAssay(graph)
     )
     matrix <- methods::as(graph, "dgCMatrix")
-    out$obsp[[key]] <- list(matrix = unnamed_matrix(matrix), dtype = came$dtype)
+    out$obsp[[key]] <- list(matrix = unnamed_matrix(matrix), dtype = origin$dtype)
     kept(report, paste("graph", name), paste0("obsp[\"", key, "\"]"))
   }
-  for (name in names(object@neighbors)) {
-    neighbor <- object@neighbors[[name]]
+  for (name in SeuratObject::Neighbors(object)) {
+    neighbor <- object[[name]]
     stored <- neighbor_to_python(neighbor, name, cells)
     if (!is.null(neighbor@alg.idx)) {
       dropped(report, paste0("index of neighbors ", name), "it lives in memory only; FindNeighbors() makes it anew")
     }
     out$obsp <- c(out$obsp, stored$obsp)
-    out$neighbors[[name]] <- stored$memory
+    out$neighbors[[name]] <- stored$layout
     place <- if (length(stored$obsp)) paste0("obsp[\"", names(stored$obsp)[[1]], "\"]") else "uns[\"seurat\"]"
     kept(report, paste("neighbors", name), place)
   }
@@ -141,7 +141,7 @@ neighbor_to_python <- function(neighbor, name, cells) {
     anyDuplicated(cbind(rows, as.vector(index))) || nrow(index) != n
   if (unfit) {
     neighbor@alg.idx <- NULL
-    return(list(memory = list(whole = neighbor)))
+    return(list(layout = list(whole = neighbor)))
   }
   square <- function(values) {
     Matrix::sparseMatrix(i = rows, j = as.vector(index), x = as.vector(values), dims = c(n, n), repr = "C")
@@ -151,23 +151,23 @@ neighbor_to_python <- function(neighbor, name, cells) {
   keys <- paste0(safe_key(name, character()), c("", "_ranks"))
   list(
     obsp = stats::setNames(list(list(matrix = distances), list(matrix = ranks)), keys),
-    memory = list(
+    layout = list(
       keys = keys, neighbors = ncol(index), alg.info = neighbor@alg.info, integer = is.integer(index),
       dimnames = list(dimnames(index), dimnames(neighbor@nn.dist))
     )
   )
 }
 
-neighbor_from_memory <- function(memory, cells, fetch, drop) {
-  if (!is.null(memory$whole)) {
-    return(memory$whole)
+neighbor_from_layout <- function(layout, cells, fetch, drop) {
+  if (!is.null(layout$whole)) {
+    return(layout$whole)
   }
-  found <- lapply(memory$keys, function(key) fetch("obsp", key))
+  found <- lapply(layout$keys, function(key) fetch("obsp", key))
   n <- length(cells)
-  whole <- function(matrix) !is.null(matrix) && length(matrix@x) == n * memory$neighbors
+  whole <- function(matrix) !is.null(matrix) && length(matrix@x) == n * layout$neighbors
   complete <- all(vapply(found, whole, NA))
   if (!complete) {
-    drop(memory$keys[[1]], "cells were taken out, so that not all have their neighbours")
+    drop(layout$keys[[1]], "cells were taken out, so that not all have their neighbours")
     return(NULL)
   }
   by_rank <- function(of) {
@@ -176,12 +176,12 @@ neighbor_from_memory <- function(memory, cells, fetch, drop) {
     matrix(of(pairs)[order], n)
   }
   index <- by_rank(function(pairs) pairs@j + 1)
-  if (memory$integer) storage.mode(index) <- "integer"
+  if (layout$integer) storage.mode(index) <- "integer"
   distance <- methods::as(found[[1]], "TsparseMatrix")
   distance <- by_rank(function(pairs) distance@x)
-  dimnames(index) <- memory$dimnames[[1]]
-  dimnames(distance) <- memory$dimnames[[2]]
+  dimnames(index) <- layout$dimnames[[1]]
+  dimnames(distance) <- layout$dimnames[[2]]
   fill(blank("Neighbor"), list(
-    nn.idx = index, nn.dist = distance, alg.idx = NULL, alg.info = memory$alg.info, cell.names = cells
+    nn.idx = index, nn.dist = distance, alg.idx = NULL, alg.info = layout$alg.info, cell.names = cells
   ))
 }

@@ -21,13 +21,13 @@ result_assay <- function(found) {
   spelled <- make.unique(chartr("_|", "--", rownames(found$layers[[1]])))
   cells <- colnames(found$layers[[1]])
   layers <- lapply(found$layers, function(matrix) list(matrix = matrix, features = spelled, cells = cells))
-  memory <- list(
+  layout <- list(
     class = "Assay5", package = "SeuratObject",
     slots = list(default = 1L, assay.orig = character(), misc = list(), key = "")
   )
   metadata <- data.frame(row.names = seq_along(spelled))
   for (name in names(found$features)) metadata[[name]] <- found$features[[name]]
-  assay <- build_assay(memory, layers, spelled, cells, metadata)
+  assay <- build_assay(layout, layers, spelled, cells, metadata)
   SeuratObject::Misc(assay, "celloquy") <- found$provenance
   assay
 }

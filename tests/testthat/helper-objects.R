@@ -126,11 +126,11 @@ v5_assay <- function(counts, maybe) {
   # Numbers, those of a larger assay that features were selected from, or names.
   rows <- list(.set_row_names(genes), sort(sample(200L, genes)), rownames(counts))
   attr(metadata, "row.names") <- sample(rows, 1)[[1]]
-  memory <- list(
+  layout <- list(
     class = "Assay5", package = "SeuratObject",
     slots = list(default = 1L, assay.orig = character(), misc = named(list()), key = "rna_")
   )
-  build_assay(memory, layers, rownames(counts), colnames(counts), metadata)
+  build_assay(layout, layers, rownames(counts), colnames(counts), metadata)
 }
 
 v3_assay <- function(counts, maybe) {

@@ -1,0 +1,82 @@
+# A Seurat object or a SingleCellExperiment that once was an AnnData: what it remembers of that one returns.
+
+# The types of parts, kind by kind, for `uns["seurat"]`: those that parts had in the AnnData that the object came from
+# (`origin`, as the object remembers it), and the names of the parts that R made, which have none. `parts` are the parts
+# that the object has now.
+remembered_types <- function(origin, parts) {
+  if (is.null(origin)) {
+    return(NULL)
+  }
+  lapply(stats::setNames(nm = names(parts)), function(part) {
+    list(had = origin[[part]], of_r = setdiff(names(parts[[part]]), names(origin[[part]])))
+  })
+}
+
+# `raw` holds the layer, features and var that are the AnnData's raw, if it had one and that is still there.
+with_remembered <- function(parts, origin, cells, genes, raw) {
+  for (place in c("obsm", "varm", "obsp", "varp", "layers")) {
+    rows <- if (place %in% c("varm", "varp")) genes else cells
+    columns <- if (place %in% c("varp", "layers")) genes else cells
+    for (key in names(origin[[place]])) {
+      one <- origin[[place]][[key]]
+      value <- rows_of(one$value, one$rows, rows)
+      if (!is.null(one$columns)) value <- columns_of(value, one$columns, columns)
+      if (!is.null(value)) parts[[place]][[key]] <- value_to_python(value)
+    }
+  }
+  uns <- lapply(origin$uns, value_to_python)
+  parts$uns <- c(parts$uns, uns[setdiff(names(uns[!vapply(uns, is.null, NA)]), names(parts$uns))])
+  if (!is.null(raw)) {
+    was <- stats::setNames(list(c(list(key = "X"), origin$raw[c("dtype", "format")])), origin$raw$layer)
+    layers <- layers_to_python(raw$layers, raw$features, length(cells), origin$raw$layer, was)
+    var <- frame_to_python(raw$var, original(raw$features, origin$raw$genes), "", origin$raw$var)
+    parts$raw <- list(X = layers$X, var = var)
+  }
+  parts
+}
+
+raw_of_seurat <- function(object, raw) {
+  if (is.null(raw) || !raw$assay %in% SeuratObject::Assays(object)) {
+    return(NULL)
+  }
+  assay <- object[[raw$assay]]
+  list(layers = assay_layers(assay)[raw$layer], features = rownames(assay), var = assay@meta.data)
+}
+
+# The rows of a value for these names; NULL if some are new.
+rows_of <- function(value, had, want) {
+  if (identical(had, want)) {
+    return(value)
+  }
+  if (!all(want %in% had)) {
+    return(NULL)
+  }
+  part_of(value, function(x) x[match(want, had), , drop = FALSE], match(want, had), 1)
+}
+
+columns_of <- function(value, had, want) {
+  if (is.null(value) || identical(had, want)) {
+    return(value)
+  }
+  if (!all(want %in% had)) {
+    return(NULL)
+  }
+  part_of(value, function(x) x[, match(want, had), drop = FALSE], match(want, had), 2)
+}
+
+part_of <- function(value, select, which, dimension) {
+  was <- attr(value, "python", exact = TRUE)
+  if (identical(was$python, "sparse")) {
+    value[[1]] <- select(value[[1]])
+    return(value)
+  }
+  if (is.data.frame(value)) {
+    was$index <- was$index[which]
+    return(structure(select(value), python = was))
+  }
+  if (length(dim(value)) == 2) {
+    was$shape[[dimension]] <- length(which)
+    return(structure(select(value), python = was))
+  }
+  NULL
+}

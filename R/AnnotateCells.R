@@ -18,8 +18,9 @@
 #'   (its directory, or a model of Python). `NULL` trains one on the reference.
 #' @param layer,reference.layer Layers with the raw counts of the object and of the reference.
 #' @param reference.assay Name of the reference's assay; by default its default assay.
-#' @param tissue.by,batch.by Columns of the metadata with the tissue and with the experimental batch, in the object and
-#'   in the reference. They matter to a pretrained model only: by default every cell is read for itself.
+#' @param tissue.by Column of the metadata with the tissue, in the object and in the reference. It matters to a
+#'   pretrained model only: by default every cell is read for itself.
+#' @param batch.by Column of the reference's metadata with the experimental batch.
 #' @param spatial Tell a pretrained model the positions of the cells, from the images of the object and, if it has any,
 #'   of the reference.
 #' @param false.unknown.rate Share of held-out reference cells that may be called `"unknown"`; the larger it is, the
@@ -70,7 +71,7 @@ AnnotateCells.Seurat <- function(object, reference = NULL, label.by = NULL, mode
   rlang::check_dots_empty()
   assay <- choose_assay(object, assay)
   known <- read_reference(reference, label.by, reference.assay, reference.layer, tissue.by, spatial, batch.by)
-  columns <- cell_columns(object, tissue.by, spatial, batch.by)
+  columns <- cell_columns(object, tissue.by, spatial)
   found <- annotate_cells(
     read_cells(object, assay, layer), columns, known, label.by, task_options(), false.unknown.rate, top.k,
     return.evidence
@@ -93,7 +94,7 @@ AnnotateCells.SingleCellExperiment <- function(object, reference = NULL, label.b
                                                ...) {
   rlang::check_dots_empty()
   known <- read_reference(reference, label.by, reference.assay, reference.layer, tissue.by, FALSE, batch.by)
-  columns <- cell_columns(object, tissue.by, batch.by = batch.by)
+  columns <- cell_columns(object, tissue.by)
   columns$positions <- positions
   found <- annotate_cells(
     read_cells(object, layer = layer), columns, known, label.by, task_options(), false.unknown.rate, top.k,
@@ -107,16 +108,16 @@ AnnotateCells.SingleCellExperiment <- function(object, reference = NULL, label.b
 #' @export
 AnnotateCells.default <- function(object, reference = NULL, label.by = NULL, model.object = NULL, assay = NULL,
                                   layer = "counts", reference.assay = NULL, reference.layer = "counts", tissue = NULL,
-                                  positions = NULL, batch = NULL, species = NULL, false.unknown.rate = 0.02,
+                                  positions = NULL, batch.by = NULL, species = NULL, false.unknown.rate = 0.02,
                                   top.k = NULL, return.evidence = FALSE, freeze.encoder = FALSE, config = NULL,
                                   epochs = NULL, training = NULL, model.dir = NULL, precision = "auto",
                                   device = "auto", seed.use = 42, verbose = TRUE, ...) {
   rlang::check_dots_empty()
   cells <- read_cells(object, assay, layer)
-  known <- read_reference(reference, label.by, reference.assay, reference.layer)
+  known <- read_reference(reference, label.by, reference.assay, reference.layer, batch.by = batch.by)
   found <- annotate_cells(
-    cells, list(tissue = tissue, positions = positions, batch = batch), known, label.by, task_options(),
-    false.unknown.rate, top.k, return.evidence
+    cells, list(tissue = tissue, positions = positions), known, label.by, task_options(), false.unknown.rate, top.k,
+    return.evidence
   )
   scores <- t(found$layers$data)
   colnames(scores) <- paste0("prediction.score.", colnames(scores))
@@ -149,6 +150,8 @@ annotate_cells <- function(cells, columns, known, label.by, options, false.unkno
     alike <- with_columns_like(known$columns, columns, ncol(known$cells$counts))
     cross_cells(known$cells, alike, stats::setNames(list(known$labels), label.by), call)
   }
+  # The batch is one of the reference.
+  crossing$keys["batch_key"] <- list(reference$keys$batch_key)
   adata <- run_task(
     "annotate", crossing, options,
     parameters = list(label_key = label.by, false_unknown_rate = false.unknown.rate),

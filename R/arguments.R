@@ -28,9 +28,9 @@ r_name <- function(name) {
 
 # What Python says of its arguments and of AnnData, said of R's. `subject` is what the user knows the counts as.
 in_terms_of_r <- function(text, subject) {
-  text <- gsub("\\bX of adata\\b|\\badata[.]X\\b", literal_replacement(subject), text, perl = TRUE)
-  text <- gsub("\\badata[.]obs\\b", "the metadata", text, perl = TRUE)
-  text <- gsub("\\b([a-z]+)[.]obs\\b(?![.\\[])", "the metadata of the \\1", text, perl = TRUE)
+  text <- gsub("\\bX of (adata|reference|spatial)\\b|\\badata[.]X\\b", literal_replacement(subject), text, perl = TRUE)
+  text <- gsub("\\b(adata|spatial)[.]obs\\b", "the metadata", text, perl = TRUE)
+  text <- gsub("\\breference[.]obs\\b", "the metadata of the reference", text, perl = TRUE)
   text <- gsub("\\b(adata|reference|spatial)[.]var_names\\b", "the names of the features", text, perl = TRUE)
   # Every identifier in backticks is an argument, and so is what stands before an equals sign.
   text <- replace_matches(text, "(?<=`)[a-z][a-z0-9_]*(?=`)", r_name)

@@ -79,7 +79,6 @@ cross_cells <- function(cells, columns = list(), labels = list(), call = rlang::
 # What the cells of a reference are said to be where only the cells to be predicted are grouped or placed.
 with_columns_like <- function(columns, others, cells) {
   if (is.null(columns$tissue) && !is.null(others$tissue)) columns$tissue <- rep("reference", cells)
-  if (is.null(columns$batch) && !is.null(others$batch)) columns$batch <- rep("reference", cells)
   if (is.null(columns$positions) && !is.null(others$positions)) columns$positions <- matrix(NA_real_, cells, 2)
   columns
 }

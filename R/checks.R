@@ -73,7 +73,7 @@ check_source <- function(task, given, what, call) {
 # The verb with whose task a model was fitted, as `model.dir` keeps it; NULL for models of no task, and for no model.
 fitted_task <- function(model.object, call = rlang::caller_env()) {
   if (rlang::is_string(model.object) && dir.exists(model_path(model.object))) {
-    reticulate::py_to_r(python_bridge(call)$fitted_task(model_path(model.object)))
+    reticulate::py_to_r(python_bridge(call, torch = TRUE)$fitted_task(model_path(model.object)))
   }
 }
 

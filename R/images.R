@@ -27,7 +27,8 @@ polygon_tables <- list(
       coords <- lapply(x@.Data, function(points) points@coords)
       all <- do.call(rbind, coords)
       list(
-        x = unname(all[, 1]), y = unname(all[, 2]), gene = rep(names(x), vapply(coords, nrow, 0L)), key = SeuratObject::Key(x)
+        x = unname(all[, 1]), y = unname(all[, 2]), gene = rep(names(x), vapply(coords, nrow, 0L)),
+        key = SeuratObject::Key(x)
       )
     },
     from = function(table) {

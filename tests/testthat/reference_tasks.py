@@ -48,8 +48,8 @@ def denoise(cells: str, out: str, *genes: str) -> None:
     """Denoise genes."""
     adata = read(cells)
     batch = "tissue" if "tissue" in adata.obs else None
-    cq.denoise(adata, genes=genes, unit="lognorm", uncertainty=True, batch_key=batch, epochs=2, seed=42, progress=False)
-    write(out, adata.obsm["celloquy_denoised"].join(adata.obsm["celloquy_denoised_sd"].add_suffix("_sd")))
+    cq.denoise(adata, genes=genes, unit="lognorm", return_std=True, batch_key=batch, epochs=2, seed=42, progress=False)
+    write(out, adata.obsm["celloquy_denoised"].join(adata.obsm["celloquy_denoised_std"].add_suffix("_sd")))
 
 
 def impute(cells: str, reference: str, out: str, *genes: str) -> None:
@@ -62,5 +62,5 @@ def impute(cells: str, reference: str, out: str, *genes: str) -> None:
         progress=False,
     )  # fmt: skip
     table = adata.obsm["celloquy_imputed"]
-    table.loc["reliability"] = adata.uns["celloquy"]["reliability"]["predicted"]
+    table.loc["reliability"] = adata.uns["celloquy"]["celloquy_imputed"]["reliability"]["predicted"]
     write(out, table)

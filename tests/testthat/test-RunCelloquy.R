@@ -152,7 +152,7 @@ test_that("the time of training is said before it starts", {
 
 test_that("a model held in Python serves too, and never enters the object", {
   skip_without_python()
-  model <- reticulate::import("celloquy")$CellModel$from_pretrained(small_model())
+  model <- reticulate::import("celloquy")$Model$from_pretrained(small_model())
   object <- small_object()
   from_python <- RunCelloquy(object, model, verbose = FALSE)
   from_disk <- RunCelloquy(object, small_model(), verbose = FALSE)

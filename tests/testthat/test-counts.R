@@ -86,7 +86,7 @@ test_that("a model must be a model", {
   skip_without_python()
   expect_match(failure(small_object(), model = 7), "This is not a model")
   expect_match(failure(small_object(), model = "no/such/folder"), "no/such/folder", fixed = TRUE)
-  shell <- reticulate::import("celloquy")$CellModel$from_pretrained(small_model())
+  shell <- reticulate::import("celloquy")$Model$from_pretrained(small_model())
   shell <- unserialize(serialize(shell, NULL))
   expect_match(failure(small_object(), model = shell), "did not survive")
 })

@@ -1,10 +1,10 @@
 test_that("Python's bars are drawn by cli, and only while the call runs", {
   skip_without_python()
   python_bridge(torch = TRUE)
-  bars <- reticulate::import("celloquy.training.progress")
+  bars <- reticulate::import("celloquy.runtime.progress")
   withr::local_options(cli.dynamic = FALSE)
   count <- "
-from celloquy.training.progress import ProgressBar
+from celloquy.runtime.progress import ProgressBar
 for task in ('Training', 'Embedding'):
     with ProgressBar(total=1000, desc=task, mininterval=0) as bar:
         for _ in range(1000):
@@ -21,7 +21,7 @@ for task in ('Training', 'Embedding'):
 test_that("a failing call leaves no listener behind", {
   skip_without_python()
   python_bridge(torch = TRUE)
-  bars <- reticulate::import("celloquy.training.progress")
+  bars <- reticulate::import("celloquy.runtime.progress")
   expect_error(with_progress(stop("no")), "no")
   expect_null(bars$ProgressBar$listener)
 })

@@ -27,8 +27,11 @@ test_that("cells are annotated by tissue and batch, which the reference must hav
   together <- annotate()
   expect_gt(max(abs(annotate(tissue.by = "half") - together)), 0)
   expect_length(annotate(batch.by = "half"), 80)
+  # The batch is one of the reference.
   without <- object
   without$half <- NULL
+  found <- AnnotateCells(without, object, "type", batch.by = "half", epochs = 2, verbose = FALSE)
+  expect_length(found$predicted.id, 80)
   expect_error(
     annotate(without, tissue.by = "half"), "no column \"half\" in the metadata.*Columns of the reference",
     class = "celloquy_ArgumentError"

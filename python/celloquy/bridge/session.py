@@ -8,13 +8,13 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
-import celloquy
 from celloquy.errors import CelloquyError
+from celloquy.version import VERSION
 
 
 def version() -> str:
     """Return the version of celloquy."""
-    return celloquy.__version__
+    return VERSION
 
 
 def is_torch_loaded() -> bool:
@@ -57,7 +57,7 @@ def stop_threads() -> None:
 
 def listen(listener: Callable[[str, float, float, str], object] | None) -> None:
     """Have progress shown by ``listener(task, done, total, figures)``, or by tqdm again if None."""
-    from celloquy.training.progress import ProgressBar
+    from celloquy.runtime.progress import ProgressBar
 
     ProgressBar.listener = listener
 

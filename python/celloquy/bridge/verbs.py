@@ -14,8 +14,8 @@ from celloquy.errors import ArgumentError
 if TYPE_CHECKING:
     from anndata import AnnData
 
-    from celloquy.models import CellModel
-    from celloquy.training.fitting import Fitting
+    from celloquy.models import Model
+    from celloquy.training import TrainingOptions
 
 # The class of the task that each verb fits, and the module it lives in.
 _TASKS = {
@@ -24,8 +24,8 @@ _TASKS = {
     "impute": ("celloquy.tasks.imputation", "Imputer"),
     "integrate": ("celloquy.tasks.integration", "Integrator"),
 }
-_OPTIONS = ("epochs", "batch_size", "learning_rate", "weight_decay", "validation", "patience")
-_WHOLE = ("epochs", "batch_size", "patience")
+_WIDTH = 128
+"""Width of the small model whose training is forecast."""
 
 
 def keys() -> dict[str, str]:
@@ -39,28 +39,23 @@ def keys() -> dict[str, str]:
         "top": names.TOP,
         "evidence": names.EVIDENCE,
         "denoised": names.DENOISED,
-        "std": f"{names.DENOISED}_sd",
+        "std": f"{names.DENOISED}_std",
         "imputed": names.IMPUTED,
     }
 
 
 def is_model(value: Any) -> bool:
-    """Whether this is a model."""
-    from celloquy.models import CellModel
+    """Whether this is a model, of whatever family."""
+    from celloquy.models import Model
 
-    return isinstance(value, CellModel)
+    return isinstance(value, Model)
 
 
 def fitted_task(directory: str) -> str | None:
     """Return the verb whose fitted task is saved in a directory; None if there is none that can be read."""
-    import json
-    from pathlib import Path
+    from celloquy.tasks.base import fitted_task as find
 
-    try:
-        described = json.loads((Path(directory) / "task.json").read_text(encoding="utf-8"))
-        return str(described["task"])
-    except (OSError, ValueError, TypeError, KeyError):
-        return None
+    return find(directory)
 
 
 def look_for_counts(adata: AnnData) -> None:
@@ -90,65 +85,51 @@ def expected_seconds(cells: int, genes: int, epochs: int | None = None, cores: i
     cores
         Cores of the processor; None: those of this one.
     """
-    from celloquy.training.fitting import Fitting
+    from celloquy.training import TrainingOptions
 
-    passes = Fitting(epochs=epochs).training(cells, 128).epochs * cells
+    passes = TrainingOptions(epochs=epochs).schedule(cells, _WIDTH).epochs * cells
     return passes * (0.75e-3 + 5e-8 * genes) / (0.7 * (cores or os.cpu_count() or 1))
 
 
-def training_options(training: Mapping[str, Any] | None, usual: Fitting | None = None, **given: Any) -> Fitting:
-    """Return the options of training that R's user named, with those that are given beside them.
+def training_options(training: Mapping[str, Any] | None, usual: TrainingOptions | None = None) -> TrainingOptions:
+    """Return the options of training that R's user named; the others are the usual ones.
 
     Parameters
     ----------
     training
-        Options by name.
+        Options by name, with R's numbers, which are double unless the user takes care.
     usual
-        What the others are; by default those of pretraining.
-    given
-        Further options; ``epochs=None`` leaves what ``training`` says.
+        Options of the verb where none are named; by default those of pretraining.
 
     Raises
     ------
     ArgumentError
         If there is no option of a name, or a value can't be used.
     """
-    from celloquy.training.fitting import Fitting
+    from celloquy.training import TrainingOptions
 
+    options = {one.name: str(one.type) for one in fields(TrainingOptions)}
     named = dict(training or {})
-    for name in named:
-        if name not in _OPTIONS:
-            raise ArgumentError(
-                f"`training` has no option `{name}`.",
-                found=", ".join(f"`{one}`" for one in named),
-                expected="some of " + ", ".join(f"`{one}`" for one in _OPTIONS),
-                remedy="pass some of these.",
-            )
-    for name in _WHOLE:
-        # R's numbers are double unless one takes care.
-        if isinstance(named.get(name), float) and named[name].is_integer():
-            named[name] = int(named[name])
-    if given.get("epochs") is None:
-        given.pop("epochs", None)
-    return replace(usual or Fitting(), **(named | given))
+    if unknown := [name for name in named if name not in options]:
+        raise ArgumentError(
+            f"`training` has no option `{unknown[0]}`.",
+            found=", ".join(f"`{name}`" for name in named),
+            expected="some of " + ", ".join(f"`{name}`" for name in options),
+            remedy="pass some of these.",
+            argument="training",
+        )
+    for name, value in named.items():
+        if "int" in options[name] and isinstance(value, float) and value.is_integer():
+            named[name] = int(value)
+    return replace(usual or TrainingOptions(), **named)
 
 
-def _as_it_is(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    old = {
-        "freeze_encoder": "frozen", "batch_mixing": "mixing", "false_unknown_rate": "unknown", "n_top_genes": "genes",
-        "n_neighbors": "neighbours", "n_models": "members", "return_std": "uncertainty",
-    }  # fmt: skip
-    return {old.get(name, name): value for name, value in arguments.items()}
-
-
-def embed(
-    adata: AnnData, *, model: CellModel | str, columns: Mapping[str, Any], species: str | None, **running: Any
-) -> None:
-    """Embed cells whose counts are in ``X``; ``columns`` says how they are read."""
+def embed(adata: AnnData, *, model: Model | str, columns: Mapping[str, Any], species: str | None, **given: Any) -> None:
+    """Embed cells whose counts are in ``X``; ``columns`` says how they are read, ``given`` how to compute."""
     from celloquy.tasks import embed as run
 
-    columns = {name: value for name, value in columns.items() if name in ("tissue_key", "spatial_key")}
-    run(adata, model=model, layer="X", **columns, **running)
+    columns = {name: key for name, key in columns.items() if name != "batch_key"}
+    run(adata, model=model, layer="X", species=species, **columns, **given)  # type: ignore[arg-type]
 
 
 def pretrain(
@@ -157,17 +138,14 @@ def pretrain(
     columns: Mapping[str, Any],
     species: str | None,
     training: Mapping[str, Any] | None,
-    epochs: int | None,
     **given: Any,
-) -> tuple[CellModel, dict[str, list[float]]]:
+) -> tuple[Model, dict[str, list[float]]]:
     """Return a model trained on cells whose counts are in ``X``, and its losses by epoch."""
     from celloquy.training import pretrain as run
 
-    options = training_options(training, epochs=epochs)
-    columns = {name: value for name, value in columns.items() if name in ("tissue_key", "spatial_key")}
-    asked = {name: getattr(options, name) for name in _OPTIONS}
-    model = run(adata, layer="X", **columns, **asked, **given)
-    return model, model.history.to_dict("list")  # type: ignore[union-attr, operator]
+    options = training_options(training)
+    model = run(adata, layer="X", species=species, training=options, **columns, **given)  # type: ignore[arg-type]
+    return model, dict(model.history.to_dict("list"))  # type: ignore[arg-type]
 
 
 def run_task(
@@ -175,7 +153,7 @@ def run_task(
     adata: AnnData,
     reference: AnnData | None = None,
     *,
-    model: CellModel | str | None,
+    model: Model | str | None,
     columns: Mapping[str, Any],
     species: str | None,
     parameters: Mapping[str, Any],
@@ -184,6 +162,7 @@ def run_task(
     out: str | None,
     training: Mapping[str, Any] | None,
     epochs: int | None,
+    seed: int,
     **running: Any,
 ) -> dict[str, list[float]]:
     """Fit the task of a verb, or load it, and write what it predicts into ``adata``.
@@ -204,10 +183,10 @@ def run_task(
         Arguments of the task's constructor, of ``fit`` and of ``predict`` that other tasks do not have.
     out
         Directory in which the fitted task is kept.
-    training, epochs
+    training, epochs, seed
         How to train.
     running
-        ``precision``, ``device``, ``seed`` and ``progress``.
+        ``precision``, ``device`` and ``progress``.
 
     Returns
     -------
@@ -218,14 +197,13 @@ def run_task(
     columns = {"layer": "X", **columns}
     if isinstance(model, str) and fitted_task(model) is not None:
         task = kind.load(model)
-        shown = {one: running[one] for one in ("precision", "device", "progress")}
-        task.fitting = replace(task.fitting, **shown)
-        for column, key in columns.items():
-            setattr(task, column, key)
+        for parameter, value in {**columns, **running}.items():
+            setattr(task, parameter, value)
     else:
-        usual: Any = {one.name: one.default for one in fields(kind)}["fitting"]
-        options = training_options(training, usual, epochs=epochs, **running)
-        task = kind(model=model, fitting=options, species=species, **columns, **_as_it_is(parameters))
+        task = kind(
+            model=model, species=species, training=training_options(training, kind.usual_training), epochs=epochs,
+            seed=seed, **columns, **parameters, **running,
+        )  # fmt: skip
         if verb == "annotate":
             task.fit(reference, query=adata)
         elif verb == "impute":
@@ -234,10 +212,10 @@ def run_task(
             task.fit(adata)
     if out is not None:
         task.save(out)
-    task.predict(adata, **_as_it_is(predict))
+    task.predict(adata, **predict)
     return dict(task.history_.to_dict("list"))
 
 
 def provenance(adata: AnnData, key: str) -> dict[str, Any]:
     """Return how the result under a key was made, in plain data."""
-    return dict(adata.uns[names.PROVENANCE])
+    return dict(adata.uns[names.PROVENANCE][key])

@@ -9,6 +9,7 @@ from celloquy import bridge
 from celloquy.bridge.session import describe_error, record_warnings
 from celloquy.bridge.verbs import expected_seconds, fitted_task, training_options
 from celloquy.errors import ArgumentError, CountsError, GeneCoverageWarning
+from celloquy.training import TrainingOptions
 
 
 def test_the_door_opens_without_torch_and_anndata():
@@ -48,11 +49,12 @@ def test_only_warnings_of_celloquy_are_kept():
 
 
 def test_options_of_training_come_as_r_has_them():
-    options = training_options({"batch_size": 20.0, "learning_rate": 1.0, "patience": None}, epochs=None)
+    options = training_options({"batch_size": 20.0, "learning_rate": 1.0, "patience": None})
     assert (options.batch_size, options.learning_rate, options.patience, options.epochs) == (20, 1.0, None, None)
     assert isinstance(options.batch_size, int)
-    assert training_options({"epochs": 3.0}, epochs=2).epochs == 2
-    assert training_options({"epochs": 3.0}, epochs=None).epochs == 3
+    usual = TrainingOptions(validation=0.0)
+    assert training_options({"epochs": 3.0}, usual) == TrainingOptions(epochs=3, validation=0.0)
+    assert training_options(None, usual) == usual
     with pytest.raises(ArgumentError, match=r"`training` has no option `speed`(.|\n)*`learning_rate`"):
         training_options({"speed": 1})
 

@@ -3,8 +3,8 @@
 #' @return `AnnDataToSCE()`: a SingleCellExperiment. What of the AnnData has no place in it is in
 #'   `metadata(object)$anndata`, for the way back; the report is in `metadata(object)$report`.
 #' @details
-#' Of an AnnData that did not come from a SingleCellExperiment, `X` becomes the assay `counts` if it holds whole numbers
-#' and `X` otherwise; `raw` becomes an alternative experiment `"raw"`.
+#' If the AnnData did not come from a SingleCellExperiment, its `X` becomes the assay `counts` if it holds whole numbers
+#' and `X` otherwise; its `raw` becomes an alternative experiment `"raw"`.
 #' @export
 AnnDataToSCE <- function(adata, verbose = TRUE) {
   rlang::check_installed("SingleCellExperiment")

@@ -21,7 +21,7 @@ seurat_of_one <- function(adata, assay, verbose, call = rlang::caller_env()) {
   report <- new_report("AnnData", "Seurat")
   source <- open_anndata(adata, call)
   layout <- if (is.null(source$plain)) foreign_layout(source, assay) else with_added(from_plain(source$plain), source)
-  # What came from an AnnData before has that one's names.
+  # An object that came from an AnnData before takes the names of that one.
   if (isTRUE(layout$foreign)) layout$names <- foreign_names(source, report)
   object <- rebuild_seurat(layout, source, report)
   table <- report_table(report)
@@ -33,7 +33,7 @@ seurat_of_one <- function(adata, assay, verbose, call = rlang::caller_env()) {
 # An AnnData as R reads it: what is there, and `fetch()` for one part of it at a time.
 open_anndata <- function(adata, call = rlang::caller_env()) {
   bridge <- python_bridge(call)
-  # However it came to R: nothing of it is converted unasked.
+  # Whichever way the AnnData came to R, nothing of it is converted unasked from here on.
   adata <- bridge$unconverted(adata)
   overview <- reticulate::py_to_r(bridge$overview(adata))
   member <- function(place, key) {
@@ -129,7 +129,7 @@ fill_attributes <- function(values, prototype) {
   values
 }
 
-# Columns in the order they had in Seurat, new ones after them; without what was added for Python's sake.
+# Columns in the order they had in Seurat, new ones after them, without those that were added for Python.
 in_old_order <- function(data, order, added) {
   data[c(intersect(order, names(data)), setdiff(names(data), c(order, added)))]
 }

@@ -55,7 +55,7 @@ CelloquyIntegration <- function(object, assay = "RNA", layer = "counts", model.o
 
 attr(CelloquyIntegration, "Seurat.method") <- "integration"
 
-# Which of the layers `counts.1`, `counts.2`, … each cell of an assay is in.
+# The batch of each cell of an assay: the one of the layers `counts.1`, `counts.2`, … that the cell is in.
 layer_of_cells <- function(object, layer, call = rlang::caller_env()) {
   pieces <- if (methods::is(object, "StdAssay")) {
     present <- SeuratObject::Layers(object)

@@ -3,8 +3,8 @@
 #' Shows which Python is used and why, what it holds, on which device the model would run, and whether two OpenMP
 #' runtimes are in each other's way. Nothing is installed or changed, and torch is looked at in a process of its own.
 #'
-#' @return A list, invisibly: `r`, `python`, `packages`, `device`, `openmp`, and `todo`: what is left to
-#'   do, one line a step, none if all is well.
+#' @return A list, invisibly: `r`, `python`, `packages`, `device`, `openmp`, and `todo`: the steps that are left, one
+#'   line each, none if all is well.
 #' @seealso [InstallCelloquy()]
 #' @examplesIf celloquy:::examples_can_run()
 #' CelloquySitrep()
@@ -40,7 +40,7 @@ r_facts <- function() {
   c(list(R = format(getRversion())), stats::setNames(versions, packages))
 }
 
-# What a Python holds, asked in a process of its own.
+# The versions that a Python holds, asked in a process of its own.
 python_facts <- function(python) {
   script <- system.file("sitrep.py", package = "celloquy")
   lines <- suppressWarnings(system2(python, shQuote(script), stdout = TRUE, stderr = FALSE))
@@ -49,7 +49,7 @@ python_facts <- function(python) {
   stats::setNames(values, vapply(pairs, `[[`, "", 1))
 }
 
-# Lines for cli.
+# The steps that are left, as lines for cli.
 steps_left <- function(python, facts, clash) {
   has <- function(name) nzchar(facts[[name]] %||% "")
   problem <- if (!is.null(python$failure)) {
@@ -105,7 +105,7 @@ print_sitrep <- function(report, failure) {
   }
 }
 
-# Examples run where Python is there and reticulate would not fetch it.
+# Whether examples can run: Python is installed, and reticulate would not fetch it.
 examples_can_run <- function() {
   python <- python_choice()
   !is.null(python$path) && nzchar(python_facts(python$path)$celloquy %||% "")

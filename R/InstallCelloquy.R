@@ -8,12 +8,12 @@
 #' and no installation at all, reticulate fetches a temporary Python with celloquy when it is first used: on Linux with
 #' CUDA, several GB.
 #'
-#' @param method `"virtualenv"`, `"conda"`, or `"auto"`: what is there.
-#' @param envname Name of the environment, or path of one.
+#' @param method `"virtualenv"`, `"conda"`, or `"auto"`: the kind of an environment that exists, else a virtualenv.
+#' @param envname Name or path of the environment.
 #' @param torch `"cpu"`, `"cuda"`, or a CUDA version as torch's index of packages spells it, such as `"cu128"`.
-#' @param python.version Which Python to make the environment with, if there is none yet.
-#' @param source Where the Python package comes from: by default the copy in this R package, so that both are of one
-#'   version. A path, URL or requirement as `pip install` takes it.
+#' @param python.version Version of Python for a new environment.
+#' @param source Source of the Python package: a path, URL or requirement as `pip install` takes it. By default the copy
+#'   in this R package, so that both have the same version.
 #' @param ... Further arguments for [reticulate::py_install()].
 #'
 #' @return The name of the environment, invisibly.
@@ -38,7 +38,7 @@ InstallCelloquy <- function(method = c("auto", "virtualenv", "conda"), envname =
   install <- function(packages, ...) {
     reticulate::py_install(packages, envname, method = method, python_version = python.version, pip = TRUE, ...)
   }
-  # torch first: which of its builds is wanted is known only here.
+  # torch first, because the package's requirements do not say which of its builds to take.
   install("torch", pip_options = torch_options, ...)
   install(source, ...)
   python <- python_choice()
@@ -51,7 +51,7 @@ InstallCelloquy <- function(method = c("auto", "virtualenv", "conda"), envname =
   invisible(envname)
 }
 
-# What is left to do for R to take an environment, if anything.
+# The step after which R takes an environment, if one is needed.
 how_to_take <- function(envname, method, python) {
   if (!is.null(python$failure) || is_forced(python$why)) {
     paste0("R takes another Python: to use this one, ", how_to_unforce(python$why), ".")

@@ -2,7 +2,7 @@
 #'
 #' The counterpart of [SeuratToAnnData()] for Bioconductor. Assays become `X` and `layers`, `colData` and `rowData`
 #' become `obs` and `var`, reduced dimensions `obsm` (`PCA` is `obsm["X_pca"]`), pairings of columns and of rows `obsp`
-#' and `varp`; alternative experiments, metadata and what else the way back needs are in `uns["sce"]`.
+#' and `varp`. Alternative experiments, metadata and everything else that the way back needs are in `uns["sce"]`.
 #'
 #' @param object A SingleCellExperiment.
 #' @param layer The assay that becomes `X`. If it is not there, the first.
@@ -86,7 +86,7 @@ sce_layers <- function(object) {
   })
 }
 
-# The columns of a DFrame that pandas has something like.
+# The columns of a DFrame that have a counterpart in pandas.
 plain_columns <- function(data, what, report) {
   columns <- lapply(as.list(data), function(column) {
     if (methods::is(column, "Rle")) S4Vectors::decode(column) else column

@@ -8,7 +8,7 @@
 #' | in Seurat | in AnnData |
 #' |---|---|
 #' | layer `counts` of the default assay (`layer`) | `X`, cells × genes, sparse as it was |
-#' | its other layers; split layers joined | `layers`; which part a cell was in, in `obsm["seurat"]` |
+#' | its other layers; split layers joined | `layers`; the part that each cell was in, in `obsm["seurat"]` |
 #' | `scale.data` of some genes | `obsm["scale.data"]`, without padding for the other genes |
 #' | metadata of cells and of features | `obs`, `var`, column by column |
 #' | identities | a column of `obs`, unless all cells have the same |
@@ -25,8 +25,8 @@
 #' @param object A Seurat object.
 #' @param assay The assay that becomes the AnnData; by default the default assay.
 #' @param layer The layer that becomes `X`. If it is not there, the assay's first.
-#' @param assays What becomes of the other assays: `"uns"` puts them into `uns["seurat"]`, `"separate"` makes a list
-#'   with one AnnData for each.
+#' @param assays Place of the other assays: `"uns"` puts them into `uns["seurat"]`, `"separate"` makes a list with one
+#'   AnnData for each.
 #' @param verbose Say what was renamed or dropped.
 #'
 #' @return `SeuratToAnnData()`: a Python AnnData, or a named list of them. The attribute `"report"` tells of every part
@@ -81,7 +81,7 @@ seurat_parts <- function(object, assay, layer, alone = FALSE, on_disk = FALSE, c
   if (!identical(origin$assay, assay)) origin <- NULL
   main <- object[[assay]]
   if (!identical(colnames(main), cells)) {
-    # An assay of some cells only is an AnnData of those.
+    # An assay that has only some of the cells becomes an AnnData of those.
     object <- suppressWarnings(subset(object, cells = colnames(main)))
     cells <- colnames(object)
     main <- object[[assay]]
@@ -139,7 +139,7 @@ seurat_parts <- function(object, assay, layer, alone = FALSE, on_disk = FALSE, c
 # The parts of a Seurat object with these names.
 parts_named <- function(object, names) lapply(stats::setNames(nm = names), function(name) object[[name]])
 
-# A list without entries may have names or not, and is that again afterwards.
+# Containers without entries, which may be lists with or without names, so that they return as they were.
 empty_containers <- function(object) {
   names <- c("graphs", "neighbors", "reductions", "images", "misc", "commands", "tools")
   slots <- lapply(stats::setNames(nm = names), function(name) methods::slot(object, name))
@@ -155,7 +155,7 @@ original <- function(names, remembered) {
   if (is.null(remembered)) names else ifelse(names %in% names(remembered), unname(remembered[names]), names)
 }
 
-# What is said of every cell, and must stay with it through any selection: one data frame in obsm.
+# Columns that must stay with their cells through any selection: one data frame in obsm.
 aligned_layout <- function(columns, cells) {
   if (!length(columns)) {
     return(list())
@@ -193,7 +193,7 @@ cell_metadata <- function(object, report) {
 feature_metadata <- function(assay, derived, report) {
   v5 <- methods::is(assay, "StdAssay")
   data <- if (v5) assay@meta.data else assay@meta.features
-  # What was made of an AnnData's highly_variable is made again.
+  # The columns that were derived from an AnnData's highly_variable will be derived again.
   data <- data[setdiff(names(data), derived)]
   layout <- list(
     order = names(data), prototypes = lapply(data, prototype_of),
@@ -214,8 +214,8 @@ feature_metadata <- function(assay, derived, report) {
   list(data = data[names(columns)], layout = layout)
 }
 
-# Features are rows by name in some versions, by number in others, and keep their numbers when some are selected: those
-# numbers, none where they count the rows, NULL for names.
+# The row numbers of a feature's metadata: none where they count the rows, NULL where rows have names. Some versions
+# number the rows, and keep the numbers when features are selected; others name them.
 row_numbers <- function(data) {
   rows <- attr(data, "row.names")
   if (!is.integer(rows)) {
@@ -224,7 +224,7 @@ row_numbers <- function(data) {
   if (identical(rows, seq_along(rows))) integer() else rows
 }
 
-# What an assay is besides its matrices and its features' metadata.
+# The slots of an assay other than its matrices and its features' metadata.
 assay_layout <- function(assay) {
   class <- class(assay)
   slots <- setdiff(

@@ -12,7 +12,7 @@ frame_to_python <- function(data, index, index_name = "", dtypes = list(), drop 
   )
 }
 
-# A data frame of the columns of obs or var, and the types they had; `drop(name, why)` hears of what is lost.
+# A data frame of the columns of obs or var, and the types they had; `drop(name, why)` is called for every loss.
 frame_from_python <- function(frame, row_names, prototypes, drop, bridge = import_bridge()) {
   kinds <- vapply(prototypes, kind_of_column, "")
   crossed <- reticulate::py_to_r(bridge$columns_to_r(frame, named(as.list(kinds))))
@@ -41,7 +41,7 @@ matrix_from_python <- function(matrix, dimnames = NULL) {
     dimnames(dense) <- dimnames
     return(dense)
   }
-  # Slot by slot, as new() with values would check and copy them once more.
+  # Slot by slot, because new() with values would check and copy them once more.
   sparse <- methods::new("dgCMatrix")
   sparse@x <- vector_from_python(matrix$x, "double")
   sparse@i <- vector_from_python(matrix$i, "integer")
@@ -57,19 +57,19 @@ vector_from_python <- function(array, type) {
     return(as.vector(array, type))
   }
   length <- reticulate::py_to_r(array$size)
-  # Large ones over memory of their own, which R would zero first, and collect garbage for.
+  # R would zero the memory of a large vector and collect garbage for it, so it gets memory of its own.
   values <- if (length > 1e6) .Call(celloquy_new_vector, type == "double", length) else vector(type, length)
   import_bridge()$copy_into(memory_of(values), array)
   values
 }
 
-# Where the values of a vector lie. It must outlive what Python does with that.
+# The address of a vector's values. The vector must live for as long as Python uses them.
 memory_of <- function(values) {
   list(address = .Call(celloquy_address_of, values), length = length(values), type = typeof(values))
 }
 
-# The AnnData of parts, which are sent as the memory that their values lie in. To be only written to a file it may share
-# that memory (`borrow`); then it must not outlive `parts`.
+# The AnnData of parts, which are sent as the addresses of their values. An AnnData that is only written to a file may
+# share this memory (`borrow`); then it must not outlive `parts`.
 anndata_from_parts <- function(parts, subject, borrow = FALSE, call = rlang::caller_env()) {
   located <- function(layer) {
     for (i in seq_along(layer$pieces)) {

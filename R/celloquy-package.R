@@ -2,7 +2,7 @@
 #'
 #' A cell is a token, a tissue is a sentence: the model reads the raw counts of all cells of a sample together.
 #' [RunCelloquy()] embeds the cells of a Seurat object; [InstallCelloquy()] sets up the Python that the model runs in,
-#' and [CelloquySitrep()] says what is there and what is missing.
+#' and [CelloquySitrep()] says what is installed and what is missing.
 #'
 #' @keywords internal
 #' @useDynLib celloquy, .registration = TRUE
@@ -11,12 +11,13 @@
 "_PACKAGE"
 
 .onLoad <- function(libname, pkgname) {
-  # A wish, not an action: where reticulate already runs a Python of its own it would be granted at once.
+  # This only declares a requirement. Where reticulate already runs a Python of its own it would install the package at
+  # once, which is not for loading to do.
   if (!reticulate::py_available()) {
     require_python_package()
   }
   # Lets reticulate look for an environment called r-celloquy whatever module is imported first.
   reticulate::import("celloquy.bridge", delay_load = list(environment = "r-celloquy"))
-  # Also for those who import celloquy themselves, before any function of ours is called.
+  # Loads torch as R needs it, also for users who import celloquy themselves before they call this package.
   setHook("reticulate::celloquy::load", function(...) try(load_torch(), silent = TRUE))
 }

@@ -59,8 +59,8 @@ cell_columns <- function(object, tissue.by = NULL, spatial = FALSE, batch.by = N
   list(tissue = tissue, positions = positions[c("x", "y")], batch = batch)
 }
 
-# The cells of a task on their way to Python. The AnnData is made when it is asked for, which is after all checks of
-# arguments. `labels` is a named list with a column of labels.
+# The cells of a task on their way to Python. The AnnData is made when it is asked for, after all checks of arguments.
+# `labels` is a named list with a column of labels.
 cross_cells <- function(cells, columns = list(), labels = list(), call = rlang::caller_env()) {
   counts <- cells$counts
   tissue <- if (!is.null(columns$tissue)) check_tissue(for_cells(columns$tissue, counts), counts, call)

@@ -3,7 +3,7 @@
 # A column crosses as a list: `kind`, what it is; `values`, an array without NA; `missing`, the places of NA from 0; and
 # `levels`, `ordered`, `zone` or `units` where the kind has them.
 
-# `drop(column, why)` is told of columns that pandas has nothing like.
+# `drop(column, why)` is called for columns without a counterpart in pandas.
 columns_to_python <- function(data, drop) {
   columns <- lapply(stats::setNames(names(data), names(data)), function(name) column_to_python(data[[name]]))
   for (name in names(data)[vapply(columns, is.null, NA)]) {
@@ -41,7 +41,7 @@ is_nan <- function(x) {
   if (is.double(x)) is.nan(unclass(x)) else rep(FALSE, length(x))
 }
 
-# What Python is told a column is; NA for those that can't cross.
+# The kind of a column, as Python is told; NA for columns that can't cross.
 kind_of_column <- function(x) {
   if (!is.atomic(x) || is.null(x) || length(dim(x)) > 1) {
     return(NA_character_)
@@ -54,7 +54,7 @@ kind_of_column <- function(x) {
   switch(typeof(x), logical = , integer = , double = , character = , raw = typeof(x), NA_character_)
 }
 
-# Categories can't be missing in pandas, so NA as a level goes under a name that no other level has.
+# Categories can't be missing in pandas, so a level NA gets a name that no other level has.
 levels_as_text <- function(levels) {
   if (anyNA(levels)) {
     levels[is.na(levels)] <- utils::tail(make.unique(c(levels[!is.na(levels)], "NA"), sep = "_"), 1)
@@ -75,7 +75,7 @@ column_from_python <- function(column) {
   if (column$kind == "integer64") {
     return(structure(values, class = "integer64"))
   }
-  # R tells NA from NaN in numbers, and gets back which it was; whole numbers that came as double are neither yet.
+  # Numbers that were NA or NaN in R still are, by their bits. Missing whole numbers that came as double are not yet.
   values[if (column$kind == "double") missing[!is.na(values[missing])] else missing] <- NA
   switch(column$kind,
     POSIXct = structure(values, class = c("POSIXct", "POSIXt"), tzone = column$zone),
@@ -84,7 +84,7 @@ column_from_python <- function(column) {
   )
 }
 
-# What is remembered of a column: its type and attributes, without its values.
+# The type and the attributes of a column, without its values: these are remembered.
 prototype_of <- function(x) {
   kept <- attributes(x)
   kept <- kept[setdiff(names(kept), c("names", "dim", "dimnames"))]

@@ -1,9 +1,9 @@
-# From what R users hold to one sparse matrix of counts, genes × cells.
+# Counts of any object as one sparse matrix, genes × cells.
 
 # The counts of an assay, split layers joined; cells in the assay's order.
 assay_counts <- function(object, layer, name, call = rlang::caller_env()) {
   present <- SeuratObject::Layers(object)
-  # A v3 assay lists its slots whether or not they hold anything.
+  # A v3 assay lists its slots even if they are empty.
   if (!layer %in% present) {
     pieces <- present[startsWith(present, paste0(layer, "."))]
     if (!length(pieces)) {
@@ -27,7 +27,7 @@ abort_no_layer <- function(layer, name, present, call) {
   ), class = "celloquy_CountsError", call = call)
 }
 
-# Any matrix as a dgCMatrix with names; the values are looked at in Python.
+# Any matrix as a dgCMatrix with names; Python checks the values.
 as_counts <- function(x, call = rlang::caller_env()) {
   if (inherits(x, c("IterableMatrix", "DelayedMatrix"))) {
     cli::cli_abort(c(

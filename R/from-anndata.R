@@ -67,7 +67,8 @@ foreign_graphs <- function(overview, assay, taken = character()) {
 
 sparse_keys <- function(members) Filter(function(key) members[[key]]$kind == "sparse", names(members))
 
-# What Python put beside what came from Seurat: reductions, graphs and, where an assay can have them, layers.
+# The layout of an object that came from Seurat, with what Python added since: reductions, graphs and, where an assay
+# can have them, layers.
 with_added <- function(layout, source) {
   used <- used_keys(layout)
   overview <- source$overview
@@ -112,8 +113,8 @@ nothing <- function() list(whole = matrix(numeric(), 0, 0))
 
 is_places <- function(key, member) key == "spatial" && length(member$shape) == 2 && member$shape[[2]] == 2
 
-# What AnnData holds besides what `layout` accounts for, put where Seurat has a place for it, and all of it remembered
-# in Misc(object, "anndata").
+# The object with the parts of an AnnData that `layout` does not list: they go where Seurat has a place for them, and
+# all of them are remembered in Misc(object, "anndata").
 with_extras <- function(object, layout, source, obs, var, report) {
   overview <- source$overview
   used <- used_keys(layout)
@@ -146,7 +147,7 @@ with_extras <- function(object, layout, source, obs, var, report) {
   object
 }
 
-# The parts of an AnnData that nothing else took: values, and the names of the rows and columns that they belong to.
+# The remaining parts of an AnnData: their values, and the names of their rows and columns.
 leftovers <- function(source, used, cells, genes, where, report) {
   values <- function(place, keys, ...) {
     found <- lapply(stats::setNames(nm = keys), function(key) {

@@ -11,8 +11,9 @@
 #' @param object A Seurat object or a SingleCellExperiment.
 #' @param file The file, ending in `.h5ad`.
 #' @param overwrite Replace a file that is there. The new one takes its place only when it is whole.
-#' @param compression `"gzip"` makes files a third as large and writing about ten times slower; `NULL` does neither.
-#' @param ... For methods.
+#' @param compression Compression of the file: `"gzip"` makes files a third as large and writing about ten times slower;
+#'   `NULL` does neither.
+#' @param ... Arguments of the methods.
 #'
 #' @return `WriteH5AD()`: `file`, invisibly, with the report as attribute `"report"`.
 #' @examplesIf celloquy:::examples_can_run()
@@ -55,7 +56,7 @@ WriteH5AD.default <- function(object, file, ...) {
 }
 
 #' @rdname WriteH5AD
-#' @param as What to make of the file: `"Seurat"` or `"SingleCellExperiment"`.
+#' @param as Class of the result: `"Seurat"` or `"SingleCellExperiment"`.
 #' @return `ReadH5AD()`: a Seurat object or a SingleCellExperiment, as [AnnDataToSeurat()] and [AnnDataToSCE()] make it.
 #' @export
 ReadH5AD <- function(file, as = c("Seurat", "SingleCellExperiment"), assay = "RNA", verbose = TRUE) {
@@ -86,7 +87,7 @@ write_parts <- function(parts, file, compression, verbose, subject, call = rlang
 # A function that returns the next block of cells of a layer with every call, genes × cells, and NULL at the end.
 blocks_of <- function(parts, size, values = 2e7) {
   start <- 1
-  # `values` are those of a block without zeros; 160 MB.
+  # `values` is the size of a block without zeros; 160 MB.
   width <- max(1, floor(values / size[[1]]))
   function() {
     if (start > size[[2]]) {

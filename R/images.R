@@ -1,7 +1,7 @@
 # Images and fields of view of a Seurat object, and the places of its cells in them.
 
-# Outlines and molecules are one small object each in R; as one table they cross, and lie in a file, a thousand times
-# faster.
+# In R every outline and every molecule is a small object. As one table they cross to Python, and to a file, a thousand
+# times faster.
 polygon_tables <- list(
   Segmentation = list(
     to = function(x) {
@@ -37,8 +37,8 @@ polygon_tables <- list(
   )
 )
 
-# What images become in Python: places in obsm["spatial"], pictures in uns["spatial"], and the rest to remember.
-# `derived` are those that were made of an AnnData's places, which return by themselves.
+# Images on their way to Python: positions in obsm["spatial"], pictures in uns["spatial"], and the rest to remember.
+# `derived` are the images that were made of an AnnData's positions, which return by themselves.
 images_to_python <- function(object, derived, report) {
   images <- parts_named(object, setdiff(SeuratObject::Images(object), derived))
   if (!length(images)) {
@@ -115,7 +115,7 @@ images_from_layout <- function(layout, spatial, cells, drop) {
   images[!vapply(images, is.null, NA)]
 }
 
-# Images made of what scanpy and squidpy keep: places and, for Visium, pictures.
+# Images made of what scanpy and squidpy keep: positions and, for Visium, pictures.
 images_from_anndata <- function(places, spatial, cells, assay) {
   rownames(places) <- cells
   known <- !is.na(places[, 1]) & !is.na(places[, 2])

@@ -62,8 +62,8 @@ plain_matrix <- function(matrix, name, call = rlang::caller_env()) {
   as.matrix(matrix)
 }
 
-# Where layers go in an AnnData, as parts for Python, and what R needs to fetch them again. `first` names the one that
-# becomes X; `features` are the names of all features, `cells` is the number of all cells.
+# Layers as parts of an AnnData, and what R needs to fetch them again. `first` names the one that becomes X; `features`
+# are the names of all features, `cells` is the number of all cells.
 layers_to_python <- function(layers, features, cells, first, remembered = list(), on_disk = FALSE,
                              call = rlang::caller_env()) {
   groups <- layer_groups(layers)
@@ -82,7 +82,7 @@ layers_to_python <- function(layers, features, cells, first, remembered = list()
       crossing$format <- remembered[[whole]]$format
     }
     if (isTRUE(crossing$unaligned)) {
-      # Dense values of some genes: cells by those genes, as padding with NaN would take as much as all genes.
+      # Dense values of some genes: cells by those genes, because padding with NaN would take as much as all genes.
       layout$place <- "obsm"
       out$obsm[[key]] <- crossing[c("dense", "transposed", "rows")]
     } else if (key == "X") {
@@ -93,7 +93,7 @@ layers_to_python <- function(layers, features, cells, first, remembered = list()
       out$layers[[key]] <- crossing
     }
     if (any(vapply(parts, function(part) length(part$cells) < cells, NA))) {
-      # Which part a cell is in travels with the cells, and survives a selection of them.
+      # The part that a cell is in travels with the cell, so that it survives a selection.
       layout$cells <- TRUE
       of <- rep(NA_integer_, cells)
       for (i in seq_along(parts)) of[parts[[i]]$cells] <- i
@@ -104,7 +104,7 @@ layers_to_python <- function(layers, features, cells, first, remembered = list()
   out
 }
 
-# A key that no other has, and that a file can hold: in HDF5 a slash is the path of a folder.
+# A key that is not taken and that a file can hold: in HDF5 a slash separates folders.
 safe_key <- function(name, taken) {
   utils::tail(make.unique(c(taken, gsub("/", "|", name, fixed = TRUE)), sep = "_"), 1)
 }
@@ -112,7 +112,7 @@ safe_key <- function(name, taken) {
 layer_layout <- function(layer, genes, cells, features) {
   list(
     class = class(layer$matrix)[[1]],
-    # By name, as genes may be selected or sorted in Python.
+    # By name, because genes may be selected or sorted in Python.
     features = if (!identical(as.integer(layer$features), seq_len(genes))) features[layer$features]
   )
 }
@@ -134,7 +134,7 @@ layer_to_python <- function(parts, genes, cells, call) {
   list(unaligned = TRUE, dense = matrices[[1]], transposed = TRUE, rows = places(part$cells, cells))
 }
 
-# Genes of a piece must rise, as they do in all but hand-made v3 assays.
+# Genes of a piece must be in rising order, as they are in all but hand-made v3 assays.
 in_order <- function(piece) {
   if (is.unsorted(piece$genes)) {
     order <- order(piece$genes)

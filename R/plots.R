@@ -1,23 +1,23 @@
-# What the tasks found, drawn with ggplot2.
+# Plots of results, drawn with ggplot2.
 
 #' Plots of annotation, denoising, imputation, integration and training
 #'
-#' * `AnnotationPlot()`: how sure each label is, and how many cells were given it; with `truth`, which share of the
-#'   cells of each known label was given which label.
-#' * `DenoisingPlot()`: the denoised values of every cell against its observed ones, a panel a gene.
-#' * `ImputationPlot()`: genes on the tissue, as measured, where they were, and as imputed beside it.
-#' * `IntegrationPlot()`: UMAPs of two embeddings of the same cells, before and after.
-#' * `LossPlot()`: the loss by epoch of what was trained for a result, and that of held-out cells.
+#' * `AnnotationPlot()`: the confidence and the number of cells of each label; with `truth`, the share of the cells of
+#'   each known label that was given each label.
+#' * `DenoisingPlot()`: the denoised values of every cell against its observed values, one panel for each gene.
+#' * `ImputationPlot()`: imputed genes on the tissue, beside their measured values where these exist.
+#' * `IntegrationPlot()`: UMAPs of two embeddings of the same cells, before and after integration.
+#' * `LossPlot()`: the loss by epoch of the training for a result, and the loss of held-out cells.
 #'
 #' @param object A Seurat object with the result of [AnnotateCells()], [DenoiseExpression()], [ImputeGenes()],
 #'   [CelloquyIntegration()] or [RunCelloquy()].
 #' @param truth Column of the metadata with known labels.
 #' @param features Names of genes.
 #' @param assay Assay with the result.
-#' @param observed Assay with the counts, by default the default assay.
-#' @param layer Its layer.
-#' @param group.by For `DenoisingPlot()`, a column of the metadata by which cells are coloured; for `IntegrationPlot()`
-#'   columns, such as the batch and the cell type, a panel each.
+#' @param observed Assay with the counts; by default the default assay.
+#' @param layer Layer with the counts.
+#' @param group.by Column of the metadata by which `DenoisingPlot()` colours cells; for `IntegrationPlot()` one or
+#'   several columns, such as the batch and the cell type, each in a panel of its own.
 #' @param measured A Seurat object of the same cells in which these genes were measured, if there is one.
 #' @param pt.size Size of the points.
 #' @param before,after Names of dimensional reductions.
@@ -27,7 +27,7 @@
 #' @return A ggplot, or several put together by patchwork: add to it, or keep it with [ggplot2::ggsave()].
 #' @examplesIf celloquy:::examples_can_run() && rlang::is_installed("ggplot2")
 #' object <- SeuratObject::pbmc_small
-#' # So few epochs are for the example's sake; leave `epochs` out.
+#' # Two epochs keep the example short; leave `epochs` out.
 #' object <- AnnotateCells(object, object, "RNA_snn_res.1", epochs = 2, verbose = FALSE)
 #' AnnotationPlot(object, truth = "RNA_snn_res.1")
 #' LossPlot(object, "prediction.score.id")
@@ -106,7 +106,7 @@ DenoisingPlot <- function(object, features, assay = "denoised", observed = NULL,
   drawn$feature <- factor(drawn$feature, features)
   ggplot2::ggplot(drawn, ggplot2::aes(.data$observed, .data$denoised, colour = .data$group)) +
     ggplot2::geom_abline(colour = "grey70", linetype = "dotted") +
-    # Counts are few whole numbers: without some noise most cells would lie on one another.
+    # Counts are small whole numbers: without jitter most points would cover one another.
     ggplot2::geom_point(
       size = pt.size, alpha = 0.6, show.legend = !is.null(group),
       position = ggplot2::position_jitter(width = if (unit == "counts") 0.2 else 0.05, height = 0, seed = 1)
@@ -131,7 +131,7 @@ ImputationPlot <- function(object, features, assay = "imputed", measured = NULL,
   values <- SeuratObject::LayerData(object, assay = assay, layer = "data")
   reliability <- object[[assay]][["reliability"]][features, 1]
   panel <- function(feature, found, title) {
-    # Measured and imputed are on scales of their own, so each panel goes from its least to its most.
+    # Measured and imputed values have scales of their own, so each panel goes from its lowest to its highest value.
     data.frame(
       places,
       feature = feature, title = title, value = (found - min(found)) / max(diff(range(found)), .Machine$double.eps)

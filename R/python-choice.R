@@ -1,4 +1,4 @@
-# Which Python reticulate takes, why, and how celloquy gets into it.
+# The Python that reticulate takes, the reason, and the way to install celloquy in it.
 
 # Tell reticulate what celloquy needs. It fetches that only for users who have neither chosen a Python nor run
 # InstallCelloquy(), and when Python is first used; for a Python that reticulate fetched before, at once.
@@ -9,7 +9,7 @@ require_python_package <- function() {
   try(suppressWarnings(reticulate::py_require(wish, python_version = ">=3.11")), silent = TRUE)
 }
 
-# Which Python is, or would be, used, and why. Never starts it, never fetches one.
+# The Python that is, or would be, used, and the reason. Python is never started here, and never fetched.
 python_choice <- function() {
   started <- reticulate::py_available()
   managed <- Sys.getenv("RETICULATE_USE_MANAGED_VENV", unset = NA)
@@ -44,7 +44,7 @@ is_reticulates_own <- function(python) {
 
 environment_root <- function(python) dirname(dirname(python))
 
-# What to do to have celloquy in the Python that R takes, as lines for cli.
+# The steps that install celloquy in the Python that R takes, as lines for cli.
 install_steps <- function(python) {
   if (!is_forced(python$why)) {
     # An environment called r-celloquy is found before any other.
@@ -68,7 +68,7 @@ install_steps <- function(python) {
   )
 }
 
-# Chosen in a way that outranks an environment called r-celloquy.
+# Whether Python was chosen in a way that outranks an environment called r-celloquy.
 is_forced <- function(why) {
   !is.null(why) && !is.na(why) && !why %in% c("", "PATH") && !startsWith(why, "import(")
 }

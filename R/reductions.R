@@ -36,14 +36,14 @@ reductions_to_python <- function(object, assay, report) {
   out
 }
 
-# What a matrix carries besides its names, such as the centre that scale() took off.
+# The attributes of a matrix other than its names, such as the centre that scale() took off.
 other_attributes <- function(matrix) {
   kept <- attributes(matrix)
   kept[setdiff(names(kept), c("dim", "dimnames"))]
 }
 
-# Loadings are of some genes in an order of their own: in varm, NaN for other genes, and that order remembered. Those of
-# genes that the assay does not have are remembered whole.
+# Loadings cover some genes, in an order of their own: they go to varm, with NaN for other genes, and the order is
+# remembered. Loadings of genes that the assay lacks are remembered whole.
 loadings_to_python <- function(loadings, slot, name, genes) {
   if (!length(loadings)) {
     return(list(layout = list(whole = loadings)))

@@ -8,7 +8,7 @@
 # Classes whose objects may be made from what a file says; no constructor of theirs runs.
 packages_of_plain_classes <- c("SeuratObject", "Seurat", "Matrix", "sp", "methods")
 
-# `drop(path, why)` is told of every part that is left out.
+# `drop(path, why)` is called for every part that is left out.
 as_plain <- function(x, path = "", drop = function(path, why) NULL) {
   if (is.null(x)) {
     return(list(R = "NULL"))
@@ -42,7 +42,7 @@ as_plain <- function(x, path = "", drop = function(path, why) NULL) {
   list(R = "object", value = value, attributes = as_plain(kept, paste0(path, " (attributes)"), drop))
 }
 
-# Whether the shape of Python's array says what the dimensions were; of one dimension is there what a vector is.
+# Whether the shape of Python's array tells the dimensions. It does not for one dimension, which a vector has, too.
 by_shape <- function(attributes) is.null(attributes$dimnames) && length(attributes$dim) > 1
 
 vector_as_plain <- function(x, dim = NULL) {
@@ -72,7 +72,7 @@ text_as_plain <- function(x, shaped) {
 }
 
 list_as_plain <- function(x, names, path, drop) {
-  # Names that can be keys make the value readable from Python; the order is kept apart, as files forget it.
+  # Names that can be keys make the value readable from Python; the order is kept apart, because files forget it.
   legible <- length(names) && !anyNA(names) && !anyDuplicated(names) && !any(names %in% c("", "R", "names")) &&
     !any(grepl("/", names, fixed = TRUE)) && !any(startsWith(names, "."))
   key <- if (legible) names else as.character(seq_along(x))
@@ -180,7 +180,7 @@ list_from_plain <- function(x) {
 object_from_plain <- function(x) {
   value <- from_plain(x$value)
   kept <- from_plain(x$attributes)
-  # `dim` first, as `dimnames` need it.
+  # `dim` first, because `dimnames` need it.
   for (name in c(intersect("dim", names(kept)), setdiff(names(kept), "dim"))) {
     attr(value, name) <- kept[[name]]
   }

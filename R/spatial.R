@@ -1,4 +1,4 @@
-# Where cells lie, from the images of a Seurat object.
+# Positions of cells, from the images of a Seurat object.
 
 # Centres of cells in all images, and the image of each: a data frame with columns x, y, image; cells as row names.
 tissue_positions <- function(object, call = rlang::caller_env()) {

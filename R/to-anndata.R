@@ -12,7 +12,8 @@ remembered_types <- function(origin, parts) {
   })
 }
 
-# `raw` holds the layer, features and var that are the AnnData's raw, if it had one and that is still there.
+# The parts of an AnnData, with those that the object remembers. `raw` holds the layer, features and var that were the
+# AnnData's raw, if the object still has them.
 with_remembered <- function(parts, origin, cells, genes, raw) {
   for (place in c("obsm", "varm", "obsp", "varp", "layers")) {
     rows <- if (place %in% c("varm", "varp")) genes else cells

@@ -1,4 +1,4 @@
-# What an AnnData's `uns`, and odd members of it, hold: as lists, vectors and data frames that R users can read.
+# Values of an AnnData's `uns`, and of its odd members, as lists, vectors and data frames that R users can read.
 #
 # The attribute "python" remembers what a value was, so that it returns as that; without it (made or changed in R) a
 # value becomes what a Python user would have made: one text or number a scalar, more an array, a named list a dict.
@@ -44,7 +44,7 @@ array_from_python <- function(x) {
   structure(values, python = list(python = x$python, dtype = x$dtype, shape = shape))
 }
 
-# NULL for what Python has nothing like.
+# The value as it crosses to Python; NULL if it has no counterpart there.
 value_to_python <- function(x) {
   was <- attr(x, "python", exact = TRUE)
   attr(x, "python") <- NULL
@@ -81,7 +81,7 @@ array_to_python <- function(x, was) {
   kind <- if (inherits(x, "integer64")) "integer64" else if (is.character(x)) "text" else "numbers"
   same <- identical(as.integer(prod(shape)), as.integer(prod(was$shape)))
   python <- if (!is.null(was) && same) was$python else if (length(x) == 1 && is.null(dim(x))) "scalar" else "ndarray"
-  # Of no dimension, of one, or of many of length one: only what it was tells.
+  # Only the remembered shape tells a value without dimensions from an array with one value.
   if (!is.null(was) && same) shape <- was$shape
   if (is.character(x)) x <- enc2utf8(ifelse(is.na(x), "", x))
   values <- as.vector(unclass(x))

@@ -13,10 +13,13 @@ argument_exceptions <- list(
   spatial_key = c(r = "spatial", why = "positions come from the images of the object, which have no key")
 )
 
-# The verbs of both languages that do the same.
+# The functions of R for Python's verbs, and for the tasks that these fit.
 verbs_of_r <- c(
   embed = "RunCelloquy", integrate = "RunCelloquy", pretrain = "RunCelloquy", annotate = "AnnotateCells",
   denoise = "DenoiseExpression", impute = "ImputeGenes"
+)
+tasks_of_r <- c(
+  Integrator = "RunCelloquy", Annotator = "AnnotateCells", Denoiser = "DenoiseExpression", Imputer = "ImputeGenes"
 )
 
 r_name <- function(name) {
@@ -28,10 +31,8 @@ r_name <- function(name) {
 
 # What Python says of its arguments and of AnnData, said of R's. `subject` is what the user knows the counts as.
 in_terms_of_r <- function(text, subject) {
-  text <- gsub("\\bX of (adata|reference|spatial)\\b|\\badata[.]X\\b", literal_replacement(subject), text, perl = TRUE)
-  text <- gsub("\\b(adata|spatial)[.]obs\\b", "the metadata", text, perl = TRUE)
-  text <- gsub("\\breference[.]obs\\b", "the metadata of the reference", text, perl = TRUE)
-  text <- gsub("\\b(adata|reference|spatial)[.]var_names\\b", "the names of the features", text, perl = TRUE)
+  text <- of_seurat(text, subject)
+  text <- of_verbs(text)
   # Every identifier in backticks is an argument, and so is what stands before an equals sign.
   text <- replace_matches(text, "(?<=`)[a-z][a-z0-9_]*(?=`)", r_name)
   text <- replace_matches(text, "\\b[a-z][a-z0-9_]*=(?=[\"'\\[A-Z0-9])", function(name) {
@@ -42,13 +43,38 @@ in_terms_of_r <- function(text, subject) {
   for (value in list(c("None", "NULL"), c("True", "TRUE"), c("False", "FALSE"))) {
     text <- gsub(paste0("\\b", value[[1]], "\\b"), value[[2]], text)
   }
-  replace_matches(text, "\\b(cq|celloquy)[.][a-z]+(?=\\()", function(verb) {
+  text
+}
+
+# The parts of an AnnData as those of an object of R.
+of_seurat <- function(text, subject) {
+  counts <- "\\bX of (adata|reference|spatial)\\b|\\badata[.]X\\b"
+  text <- gsub(counts, gsub("\\", "\\\\", subject, fixed = TRUE), text, perl = TRUE)
+  text <- gsub("\\b(adata|spatial)[.]obs\\b", "the metadata", text, perl = TRUE)
+  text <- gsub("\\breference[.]obs\\b", "the metadata of the reference", text, perl = TRUE)
+  names <- "`?\\b(adata|reference|spatial)[.]var_names\\b`?"
+  text <- gsub(paste0("\\bin ", names), "among the features", text, perl = TRUE)
+  gsub(names, "the names of the features", text, perl = TRUE)
+}
+
+# Functions, classes and saved tasks of Python as the functions of R.
+of_verbs <- function(text) {
+  text <- replace_matches(text, "\\b(cq|celloquy)[.][a-z]+(?=\\()", function(verb) {
     name <- sub(".*[.]", "", verb)
     if (name %in% names(verbs_of_r)) verbs_of_r[[name]] else verb
   })
+  text <- replace_matches(text, "\\bthe task ['\"][a-z]+['\"]", function(task) {
+    name <- gsub("^the task .|.$", "", task)
+    if (name %in% names(verbs_of_r)) paste0(verbs_of_r[[name]], "()") else task
+  })
+  text <- gsub(", as [a-z]+[.]save\\(\\) writes it", "", text, perl = TRUE)
+  text <- gsub("\\b[A-Za-z]+[.]save\\(\\) wrote\\b", "`out` kept", text, perl = TRUE)
+  for (class in names(tasks_of_r)) {
+    text <- gsub(paste0("\\ban? ", class, "\\b"), paste0("a model of ", tasks_of_r[[class]], "()"), text, perl = TRUE)
+    text <- gsub(paste0("\\b", class, "\\b"), paste0("model of ", tasks_of_r[[class]], "()"), text, perl = TRUE)
+  }
+  gsub("the class that saved it", "the function that kept it", text, fixed = TRUE)
 }
-
-literal_replacement <- function(text) gsub("\\", "\\\\", text, fixed = TRUE)
 
 replace_matches <- function(text, pattern, replacement) {
   found <- gregexpr(pattern, text, perl = TRUE)
@@ -61,8 +87,14 @@ replace_matches <- function(text, pattern, replacement) {
 # What to do, in terms of R. What to do to an object of Python helps no one here: what helps with every error of its
 # class is then said instead.
 remedy_in_r <- function(remedy, class, argument, subject) {
+  # Results stay in R's object, so there is no file to write them to.
+  remedy <- gsub(", or out='[^']*'[^.]*", "", remedy)
   remedy <- in_terms_of_r(remedy, subject)
-  of_python <- "\\b(adata|celloquy[.]|cq[.]|obsm?\\b|uns\\b|var_names|fit\\()|[A-Za-z]+[.][a-z_]+\\("
+  of_python <- paste(
+    "\\b(adata|celloquy[.]|cq[.]|obsm?\\b|uns\\b|var_names|fit\\()", "[A-Za-z]+[.][a-z_]+\\(", "from_pretrained",
+    "(Config|Vocabulary|AnnData)\\b",
+    sep = "|"
+  )
   if (grepl(of_python, remedy, perl = TRUE)) {
     remedy <- switch(class,
       CountsError = "Pass the raw counts, in a Seurat object by naming their `layer` (not `data`, not `scale.data`).",

@@ -1,7 +1,7 @@
 """Seurat objects in ``.rds`` files, read and written by the R package celloquy in this very process.
 
-rpy2 runs R inside Python, and reticulate in that R finds the Python that it runs in. What R's converters make is
-therefore an object of this process already: it is handed over as it is, and both languages share one conversion.
+rpy2 runs R inside Python, and reticulate in that R finds the Python that it runs in. R's converters therefore make an
+object of this process, which is handed over as it is, and both languages share one conversion.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ function(path) {{
 }}
 """
 
-# What crosses between the languages, for as long as one call takes.
+# The object that crosses between the languages, for as long as one call takes.
 _crossing: dict[str, Any] = {}
 
 
@@ -96,7 +96,9 @@ def read_seurat(path: str | os.PathLike[str], *, assay: str | None = None, layer
     """
     file = Path(path)
     if not file.is_file():
-        raise ArgumentError(f"There is no file {str(file)!r}.", found="no such file", remedy="check the path.")
+        raise ArgumentError(
+            f"There is no file {str(file)!r}.", found="no such file", remedy="check the path.", argument="path"
+        )
     return _run_in_r(
         _READ,
         os.fspath(file),
@@ -129,8 +131,9 @@ def write_seurat(adata: AnnData, path: str | os.PathLike[str]) -> None:
     file = Path(path)
     if not file.parent.is_dir():
         raise ArgumentError(
-            f"There is no folder {str(file.parent)!r}.", found="no such folder", remedy="make it, or check the path."
-        )
+            f"There is no folder {str(file.parent)!r}.", found="no such folder", remedy="make it, or check the path.",
+            argument="path",
+        )  # fmt: skip
     with tempfile.TemporaryDirectory(dir=file.parent, prefix=f".{file.name}.") as folder:
         partial = Path(folder) / "object.rds"
         _run_in_r(

@@ -88,7 +88,7 @@ test_that("normalised values and a model of another task are refused", {
   model <- file.path(withr::local_tempdir(), "denoiser")
   denoise(small_object(), features = genes, model.dir = model)
   message <- task_failure(AnnotateCells(small_object(), model.object = model, verbose = FALSE))
-  expect_match(message, "one for the task \"denoise\"")
+  expect_match(message, "no model of AnnotateCells\\(\\).*one for DenoiseExpression\\(\\)")
 })
 
 test_that("an interrupt returns to R with the object as it was", {

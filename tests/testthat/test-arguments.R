@@ -60,6 +60,11 @@ test_that("what Python says of its arguments and objects is said of R's", {
   expect_identical(said("the panel's genes can't"), "the panel's genes can't")
   expect_identical(said("Column 'a' of reference.obs"), "Column \"a\" of the metadata of the reference")
   expect_identical(said("to smooth them use cq.denoise()."), "to smooth them use DenoiseExpression().")
+  expect_identical(said("names in adata.var_names"), "names among the features")
+  expect_identical(said("There is no Annotator in 'a/b'."), "There is no model of AnnotateCells() in \"a/b\".")
+  expect_identical(said("one for the task 'denoise'"), "one for DenoiseExpression()")
+  expect_identical(said("a directory that Imputer.save() wrote"), "a directory that `model.dir` kept")
+  expect_identical(said("fit an Imputer on this panel"), "fit a model of ImputeGenes() on this panel")
   # What is no identifier is left as it is.
   expect_identical(said("what `R RHOME` prints"), "what `R RHOME` prints")
 })
@@ -71,6 +76,8 @@ test_that("a remedy that only Python's users could follow becomes one of R", {
   expect_match(remedy("read it with CellModel.from_cellplm(prefix).", "CheckpointError"), "`model.object`")
   expect_identical(remedy("see obsm['x'].", "ArgumentError", "top.k"), "Change `top.k`, or leave it out.")
   expect_identical(remedy("leave `genes` out.", "ArgumentError"), "Leave `features` out.")
+  to_a_file <- "pass `genes` for some of them, or out='denoised.h5ad' to write them by blocks."
+  expect_identical(remedy(to_a_file, "ArgumentError"), "Pass `features` for some of them.")
 })
 
 test_that("options of training have R's names, and those that are there are listed", {

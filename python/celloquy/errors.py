@@ -61,12 +61,12 @@ class DiskError(CelloquyError, OSError):
     """A file that cannot be written; an older file of that name is unchanged."""
 
     @classmethod
-    def full(cls, file: Path, error: OSError, *, needed: int | None = None) -> Self:
+    def full(cls, file: Path, error: Exception, *, needed: int | None = None) -> Self:
         """Make the error of a failed write, with the free space of the disk."""
         free = shutil.disk_usage(file.parent).free
         return cls(
             f"{str(file)!r} can't be written.",
-            found=f"{error.strerror or error}; {free / 1e9:.2f} GB free",
+            found=f"{getattr(error, 'strerror', None) or str(error).splitlines()[0]}; {free / 1e9:.2f} GB free",
             expected="" if needed is None else f"room for {needed / 1e9:.2f} GB",
             remedy="make room, or write to another disk; an interrupted call goes on where it was when it is repeated.",
         )
@@ -78,6 +78,10 @@ class ModelError(CelloquyError, ValueError):
 
 class OtherSpeciesWarning(UserWarning):
     """Genes of another species were mapped through orthologs, as ``species="auto"`` asks."""
+
+
+class KeyWarning(UserWarning):
+    """Results were written under another key, because the usual one holds other results."""
 
 
 class GeneCoverageWarning(UserWarning):

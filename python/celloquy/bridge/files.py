@@ -36,8 +36,9 @@ def write_h5ad(
         returns the next genes × cells block with every call, and None at the end.
     """
     from anndata import AnnData
+    from anndata.io import sparse_dataset, write_elem
 
-    from celloquy.data.store import anndata_io, opened_store
+    from celloquy.data.store import opened_store
     from celloquy.runtime.resume import resumable_output
 
     obs, var = times_as_text(adata.obs), times_as_text(adata.var)
@@ -58,9 +59,9 @@ def write_h5ad(
                 empty.indptr = empty.indptr.astype(np.int64)
                 if key in parent:
                     del parent[key]
-                write = anndata_io("write_elem")
-                write(parent, key, empty, dataset_kwargs={} if compression is None else {"compression": compression})
-                stored = anndata_io("sparse_dataset")(parent[key])
+                packed = {} if compression is None else {"compression": compression}
+                write_elem(parent, key, empty, dataset_kwargs=packed)
+                stored = sparse_dataset(parent[key])
                 while (block := following()) is not None:
                     stored.append(sp.csr_matrix((block.data, block.indices, block.indptr), shape=block.shape[::-1]))
 

@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from celloquy import keys
 from celloquy.cli.app import app, plain_errors
 from celloquy.cli.files import changed_file, read_whole
 from celloquy.cli.options import (
@@ -85,6 +84,5 @@ def annotate(
                 training=training,
                 running=running,
             )
-            key = key_added or keys.ANNOTATION
-            task.predict(adata, top_k=top_k, return_evidence=return_evidence, key_added=key)
+            task.predict(adata, top_k=top_k, return_evidence=return_evidence, key_added=key_added)
         typer.echo(f"annotated: {out}")

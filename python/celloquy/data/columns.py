@@ -61,6 +61,15 @@ def column(adata: AnnData, key: str, argument: str, *, name: str = "adata", opti
         If there is no such column, or a value is missing.
     """
     or_without = ", or leave it out" if optional else ""
+    if not isinstance(key, str):
+        raise ArgumentError(
+            f"`{argument}` can't be used.",
+            found=repr(key),
+            expected="the name of one column",
+            remedy="join several columns to one first, e.g. "
+            f'{name}.obs["both"] = {name}.obs["a"].astype(str) + " " + {name}.obs["b"].astype(str).',
+            argument=argument,
+        )
     if key not in adata.obs:
         raise ArgumentError(
             f"There is no column {key!r} in {name}.obs.",

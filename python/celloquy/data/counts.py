@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 
+ALMOST_WHOLE = 1e-3
+"""Distance from a whole number up to which a value is a count with a rounding error."""
+
 MOSTLY = 0.5
 """Share of the sampled cells that must fit a normalisation before an error names it."""
 
@@ -138,6 +141,15 @@ class Counts:
                 expected="raw counts: whole numbers of at least 0",
                 remedy="pass `layer` of the raw counts, or restore them: adata = celloquy.recover_counts(adata).",
             )
+        if np.abs(block.data - np.rint(block.data)).max() < ALMOST_WHOLE:
+            place = self.source if self.source != "raw" else "raw.X"
+            raise CountsError(
+                f"{self.source} of adata holds values that are almost counts.",
+                found=f"{where}; all lie within {ALMOST_WHOLE:g} of a whole number, as rounding errors leave them",
+                expected="raw counts: whole numbers of at least 0",
+                remedy=f"round them, e.g. adata.{place}.data = adata.{place}.data.round() where they are sparse, or "
+                "pass `layer` of the raw counts.",
+            )
         raise CountsError(
             f"{self.source} of adata holds values that are no counts.",
             found=where,
@@ -149,7 +161,10 @@ class Counts:
         entry = int(np.flatnonzero(which)[0])
         cell = int(np.searchsorted(block.indptr, entry, side="right")) - 1
         gene = self.var_names[block.indices[entry]]
-        return f"{block.data[entry]:g} in cell {str(self.cell_names[start + cell])!r}, gene {str(gene)!r}"
+        value = float(block.data[entry])
+        # Six digits, unless a rounding error lies beyond them.
+        shown = f"{value:g}" if value == np.rint(value) or float(f"{value:g}") != np.rint(value) else repr(value)
+        return f"{shown} in cell {str(self.cell_names[start + cell])!r}, gene {str(gene)!r}"
 
 
 def choose_counts(adata: AnnData, *, layer: str | None = None) -> Counts:
@@ -182,15 +197,33 @@ def choose_counts(adata: AnnData, *, layer: str | None = None) -> Counts:
             remedy="put the raw counts into adata.X or adata.layers['counts'].",
         )
     (_, first), *others = refused
-    if not others:
+    elsewhere = [] if layer is not None else _other_places(adata, {label for label, _ in refused})
+    if not others and not elsewhere:
         raise first
+    remedy = first.remedy
+    if elsewhere:
+        names = " or ".join(f"layer={name!r}" for name in elsewhere)
+        remedy = f"pass {names}, which holds whole numbers, if these are the counts you mean; or {remedy}"
     raise CountsError(
         first.problem,
         found="; ".join([first.found, *(error.problem.rstrip(".") for _, error in others)]),
         expected=first.expected,
-        remedy=first.remedy,
+        remedy=remedy,
         argument=first.argument,
     )
+
+
+def _other_places(adata: AnnData, tried: set[str]) -> list[str]:
+    """Names of the other layers that hold counts, such as spliced and unspliced ones."""
+    found = []
+    for place in counts_places(adata, None, others=True):
+        if place.label not in tried:
+            try:
+                open_counts(adata, place)
+            except CountsError:
+                continue
+            found.append(place.label.removeprefix("layers['").removesuffix("']"))
+    return found
 
 
 def open_counts(adata: AnnData, source: CountsPlace) -> Counts:

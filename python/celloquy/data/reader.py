@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pandas as pd
@@ -211,7 +211,18 @@ def _positions(adata: AnnData, key: str | None, tissue: np.ndarray) -> np.ndarra
             remedy="pass one of these as `spatial_key`, or leave it out.",
             argument="spatial_key",
         )
-    values = np.asarray(adata.obsm[key], dtype=np.float64)
+    stored = adata.obsm[key]
+    try:
+        dense = cast("Any", stored).toarray() if sparse.issparse(stored) else stored
+        values = np.asarray(dense, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ArgumentError(
+            f"adata.obsm[{key!r}] can't be used as positions.",
+            found=str(error).splitlines()[0],
+            expected=f"numbers, of shape ({adata.n_obs}, 2), NaN where unknown",
+            remedy="pass the two coordinates of each cell.",
+            argument="spatial_key",
+        ) from error
     if values.ndim != 2 or values.shape[1] != 2 or np.isinf(values).any():
         raise ArgumentError(
             f"adata.obsm[{key!r}] can't be used as positions.",

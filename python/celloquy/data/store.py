@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import shutil
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -25,6 +26,16 @@ _NOTHING: Mapping[str, RowReader] = {}
 
 
 @contextmanager
+def opened(data: AnnData | str | PathLike[str], argument: str = "adata") -> Iterator[AnnData]:
+    """Yield an AnnData as it is, or that of a file, see :func:`open_store`."""
+    if isinstance(data, str | PathLike):
+        with open_store(Path(data), argument) as adata:
+            yield adata
+    else:
+        yield data
+
+
+@contextmanager
 def open_store(path: Path, argument: str = "adata") -> Iterator[AnnData]:
     """Yield the AnnData of a file, whose matrices are read from disk when they are used, and close the file afterwards.
 
@@ -40,25 +51,30 @@ def open_store(path: Path, argument: str = "adata") -> Iterator[AnnData]:
     ArgumentError
         If the file does not exist, or anndata did not write it.
     """
-    from anndata import AnnData
+    import anndata
+    from anndata.io import read_elem
 
     if not path.exists():
         raise ArgumentError(
             f"There is no file {str(path)!r}.", found="no such file", remedy="check the path.", argument=argument
         )
-    read = anndata_io("read_elem")
     with ExitStack() as stack:
         try:
             group = stack.enter_context(opened_store(path, "r"))
+            if hasattr(group["obs"], "dtype"):
+                # Before version 0.7 anndata wrote tables of another kind, which it still reads, into memory.
+                with warnings.catch_warnings(action="ignore"):
+                    yield anndata.read_h5ad(path)
+                return
             # Some versions of anndata write an array if there is no raw.
             raw = group["raw"] if "raw" in group and "X" in group["raw"] else None
-            adata = AnnData(
+            adata = anndata.AnnData(
                 X=_lazily(group["X"]) if "X" in group else None,
-                obs=read(group["obs"]),
-                var=read(group["var"]),
+                obs=read_elem(group["obs"]),
+                var=read_elem(group["var"]),
                 obsm=_lazily_all(group.get("obsm")),
                 layers=_lazily_all(group.get("layers")),
-                raw={"X": _lazily(raw["X"]), "var": read(raw["var"])} if raw is not None else None,
+                raw={"X": _lazily(raw["X"]), "var": read_elem(raw["var"])} if raw is not None else None,
             )
         except (OSError, KeyError, ValueError, TypeError) as error:
             raise ArgumentError(
@@ -133,18 +149,19 @@ def add_to_store(
 
     A result replaces an older one of the same key; an entry of a dict in ``uns`` replaces an older entry of its key.
     """
-    read, write = anndata_io("read_elem"), anndata_io("write_elem")
+    from anndata.io import read_elem, write_elem
+
     with opened_store(path, "r+") as group:
         for place, arrays in (("obsm", obsm), ("layers", layers)):
             for key, values in arrays.items():
                 _write_rows(group.require_group(place), key, values)
         for key, value in uns.items():
             if key in group.require_group("uns"):
-                older = read(group["uns"][key])
+                older = read_elem(group["uns"][key])
                 if isinstance(older, Mapping) and isinstance(value, Mapping):
                     value = {**older, **value}
                 del group["uns"][key]
-            write(group["uns"], key, value)
+            write_elem(group["uns"], key, value)
 
 
 def _write_rows(group: Any, key: str, values: RowReader) -> None:
@@ -206,17 +223,9 @@ def _lazily_all(group: Any) -> dict[str, Any]:
 
 def _lazily(element: Any) -> Any:
     """Return a matrix that stays on disk, or any other element, such as a table, read into memory."""
+    from anndata.io import read_elem, sparse_dataset
+
     kind = element.attrs.get("encoding-type", "array")
     if kind in ("csr_matrix", "csc_matrix"):
-        return anndata_io("sparse_dataset")(element)
-    return element if kind == "array" else anndata_io("read_elem")(element)
-
-
-def anndata_io(name: str) -> Callable[..., Any]:
-    """Return a function that anndata moved out of its experimental module in 0.11."""
-    try:
-        import anndata.io as module
-    except ImportError:
-        import anndata.experimental as module
-    function: Callable[..., Any] = getattr(module, name)
-    return function
+        return sparse_dataset(element)
+    return element if kind == "array" else read_elem(element)

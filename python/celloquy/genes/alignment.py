@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from itertools import compress
-from typing import Any, Final, Protocol
+from typing import Any, Final, NoReturn, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,11 +15,13 @@ from numpy.typing import ArrayLike, NDArray
 from celloquy.errors import ArgumentError, GeneCoverageWarning, GenesError
 from celloquy.genes.identify import as_names, check_species, choice_of, identify_given
 from celloquy.genes.lookup import REASONS, Match
-from celloquy.genes.species import SpeciesGuess, detect_species
+from celloquy.genes.orthology import orthologs
+from celloquy.genes.species import SpeciesGuess, detect_species, names_of_other_species
+from celloquy.genes.spellings import other_species
 from celloquy.genes.tables import Species
 
-_REFUSED_BELOW: Final = 0.05
-_WARNED_BELOW: Final = 0.5
+REFUSED_BELOW: Final = 0.05
+WARNED_BELOW: Final = 0.5
 _EXAMPLES = 5
 # Rules besides the reasons of identify_genes. "own id": the name is an id of the vocabulary. "same symbol": the
 # vocabulary has the symbol under another Ensembl id.
@@ -193,7 +195,9 @@ def align(
         unknown=tuple(name for name, match in unmatched if match.reason == "unknown"),
         elsewhere=tuple(name for name, match in unmatched if match.ensembl_id),
     )
-    _check_species_agree(vocabulary, report)
+    if guess.species == "unknown" and guess.certain:
+        _refuse_other_species(names)
+    _check_species_agree(vocabulary, names, report)
     if selected:
         _check_presence(vocabulary, names, report)
     else:
@@ -271,13 +275,38 @@ def _duplicates(vocabulary: Genes, names: tuple[str, ...], columns: NDArray[np.i
     )
 
 
-def _check_species_agree(vocabulary: Genes, report: AlignmentReport) -> None:
+def _refuse_other_species(names: tuple[str, ...]) -> NoReturn:
+    foreign = names_of_other_species(list(names))
+    spelled = Counter(other_species(name) or "zebrafish or another species with small letters" for name in foreign)
+    raise GenesError(
+        "These are genes of neither human nor mouse.",
+        found=f"{len(foreign):,} of {len(names):,} names spelled as in {spelled.most_common(1)[0][0]}, such as "
+        + _examples(foreign),
+        expected="Ensembl ids or symbols of human or mouse genes",
+        remedy="name human or mouse orthologs in `adata.var_names`; if these are human symbols in small letters, "
+        "adata.var_names = adata.var_names.str.upper().",
+        argument="species",
+    )
+
+
+def _check_species_agree(vocabulary: Genes, names: tuple[str, ...], report: AlignmentReport) -> None:
     expected = {species for species in vocabulary.species if species}
     if report.species not in ("human", "mouse") or not expected or report.species in expected:
         return
-    if report.share >= _WARNED_BELOW:
+    if report.share >= WARNED_BELOW:
         return
     other = " and ".join(sorted(expected))
+    target: Species = "human" if sorted(expected)[0] == "human" else "mouse"
+    known = set(vocabulary.ids)
+    mapped = sum(pair.ortholog_id in known for pair in orthologs(names, to=target).pairs)
+    if mapped < REFUSED_BELOW * len(names):
+        raise GenesError(
+            f"These are {report.species} genes, and the vocabulary is of {other}.",
+            found=f"{len(names):,} {report.species} names, of which {mapped:,} have a one-to-one ortholog in it",
+            expected=f"{other} genes, or genes with orthologs among the {len(vocabulary):,} of the vocabulary",
+            remedy=f"take a model of {report.species} genes, or cells in which more genes were measured.",
+            argument="species",
+        )
     raise GenesError(
         f"These are {report.species} genes, and the vocabulary is of {other}.",
         found=f"{report.names:,} names, {report.species} by their spelling or ids",
@@ -289,7 +318,7 @@ def _check_species_agree(vocabulary: Genes, report: AlignmentReport) -> None:
 
 
 def _check_coverage(vocabulary: Genes, names: tuple[str, ...], report: AlignmentReport) -> None:
-    if report.share < _REFUSED_BELOW:
+    if report.share < REFUSED_BELOW:
         expected = [symbol or gene for gene, symbol in zip(vocabulary.ids, vocabulary.symbols, strict=True)]
         raise GenesError(
             f"Only {report.share:.1%} of the {report.weighed_by} belong to genes of the vocabulary.",
@@ -300,7 +329,7 @@ def _check_coverage(vocabulary: Genes, names: tuple[str, ...], report: Alignment
             remedy="put Ensembl ids or gene symbols into `adata.var_names`; `cq.identify_genes(adata.var_names)` shows "
             "what each name became.",
         )
-    if report.share < _WARNED_BELOW:
+    if report.share < WARNED_BELOW:
         warnings.warn(
             f"Only {report.share:.1%} of the {report.weighed_by} belong to genes of the vocabulary; the rest is left "
             f"out.\n{report!r}",
@@ -312,7 +341,7 @@ def _check_coverage(vocabulary: Genes, names: tuple[str, ...], report: Alignment
 def _check_presence(vocabulary: Genes, names: tuple[str, ...], report: AlignmentReport) -> None:
     """Check that most genes of a selection are among the names, however small their share of the counts is."""
     share = report.genes / max(1, len(vocabulary))
-    if share < _REFUSED_BELOW:
+    if share < REFUSED_BELOW:
         raise GenesError(
             f"Only {report.genes:,} of the {len(vocabulary):,} genes that the model reads are among the names.",
             found=f"{len(names):,} names such as {_examples(names)}",
@@ -320,7 +349,7 @@ def _check_presence(vocabulary: Genes, names: tuple[str, ...], report: Alignment
             remedy="put Ensembl ids or gene symbols into `adata.var_names`; `cq.identify_genes(adata.var_names)` shows "
             "what each name became.",
         )
-    if share < _WARNED_BELOW:
+    if share < WARNED_BELOW:
         warnings.warn(
             f"Only {report.genes:,} of the {len(vocabulary):,} genes that the model reads are among the names.\n"
             f"{report!r}",

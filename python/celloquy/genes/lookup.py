@@ -67,12 +67,15 @@ NAMES_KEPT = 2**16
 
 UNKNOWN: Final = Match("", "", "", "unknown")
 
+# Missing names as text: NaN is an alias of SCN11A, but a column of this name is one whose name was lost.
+_MISSING_NAMES: Final = {"", "nan", "na", "n/a", "none", "null", "<na>"}
+
 
 @lru_cache(NAMES_KEPT)
 def match_name(name: str, species: tuple[Species, ...]) -> Match:
     """Find the gene that a name stands for in any of the species."""
     text = name.strip().strip("\"'")
-    match = _match_text(text, species)
+    match = UNKNOWN if text.lower() in _MISSING_NAMES else _match_text(text, species)
     return match if text == name else _reread(match, "mangled", text)
 
 

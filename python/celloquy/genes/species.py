@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
-from celloquy.genes.spellings import ENSEMBL_ID, without_genome, without_suffix
+from celloquy.genes.spellings import ENSEMBL_ID, in_small_letters, other_species, without_genome, without_suffix
 from celloquy.genes.tables import PREFIX, SPECIES, Species, gene_table
 
 # Names that point to the wrong species (old human names that are mouse symbols in another case, and the reverse) stay
@@ -14,11 +14,16 @@ from celloquy.genes.tables import PREFIX, SPECIES, Species, gene_table
 _MINORITY = 0.2
 # Up to this many names that point to a species may be mistakes of the source.
 _FEW = 2
+# Up to this many symbols in small letters may come from human or mouse data; of more, this share must be known.
+_FEW_SMALL, _KNOWN_IN_CAPITALS = 5, 0.85
 
 
 @dataclass(frozen=True)
 class SpeciesGuess:
-    """A species, and whether it is certain: ACTB alone may as well be a mouse gene written in capitals."""
+    """A species, and whether it is certain: ACTB alone may as well be a mouse gene written in capitals.
+
+    A certain ``"unknown"`` is another species than human and mouse.
+    """
 
     species: Species | Literal["mixed", "unknown"]
     certain: bool
@@ -32,7 +37,11 @@ def detect_species(names: Iterable[str]) -> SpeciesGuess:
     """
     marked = dict.fromkeys(SPECIES, 0)
     symbols: list[str] = []
-    for name in names:
+    given = list(names)
+    foreign = set(names_of_other_species(given))
+    for name in given:
+        if name in foreign:
+            continue
         if match := ENSEMBL_ID.match(name):
             for species, prefix in PREFIX.items():
                 marked[species] += match[1][:-11].upper() == prefix
@@ -40,6 +49,8 @@ def detect_species(names: Iterable[str]) -> SpeciesGuess:
             marked[prefixed[0]] += 1
         else:
             symbols.append(name)
+    if 2 * (sum(marked.values()) + len(symbols)) < len(given):
+        return SpeciesGuess("unknown", certain=True)
     if sum(marked.values()) > len(symbols):
         return _majority(marked["human"], marked["mouse"])
 
@@ -54,6 +65,21 @@ def detect_species(names: Iterable[str]) -> SpeciesGuess:
     if human:
         return SpeciesGuess("human", certain=spelled.human_alone + marked["human"] > _FEW)
     return SpeciesGuess("unknown", certain=False)
+
+
+def names_of_other_species(names: list[str]) -> list[str]:
+    """Return the names that are spelled as in neither human nor mouse.
+
+    Symbols in small letters are, if there are several and too many of them are no symbol in capitals: zebrafish has a
+    gapdh, too, but also an actb1.
+    """
+    foreign = [name for name in names if other_species(name)]
+    small = [name for name in names if in_small_letters(name)]
+    known = gene_table("human").symbols_in_capitals, gene_table("mouse").symbols_in_capitals
+    found = sum(any(name.upper() in table for table in known) for name in small)
+    if len(small) > _FEW_SMALL and found < _KNOWN_IN_CAPITALS * len(small):
+        foreign += small
+    return foreign
 
 
 def _majority(human: int, mouse: int) -> SpeciesGuess:

@@ -14,6 +14,13 @@ from celloquy.genes.tables import Species
 ENSEMBL_ID: Final = re.compile(r"(ENS[A-Z]*G\d{11})(\.\d+)?([_-]PAR[_-]Y)?", re.IGNORECASE)
 """Id, version, and the tag that old GENCODE releases gave to genes of the Y chromosome's pseudoautosomal regions."""
 
+_OTHER_SPECIES: Final = {
+    "other Ensembl species": re.compile(r"ENS(?!G\d|MUSG\d)[A-Z]+G\d{11}(\.\d+)?"),
+    "fly": re.compile(r"FBgn\d{7}|CG\d{2,5}"),
+    "worm": re.compile(r"WBGene\d{8}"),
+    "yeast": re.compile(r"Y[A-P][LR]\d{3}[WC](-[A-Z])?"),
+    "thale cress": re.compile(r"AT[1-5CM]G\d{5}", re.IGNORECASE),
+}
 _ID_INSIDE = re.compile(r"(?<![A-Za-z0-9])ENS[A-Z]*G\d{11}(?![0-9])")
 _GENOMES: Final[dict[str, Species]] = {
     "grch38": "human", "grch37": "human", "hg38": "human", "hg19": "human", "human": "human",
@@ -36,6 +43,16 @@ _NAMED_DATES: Final = (
 )
 _ISO_DATE: Final = re.compile(r"X?\d{4}[-./](\d{2})[-./](\d{2})([ T.]00[:.]00[:.]00)?")
 _SHORT_DATE: Final = re.compile(r"X?(\d{1,2})[-./](\d{1,2})[-./]\d{2,4}")
+
+
+def other_species(name: str) -> str | None:
+    """Return the species, neither human nor mouse, whose names alone are spelled like this one, or None."""
+    return next((species for species, pattern in _OTHER_SPECIES.items() if pattern.fullmatch(name)), None)
+
+
+def in_small_letters(name: str) -> bool:
+    """Return whether a name is spelled as a symbol of zebrafish or frog; symbols of human and mouse have a capital."""
+    return name[:1].isalpha() and name == name.lower()
 
 
 def without_genome(name: str) -> tuple[Species, str] | None:

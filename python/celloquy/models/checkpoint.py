@@ -15,8 +15,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from celloquy.errors import CelloquyError, CheckpointError, some
+from celloquy.errors import CelloquyError, CheckpointError, DiskError, some
 from celloquy.genes import GeneVocabulary
+from celloquy.runtime.resume import current_umask, is_disk_full
 
 WEIGHTS, CONFIG, GENES, CARD = "model.safetensors", "config.json", "genes.tsv", "README.md"
 
@@ -52,19 +53,28 @@ def replace_directory(directory: str | PathLike[str], write: Callable[[Path], No
     CheckpointError
         If something else is there.
     """
-    target = check_target(directory)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as scratch:
-        fresh = Path(scratch) / "model"
-        fresh.mkdir()
-        write(fresh)
-        # What stands beside the model, such as the log of its training, stays.
-        if target.exists():
-            for other in target.iterdir():
-                if not (fresh / other.name).exists():
-                    shutil.move(other, fresh / other.name)
-            target.rename(Path(scratch) / "old")
-        fresh.rename(target)
+    # A link stays, and the directory that it names is written.
+    target = check_target(directory).resolve()
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as scratch:
+            fresh = Path(scratch) / "model"
+            fresh.mkdir()
+            write(fresh)
+            for file in fresh.iterdir():
+                # safetensors lets nobody else read what it writes; the mode is that of any new file.
+                file.chmod(0o666 & ~current_umask())
+            # What stands beside the model, such as the log of its training, stays.
+            if target.exists():
+                for other in target.iterdir():
+                    if not (fresh / other.name).exists():
+                        shutil.move(other, fresh / other.name)
+                target.rename(Path(scratch) / "old")
+            fresh.rename(target)
+    except (OSError, SafetensorError) as error:
+        if is_disk_full(error):
+            raise DiskError.full(target, error) from error
+        raise
 
 
 def check_target(directory: str | PathLike[str]) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -17,6 +18,9 @@ from celloquy.errors import ArgumentError, CelloquyError, DiskError
 
 JOURNAL = "journal.json"
 """Name of the file with the progress of a computation."""
+
+ROOM = "room"
+"""Name of the file that holds the room of a result on the disk until the result is written."""
 
 KINDS = (".h5ad", ".zarr")
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -66,6 +70,8 @@ def resumable_output(target: Path) -> Iterator[Output]:
             remedy="choose another name as `out`.",
             argument="out",
         )
+    # A link stays, and what it names is written.
+    target = target.resolve()
     folder = target.parent / f".{target.name}.unfinished"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -84,14 +90,19 @@ def resumable_output(target: Path) -> Iterator[Output]:
             argument="out",
         ) from None
     except Exception as error:
-        # HDF5 gives the reason in its text alone.
-        full = error if isinstance(error, OSError) and (error.errno in FULL or "No space left" in str(error)) else None
-        resumable = full or isinstance(error, DiskError) or not isinstance(error, CelloquyError)
+        full = is_disk_full(error)
+        resumable = full or not isinstance(error, CelloquyError)
         if not resumable or not (folder / JOURNAL).exists():
             _remove(folder)
-        if full and not isinstance(full, DiskError):
-            raise DiskError.full(target, full) from error
+        if full and not isinstance(error, DiskError):
+            raise DiskError.full(target, error) from error
         raise
+
+
+def is_disk_full(error: Exception) -> bool:
+    """Return whether an error says that a disk is full; HDF5 and safetensors say so in their text alone."""
+    known = isinstance(error, DiskError) or (isinstance(error, OSError) and error.errno in FULL)
+    return known or "No space left" in str(error)
 
 
 def fingerprint_of(path: str | PathLike[str] | None) -> str:
@@ -104,7 +115,16 @@ def fingerprint_of(path: str | PathLike[str] | None) -> str:
     return f"{place}|{sum(one.st_size for one in states)}|{max((one.st_mtime_ns for one in states), default=0)}"
 
 
+def current_umask() -> int:
+    """Return the mode bits that new files do not get."""
+    umask = os.umask(0)
+    os.umask(umask)
+    return umask
+
+
 def _replace(new: Path, target: Path) -> None:
+    if target.is_file():
+        shutil.copymode(target, new)
     if target.is_dir():
         # A directory can't be replaced in one step; the older one is moved away just before.
         older = new.with_name("older")

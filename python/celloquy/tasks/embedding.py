@@ -9,21 +9,21 @@ from operator import attrgetter
 from os import PathLike
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from celloquy import keys
 from celloquy.checks import check_whole_number
 from celloquy.data import CellColumns, CellSource
-from celloquy.data.store import add_to_store, copy_store, open_store, write_store
+from celloquy.data.store import add_to_store, copy_store, opened, write_store
 from celloquy.errors import ArgumentError
 from celloquy.models import Model
 from celloquy.models.encoding import EmbeddingOptions
 from celloquy.runtime.arrays import reserve
 from celloquy.runtime.hardware import Precision, choose_device, choose_precision
 from celloquy.runtime.memory import memory_budget
-from celloquy.runtime.resume import fingerprint_of, resumable_output
+from celloquy.runtime.resume import ROOM, fingerprint_of, resumable_output
 from celloquy.tasks.results import deliver, provenance
 from celloquy.version import VERSION
 
@@ -130,28 +130,28 @@ def embed(
         )
     with ExitStack() as stack:
         output = None if target is None else stack.enter_context(resumable_output(target))
-        opened = stack.enter_context(open_store(source)) if source else cast("AnnData", adata)
+        cells = stack.enter_context(opened(adata))
         if not isinstance(model, Model):
             model = Model.from_pretrained(model)
         exact = choose_precision(precision, hardware, model.config.width)
         # A hash of all weights takes a while, so it is made beside the look at the counts.
         fingerprint = stack.enter_context(ThreadPoolExecutor(1)).submit(attrgetter("fingerprint"), model)
-        cells = CellSource(opened, columns).over(model.vocabulary)
+        reader = CellSource(cells, columns).over(model.vocabulary)
         identity: dict[str, str | int] = {
             "version": VERSION,
             "model": fingerprint.result(),
-            "counts": cells.source,
+            "counts": reader.source,
             "positions": spatial_key or "",
             "species": species or "",
-            "input": fingerprint_of(source or opened.filename),
+            "input": fingerprint_of(source or cells.filename),
         }
         added_to = source if source and target and target.exists() and target.samefile(source) else None
         folder = None if output is None else output.folder
         if output is not None:
             # HDF5 does not survive a full disk, so the room is taken before hours are spent, and held until then.
-            room = output.folder / "room"
-            reserve(room, _size_of_result(model, opened, added_to))
-        elif model.bytes_to_embed(len(cells), exact) > memory // 2:
+            room = output.folder / ROOM
+            reserve(room, _size_of_result(model, cells, added_to))
+        elif model.bytes_to_embed(len(reader), exact) > memory // 2:
             folder = Path(stack.enter_context(TemporaryDirectory(prefix="celloquy-")))
         options = EmbeddingOptions(
             batch_size=batch_size, memory=memory, precision=exact, device=hardware, folder=folder, identity=identity,
@@ -159,7 +159,7 @@ def embed(
         )  # fmt: skip
         was_training = model.training
         try:
-            embedding = model.embed(cells, options)
+            embedding = model.embed(reader, options)
         finally:
             model.train(was_training)
         parameters = {
@@ -168,19 +168,19 @@ def embed(
             "precision": exact,
             "device": str(hardware),
         }
-        record = provenance("embed", str(identity["model"]), cells.source, cells.report, parameters, began)
-        record["empty_cells"] = opened.obs_names[embedding.empty.open()[:, 0] > 0].to_numpy(dtype=str)
+        record = provenance("embed", str(identity["model"]), reader.source, reader.report, parameters, began)
+        record["empty_cells"] = cells.obs_names[embedding.empty.open()[:, 0] > 0].to_numpy(dtype=str)
         if output is None:
             vectors = embedding.vectors.open()
             obsm = {key_added: np.array(vectors) if folder else vectors}
-            return deliver(opened, obsm=obsm, record=record, key=key_added, copy=copy)
+            return deliver(cells, obsm=obsm, record=record, key=key_added, copy=copy)
         rows, uns = {key_added: embedding.vectors}, {keys.PROVENANCE: {key_added: record}}
         room.unlink()
         if added_to is not None:
             copy_store(added_to, output.result)
             add_to_store(output.result, obsm=rows, uns=uns)
         else:
-            write_store(output.result, opened.obs, obsm=rows, uns=uns)
+            write_store(output.result, cells.obs, obsm=rows, uns=uns)
     return None
 
 

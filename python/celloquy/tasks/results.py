@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from celloquy import keys
+from celloquy.errors import KeyWarning
 from celloquy.genes import AlignmentReport
 from celloquy.version import VERSION
 
@@ -94,3 +96,23 @@ def deliver(
     records = result.uns.get(keys.PROVENANCE)
     result.uns[keys.PROVENANCE] = {**(records if isinstance(records, Mapping) else {}), key: record}
     return result if copy else None
+
+
+def free_prefix(adata: AnnData, label_key: str) -> str:
+    """Return the usual prefix of an annotation's keys, unless an annotation by another column of labels has it.
+
+    Warns
+    -----
+    KeyWarning
+        If another annotation has it; the prefix then ends in the ``label_key``.
+    """
+    records = adata.uns.get(keys.PROVENANCE)
+    record = records.get(keys.LABEL) if isinstance(records, Mapping) else None
+    other = record.get("parameters", {}).get("label_key") if isinstance(record, Mapping) else None
+    if other in (None, label_key):
+        return keys.ANNOTATION
+    prefix = f"{keys.ANNOTATION}_{label_key}"
+    warnings.warn(
+        f"The annotation by {other!r} stays; this one has keys that begin with {prefix!r}.", KeyWarning, stacklevel=4
+    )
+    return prefix

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from celloquy.data import CellBatch, CellColumns, CellSource
-from celloquy.data.store import open_store
+from celloquy.data.store import opened
 from celloquy.errors import ArgumentError, GenesError, some
 from celloquy.genes import GeneVocabulary, identify_genes, in_species
 
@@ -33,10 +33,7 @@ class Input:
     @contextmanager
     def open(self) -> Iterator[AnnData]:
         """Yield the cells; a file is read from disk and closed afterwards."""
-        if not isinstance(self.data, Path):
-            yield self.data
-            return
-        with open_store(self.data, "adatas") as adata:
+        with opened(self.data, "adatas") as adata:
             yield adata
 
 

@@ -219,3 +219,16 @@ def test_real_files_in_memory_and_backed_agree(shared):
         assert (here.read(0, n) != there.read(0, n)).nnz == 0
         np.testing.assert_array_equal(here.genes_total(), there.genes_total())
         backed.file.close()
+
+
+def test_an_error_names_the_layers_that_hold_counts():
+    adata = ad.AnnData(np.array([[0.5, 1.0], [2.0, 0.3]]))
+    adata.layers["spliced"] = np.array([[1.0, 2.0], [3.0, 0.0]])
+    with pytest.raises(CountsError, match="pass layer='spliced', which holds whole numbers"):
+        choose_counts(adata)
+
+
+def test_rounding_errors_are_shown_and_told_to_be_rounded():
+    adata = ad.AnnData(np.array([[1.0, 2.0000002], [3.0, 7.0]]))
+    with pytest.raises(CountsError, match=r"almost counts[\s\S]*first 2\.0000002[\s\S]*round"):
+        choose_counts(adata)

@@ -59,3 +59,26 @@ def as_bytes(matrix):
     """Return all that a matrix holds, in the order of its entries."""
     arrays = (matrix.data, matrix.indices, matrix.indptr) if sparse.issparse(matrix) else (matrix,)
     return [array.tobytes() for array in arrays]
+
+
+def embeddable():
+    adata = ad.AnnData(sparse.csr_matrix(np.ones((4, len(GENES)), dtype=np.float32)))
+    adata.var_names = list(GENES)
+    adata.obs["a"], adata.obs["b"] = "x", "y"
+    adata.obsm["spatial"] = np.arange(8.0).reshape(4, 2)
+    return adata
+
+
+def test_positions_may_be_sparse_and_text_is_refused():
+    adata = embeddable()
+    dense = CellSource(adata, cq.CellColumns(spatial_key="spatial")).position
+    adata.obsm["spatial"] = sparse.csr_matrix(adata.obsm["spatial"])
+    np.testing.assert_array_equal(CellSource(adata, cq.CellColumns(spatial_key="spatial")).position, dense)
+    adata.obsm["spatial"] = pd.DataFrame({"x": list("abcd"), "y": 1.0}, index=adata.obs_names)
+    with pytest.raises(cq.errors.ArgumentError, match="can't be used as positions"):
+        CellSource(adata, cq.CellColumns(spatial_key="spatial"))
+
+
+def test_several_columns_are_to_be_joined_first():
+    with pytest.raises(cq.errors.ArgumentError, match=r"`batch_key` can't be used[\s\S]*join several columns"):
+        CellSource(embeddable(), cq.CellColumns(batch_key=["a", "b"]))

@@ -273,3 +273,10 @@ def test_a_genome_prefix_names_the_species(pair, genome):
     of, symbol = pair
     assume(genome[0] == of)
     assert one(genome[1] + symbol).ensembl_id == one(symbol, of).ensembl_id
+
+
+@pytest.mark.parametrize("name", ["nan", "NaN", "NA", "None", "null", "<NA>", "n/a", ""])
+def test_a_missing_name_is_no_alias(name):
+    (match,) = cq.identify_genes([name]).frame.itertuples()
+    assert match.symbol == ""
+    assert match.reason == "unknown"

@@ -68,3 +68,28 @@ def test_the_species_of_real_data_is_detected(shared):
         lowest = {"lung_delorey": 0.84, "profiles_human": 0.85}.get(file.stem, 0.96)
         assert found.identified > lowest * len(found), file.name
         adata.file.close()
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["actb1", "gapdh", "cd74a", "ptprc", "tp53", "sox10", "mpx", "fosb", "jun"],
+        ["ENSDARG00000037746", "ENSRNOG00000018630.5"],
+        ["FBgn0000042", "CG5502"],
+        ["WBGene00006831"],
+        ["YAL001C", "YBR020W-A"],
+    ],
+)
+def test_genes_of_other_species_are_of_neither_and_refused(names):
+    assert detect_species(names).species == "unknown"
+    vocabulary = cq.GeneVocabulary.from_names(HUMAN)
+    with pytest.raises(cq.errors.GenesError, match=r"neither human nor mouse[\s\S]*spelled as in"):
+        vocabulary.align(names)
+
+
+def test_another_species_is_only_proposed_where_orthologs_help():
+    vocabulary = cq.GeneVocabulary.from_names(["CD3D", "MS4A1", "NKG7"])
+    with pytest.raises(cq.errors.GenesError, match=r'species="auto"'):
+        vocabulary.align(["Cd3d", "Ms4a1", "Nkg7", "Zfp106"])
+    with pytest.raises(cq.errors.GenesError, match="of which 0 have a one-to-one ortholog in it"):
+        vocabulary.align(["Zfp106", "Lyz2", "H2-Aa", "Gm42418"])

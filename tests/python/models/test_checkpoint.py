@@ -1,6 +1,8 @@
 """A saved model comes back bit for bit, or says what is wrong with it."""
 
 import json
+import os
+import stat
 
 import pytest
 import torch
@@ -8,6 +10,7 @@ from safetensors.torch import load_file, save_file
 
 import celloquy as cq
 from celloquy.errors import CheckpointError
+from examples import small_model
 
 IDS = [f"ENSG{i:011d}" for i in range(1, 41)]
 
@@ -127,3 +130,23 @@ def test_equal_models_have_equal_fingerprints_and_others_not(model):
     with torch.no_grad():
         model.norm.weight[0] += 1e-6
     assert model.fingerprint != before
+
+
+def test_files_get_the_mode_that_the_umask_gives(tmp_path):
+    umask = os.umask(0o027)
+    try:
+        small_model().save(tmp_path / "model")
+    finally:
+        os.umask(umask)
+    assert {stat.S_IMODE(file.stat().st_mode) for file in (tmp_path / "model").iterdir()} == {0o640}
+
+
+def test_a_link_stays_and_the_directory_that_it_names_is_written(tmp_path):
+    small_model().save(tmp_path / "real")
+    (tmp_path / "real" / "notes.txt").write_text("mine")
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    other = small_model(layers=1)
+    other.save(tmp_path / "link")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real" / "notes.txt").read_text() == "mine"
+    assert cq.CellModel.from_pretrained(tmp_path / "real").fingerprint == other.fingerprint

@@ -11,6 +11,7 @@ import textwrap
 import time
 
 import anndata as ad
+import h5py
 import numpy as np
 import pytest
 from filelock import FileLock
@@ -332,3 +333,27 @@ def test_a_disk_error_tells_how_much_room_there_is(tmp_path):
     error = DiskError.full(tmp_path / "out.h5ad", OSError(28, "No space left on device"), needed=10**9)
     assert "room for 1.00 GB" in str(error)
     assert f"{shutil.disk_usage(tmp_path).free / 1e9:.2f}"[:-3] in str(error)
+
+
+def test_a_link_stays_and_a_file_keeps_its_mode(tmp_path):
+    path = write(cells(), tmp_path / "cells.h5ad")
+    path.chmod(0o660)
+    (tmp_path / "link.h5ad").symlink_to(path)
+    cq.embed(tmp_path / "link.h5ad", out=tmp_path / "link.h5ad", model=MODEL, progress=False)
+    assert (tmp_path / "link.h5ad").is_symlink()
+    assert path.stat().st_mode & 0o777 == 0o660
+    assert "X_celloquy" in ad.read_h5ad(path).obsm
+
+
+def test_a_file_of_an_old_anndata_is_read_as_anndata_reads_it(tmp_path):
+    adata, path = cells(), tmp_path / "old.h5ad"
+    with h5py.File(path, "w") as file:
+        group = file.create_group("X")
+        group.attrs["h5sparse_format"], group.attrs["h5sparse_shape"] = "csr", adata.shape
+        for part in ("data", "indices", "indptr"):
+            group[part] = getattr(adata.X, part)
+        for place, names in (("obs", adata.obs_names), ("var", adata.var_names)):
+            table = np.zeros(len(names), dtype=[("index", "S20")])
+            table["index"] = [name.encode() for name in names]
+            file[place] = table
+    np.testing.assert_array_equal(embed(path, tmp_path / "out.h5ad"), in_memory(cells()))

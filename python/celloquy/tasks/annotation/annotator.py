@@ -17,16 +17,17 @@ from celloquy.checks import check_number, check_whole_number
 from celloquy.data import CellBatch, CellReader, CellSource
 from celloquy.data.labels import Labels, read_labels
 from celloquy.data.reader import BLOCK
+from celloquy.data.store import opened
 from celloquy.errors import GenesError
 from celloquy.evaluate.annotation import calibration_error
 from celloquy.models import CellModelConfig, Model, ModelConfig
 from celloquy.runtime.hardware import Precision
 from celloquy.tasks.annotation.classifier import LabelClassifier
 from celloquy.tasks.annotation.evidence import ReferenceCells
-from celloquy.tasks.annotation.linear import fit_linear, marker_genes
+from celloquy.tasks.annotation.linear import check_shared, fit_linear, marker_genes
 from celloquy.tasks.annotation.objective import MaskedLabels, calibrate_heads
 from celloquy.tasks.base import Task
-from celloquy.tasks.results import deliver
+from celloquy.tasks.results import deliver, free_prefix
 from celloquy.training.masked_counts import MaskedCells, split_cells
 from celloquy.training.options import TrainingOptions
 
@@ -122,6 +123,7 @@ class Annotator(Task):
         used, kept = split_cells(counts, self._held_out(codes), self.seed, codes)
         if self._pretrained is None:
             measured = cells.measured if query is None else cells.measured & self._over(query, vocabulary).measured
+            check_shared(counts, cells.measured, measured)
             chosen = marker_genes(counts.select(used), codes[used], classes, measured)
             if not len(chosen):
                 raise GenesError(
@@ -152,7 +154,7 @@ class Annotator(Task):
         *,
         top_k: int | None = None,
         return_evidence: bool = False,
-        key_added: str = keys.ANNOTATION,
+        key_added: str | None = None,
         copy: bool = False,
     ) -> AnnData | None:
         """Label cells.
@@ -166,7 +168,8 @@ class Annotator(Task):
         return_evidence
             Give the five reference cells that lie nearest in the embedding, too.
         key_added
-            Prefix of the keys below; another one keeps the results of another annotation.
+            Prefix of the keys below. By default ``"celloquy"``; where the cells have an annotation by another
+            ``label_key`` under it, ``"celloquy_"`` and the ``label_key``, with a warning, so that both stay.
         copy
             Return a copy with the result, and leave ``adata`` as it is.
 
@@ -206,7 +209,7 @@ class Annotator(Task):
 
     def _predict(
         self, adata: AnnData, source: CellSource, began: float, top_k: int | None, return_evidence: bool,
-        key_added: str, *, copy: bool,
+        key_added: str | None, *, copy: bool,
     ) -> AnnData | None:  # fmt: skip
         cells = self._over(source, self._trained.vocabulary)
         embedding = torch.from_numpy(self._embed(cells))
@@ -231,6 +234,7 @@ class Annotator(Task):
             )
         if return_evidence:
             obsm[keys.EVIDENCE] = self.reference_.nearest(embedding, self.labels_, adata.obs_names)
+        key_added = key_added or free_prefix(adata, self.label_key)
         obs, obsm = (
             {keys.prefixed(key, key_added): value for key, value in results.items()} for results in (obs, obsm)
         )
@@ -301,7 +305,7 @@ class Annotator(Task):
 def annotate(
     adata: AnnData,
     *,
-    reference: AnnData,
+    reference: AnnData | str | PathLike[str],
     label_key: str,
     model: Model | str | PathLike[str] | None = None,
     freeze_encoder: bool = False,
@@ -320,7 +324,7 @@ def annotate(
     device: str = "auto",
     seed: int = 0,
     progress: bool = True,
-    key_added: str = keys.ANNOTATION,
+    key_added: str | None = None,
     copy: bool = False,
 ) -> AnnData | None:
     """Annotate cells with the cell types of a labelled reference.
@@ -330,7 +334,7 @@ def annotate(
     adata
         Cells × genes with raw counts, human or mouse.
     reference
-        Labelled cells, with raw counts.
+        Labelled cells, with raw counts, or the path of an h5ad file or a zarr directory.
     label_key
         Column of the reference's ``obs`` with the labels.
     model
@@ -351,7 +355,7 @@ def annotate(
     epochs, training, precision, device, seed, progress
         Training and running options, as in :func:`celloquy.pretrain`.
     key_added
-        Prefix of the keys of the results.
+        Prefix of the keys of the results; by default ``"celloquy"``, see :meth:`Annotator.predict`.
     copy
         Return a copy with the result, and leave ``adata`` as it is.
 
@@ -378,9 +382,10 @@ def annotate(
         seed=seed, progress=progress,
     )  # fmt: skip
     annotator._prepare()
-    labels = read_labels(reference, label_key, reserved=keys.UNKNOWN)
-    # Before the training, not after it.
-    annotator._check_top(top_k, len(labels.names))
     query = annotator._query(adata)
-    annotator._fit(annotator._source(reference, name="reference"), labels, query)
+    with opened(reference) as labelled:
+        labels = read_labels(labelled, label_key, reserved=keys.UNKNOWN)
+        # Before the training, not after it.
+        annotator._check_top(top_k, len(labels.names))
+        annotator._fit(annotator._source(labelled, name="reference"), labels, query)
     return annotator._predict(adata, query, began, top_k, return_evidence, key_added, copy=copy)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -10,6 +11,8 @@ from scipy import sparse
 from torch import Tensor
 
 from celloquy.data import CellBatch
+from celloquy.errors import GeneCoverageWarning, GenesError
+from celloquy.genes.alignment import REFUSED_BELOW, WARNED_BELOW
 from celloquy.tasks.annotation.classifier import LabelClassifier, LogNormaliser
 from celloquy.training.split import hold_out
 
@@ -84,6 +87,36 @@ def _by_components(values: np.ndarray, codes: np.ndarray, seed: int) -> tuple[np
     regression = LogisticRegression(class_weight="balanced", max_iter=1000).fit(scores, codes)
     weight = regression.coef_ @ components.components_
     return weight / spread, regression.intercept_ - weight @ components.mean_
+
+
+def check_shared(counts: CellBatch, known: Tensor, measured: Tensor) -> None:
+    """Check that the genes which both objects measured hold enough of the reference's counts.
+
+    Raises
+    ------
+    GenesError
+        If they hold less than 5 %.
+
+    Warns
+    -----
+    GeneCoverageWarning
+        If they hold less than half.
+    """
+    share = float(counts.keep_genes(measured).values.sum() / counts.values.sum().clamp(min=1))
+    genes = f"{int(measured.sum()):,} of the {int(known.sum()):,} genes of the reference"
+    if share < REFUSED_BELOW:
+        raise GenesError(
+            f"Only {share:.1%} of the counts of the reference are of genes that the cells share.",
+            found=f"{genes} shared",
+            expected="cells in which most genes of the reference were measured",
+            remedy="look at the names of the genes of both objects; take a reference with the genes of the panel.",
+        )
+    if share < WARNED_BELOW:
+        warnings.warn(
+            f"Only {share:.1%} of the counts of the reference are of genes that the cells share: {genes}.",
+            GeneCoverageWarning,
+            stacklevel=4,
+        )
 
 
 def marker_genes(cells: CellBatch, labels: Tensor, classes: int, measured: Tensor) -> np.ndarray:

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, cast, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, get_args
 
 import numpy as np
 import pandas as pd
@@ -17,13 +17,14 @@ from torch import Tensor
 from celloquy import keys
 from celloquy.checks import check_choice, check_whole_number
 from celloquy.data import CellReader, CellSource
-from celloquy.data.store import open_store, write_store
+from celloquy.data.store import opened, write_store
 from celloquy.errors import ArgumentError, some
 from celloquy.genes import GeneVocabulary
 from celloquy.models import Model, ModelConfig
+from celloquy.runtime.arrays import reserve
 from celloquy.runtime.hardware import Precision
 from celloquy.runtime.memory import memory_budget
-from celloquy.runtime.resume import resumable_output
+from celloquy.runtime.resume import ROOM, Output, resumable_output
 from celloquy.tasks.base import Task
 from celloquy.tasks.denoising.expression import DenoisedExpression, DenoisedRows, Unit
 from celloquy.tasks.results import deliver
@@ -155,13 +156,13 @@ class Denoiser(Task):
         began, model = time.perf_counter(), self._trained
         request = check_request(adata, unit, genes, return_std=return_std, out=out, key_added=key_added, copy=copy)
         with ExitStack() as stack:
+            output = _reserve(adata, request, stack)
             source = self._source(adata, batches=self.batches_ or None)
-            return self._predict(adata, source, model, request, began, stack)
+            return self._predict(adata, source, model, request, began, output)
 
     def _predict(
-        self, adata: AnnData, source: CellSource, model: Model, request: Request, began: float, stack: ExitStack
+        self, adata: AnnData, source: CellSource, model: Model, request: Request, began: float, output: Output | None
     ) -> AnnData | None:
-        output = None if request.out is None else stack.enter_context(resumable_output(request.out))
         cells = self._over(source, model.vocabulary)
         expression = DenoisedExpression(
             model, cells, self._embed(cells), n_neighbors=self.n_neighbors, columns=_columns(cells, request.names),
@@ -176,6 +177,7 @@ class Denoiser(Task):
         if output is not None:
             var = adata.var if request.all_genes else adata.var.loc[request.names]
             uns = {keys.PROVENANCE: {key: record}}
+            (output.folder / ROOM).unlink()
             write_store(output.result, adata.obs, var=var, layers=results, uns=uns)
             return None
         values = {name: rows.read(slice(0, adata.n_obs)).numpy() for name, rows in results.items()}
@@ -269,13 +271,25 @@ def denoise(
             argument="out",
         )
     with ExitStack() as stack:
-        opened = stack.enter_context(open_store(path)) if path else cast("AnnData", adata)
+        cells = stack.enter_context(opened(adata))
         # Before the training, not after it.
-        request = check_request(opened, unit, genes, return_std=return_std, out=out, key_added=key_added, copy=copy)
+        request = check_request(cells, unit, genes, return_std=return_std, out=out, key_added=key_added, copy=copy)
         denoiser._prepare()
-        source = denoiser._source(opened)
+        output = _reserve(cells, request, stack)
+        source = denoiser._source(cells)
         denoiser._fit(source)
-        return denoiser._predict(opened, source, denoiser._trained, request, began, stack)
+        return denoiser._predict(cells, source, denoiser._trained, request, began, output)
+
+
+def _reserve(adata: AnnData, request: Request, stack: ExitStack) -> Output | None:
+    """Take the room of the output file before hours are spent: HDF5 does not survive a full disk."""
+    if request.out is None:
+        return None
+    output = stack.enter_context(resumable_output(request.out))
+    results = 4 * adata.n_obs * len(request.names) * (2 if request.return_std else 1)
+    tables = sum(int(table.memory_usage(deep=True).sum()) for table in (adata.obs, adata.var))
+    reserve(output.folder / ROOM, results + 2 * tables + 2**20)
+    return output
 
 
 def check_request(

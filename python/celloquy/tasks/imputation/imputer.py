@@ -19,6 +19,7 @@ from celloquy import keys
 from celloquy.checks import check_number, check_whole_number
 from celloquy.data import CellColumns, CellReader, CellSource
 from celloquy.data.neighbours import neighbour_means
+from celloquy.data.store import opened
 from celloquy.errors import ArgumentError, GenesError
 from celloquy.genes import GeneVocabulary
 from celloquy.models import CellModelConfig, Model, ModelConfig
@@ -281,8 +282,7 @@ class Imputer(Task):
 
     def _predictors(self, embeddings: Sequence[NDArray[np.float32]], genes: NDArray[np.int64]) -> NDArray[np.float32]:
         """The predictors ``(3, cells, genes)`` as means over the models."""
-        expression = self._expression[:, genes]
-        pairs = zip(self.models_, embeddings, strict=True)
+        expression, pairs = self._expression[:, genes], zip(self.models_, embeddings, strict=True)
         total = sum(one.predictors(embedding, expression, genes, self.depth_) for one, embedding in pairs)
         return np.asarray(total / len(self.models_), dtype=np.float32)
 
@@ -326,7 +326,7 @@ class Imputer(Task):
 def impute(
     spatial: AnnData,
     *,
-    reference: AnnData,
+    reference: AnnData | str | PathLike[str],
     genes: Sequence[str] | None = None,
     model: Model | str | PathLike[str] | None = None,
     freeze_encoder: bool = False,
@@ -352,7 +352,7 @@ def impute(
     Parameters
     ----------
     spatial, reference, genes
-        Objects and genes, see :meth:`celloquy.Imputer.fit`.
+        Objects and genes, see :meth:`celloquy.Imputer.fit`; ``reference`` may be the path of a file, too.
     model, freeze_encoder, config, n_models, batch_mixing
         Model to train, see :class:`celloquy.Imputer`.
     layer, tissue_key, spatial_key, species
@@ -388,7 +388,8 @@ def impute(
     )  # fmt: skip
     imputer._prepare()
     source = imputer._source(spatial, name="spatial")
-    imputer._fit(source, reference, genes)
+    with opened(reference) as dissociated:
+        imputer._fit(source, dissociated, genes)
     return imputer._predict(spatial, source, began, key_added, copy=copy)
 
 

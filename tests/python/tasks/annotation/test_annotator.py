@@ -12,7 +12,7 @@ from scipy import sparse
 
 import celloquy as cq
 from celloquy.data import CellSource
-from celloquy.errors import ArgumentError, CountsError, GenesError
+from celloquy.errors import ArgumentError, CountsError, GeneCoverageWarning, GenesError, KeyWarning
 from celloquy.tasks.annotation.annotator import SHAPE
 
 GENES = 60
@@ -296,3 +296,32 @@ def test_copy_leaves_the_input_alone(annotator):
     pd.testing.assert_frame_equal(adata.obs, before.obs)
     assert not adata.uns
     assert (adata.X != before.X).nnz == 0
+
+
+def test_a_second_annotation_leaves_the_first():
+    adata, options = cells(40, seed=1), {"reference": cells(), "config": TINY, "epochs": 2, "progress": False}
+    cq.annotate(adata, label_key="cell_type", **options)
+    fine = adata.obs["celloquy_label"].copy()
+    with pytest.warns(KeyWarning, match="'cell_type' stays"):
+        cq.annotate(adata, label_key="lineage", **options)
+    pd.testing.assert_series_equal(adata.obs["celloquy_label"], fine)
+    assert set(adata.obs["celloquy_lineage_label"]) <= {"lymphoid", "myeloid", "unknown"}
+    assert set(adata.uns["celloquy"]) == {"celloquy_label", "celloquy_lineage_label"}
+    cq.annotate(adata, label_key="lineage", key_added="coarse", **options)
+    assert "coarse_confidence" in adata.obs
+
+
+def test_few_shared_genes_are_told_before_the_training():
+    adata = cells(40, seed=1)
+    with pytest.raises(GenesError, match=r"Only \d\.\d% of the counts of the reference"):
+        cq.annotate(adata[:, :1].copy(), reference=cells(), label_key="cell_type", progress=False)
+    with pytest.warns(GeneCoverageWarning, match="of the counts of the reference"):
+        cq.annotate(adata[:, :20].copy(), reference=cells(), label_key="cell_type", epochs=1, progress=False)
+
+
+def test_a_reference_may_be_a_file(tmp_path):
+    cells().write_h5ad(tmp_path / "reference.h5ad")
+    options = {"label_key": "cell_type", "config": TINY, "epochs": 2, "progress": False, "copy": True}
+    here = cq.annotate(cells(30, seed=1), reference=cells(), **options)
+    there = cq.annotate(cells(30, seed=1), reference=tmp_path / "reference.h5ad", **options)
+    pd.testing.assert_frame_equal(there.obsm["celloquy_probability"], here.obsm["celloquy_probability"])

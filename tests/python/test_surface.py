@@ -67,7 +67,7 @@ def of_class(verb: str) -> Options:
 def of_command(verb: str) -> Options:
     (command,) = [one.callback for one in app.registered_commands if one.callback.__name__ == verb]
     parameters = list(inspect.signature(command).parameters.values())
-    return {one.name: one.default for one in parameters if one.name not in ("file", "files")}
+    return {one.name: one.default for one in parameters if one.name not in ("context", "file", "files")}
 
 
 def of_r(verb: str) -> Options:

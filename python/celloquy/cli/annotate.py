@@ -80,9 +80,8 @@ def annotate(
                 saved=annotator,
                 load=reference is None,
                 reading=reading,
-                modelling=modelling,
-                training=training,
                 running=running,
+                used=("top_k", "return_evidence"),
             )
             task.predict(adata, top_k=top_k, return_evidence=return_evidence, key_added=key_added)
         typer.echo(f"annotated: {out}")

@@ -72,9 +72,8 @@ def denoise(
             saved=denoiser,
             load=denoiser is not None and denoiser.exists(),
             reading=reading,
-            modelling=modelling,
-            training=training,
             running=running,
+            used=("unit", "genes", "return_std"),
         )
         task.predict(
             adata,

@@ -83,8 +83,6 @@ def impute(
                 saved=imputer,
                 load=reference is None,
                 reading=reading,
-                modelling=modelling,
-                training=training,
                 running=running,
             )
             task.predict(adata, key_added=key_added or keys.IMPUTED)

@@ -65,8 +65,6 @@ def integrate(
                 saved=integrator,
                 load=reading.batch_key is None,
                 reading=reading,
-                modelling=modelling,
-                training=training,
                 running=running,
             )
             task.predict(adata, key_added=key_added or keys.EMBEDDING)

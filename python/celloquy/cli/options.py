@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
 
 import typer
 
+from celloquy.cli.app import CONTEXT
 from celloquy.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -148,7 +149,13 @@ def verb(app: typer.Typer, *, without: Collection[str] = ()) -> Callable[[Callab
         # Arguments first: a parameter without a default can't follow one with it.
         parameters.sort(key=lambda parameter: parameter.default is not inspect.Parameter.empty)
 
-        def command(**given: Any) -> None:
+        # The context comes first; typer recognises it by its type.
+        parameters.insert(0, inspect.Parameter(
+            "context", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context
+        ))  # fmt: skip
+
+        def command(context: typer.Context, **given: Any) -> None:
+            CONTEXT.set(context)
             for name, record in records.items():
                 own = {one.name: given.pop(one.name) for one in fields(record) if one.name not in without}
                 given[name] = record(**own)
@@ -171,24 +178,25 @@ def fit_or_load(
     saved: Path | None,
     load: bool,
     reading: Reading,
-    modelling: Modelling,
-    training: Training,
     running: Running,
+    used: Collection[str] = (),
 ) -> AnyTask:
     """Return a fitted task: read from a directory, or fitted, and then kept there.
 
     Parameters
     ----------
     make, fit
-        Make the task, and fit it.
+        Functions that make the task, and fit it.
     kind
         Class of the task.
     saved
         Directory of the task, if one was named.
     load
         True if the task is there already, so that it is read.
-    reading, modelling, training, running
-        The options of the call. Those that a task was fitted with can't be changed any more.
+    reading, running
+        Options of the call that a task that is read takes up, too.
+    used
+        Names of the verb's own options that a task that is read has a use for.
 
     Raises
     ------
@@ -202,12 +210,12 @@ def fit_or_load(
             task.save(saved)
         return task
     assert saved is not None
-    fixed = {**asdict(modelling), **asdict(training), "seed": running.seed}
-    usual = {**asdict(Modelling()), **asdict(Training()), "seed": Running().seed}
-    if idle := [f"--{name.replace('_', '-')}" for name, value in fixed.items() if value != usual[name]]:
+    taken = {one.name for record in (Reading, Running) for one in fields(record)} - {"seed"}
+    directory = f"{kind.__name__.lower()}"
+    if idle := given_options() - taken - {"file", "out", "key_added", directory, *used}:
         raise ArgumentError(
             f"The task in {str(saved)!r} is fitted already.",
-            found=", ".join(idle),
+            found=", ".join(f"--{name.replace('_', '-')}" for name in sorted(idle)),
             expected="options of how cells are read and computed",
             remedy="leave these options out, or name another directory to fit anew.",
         )
@@ -216,6 +224,13 @@ def fit_or_load(
         if value is not None:
             setattr(task, name, value)
     return task
+
+
+def given_options() -> set[str]:
+    """Return the names of the options that stand on the command line."""
+    context = CONTEXT.get()
+    sources = {name: context.get_parameter_source(name) for name in context.params}
+    return {name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"}
 
 
 def names_in(text: str | None) -> list[str] | None:

@@ -7,6 +7,7 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from importlib.metadata import entry_points
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Self, TypeVar
@@ -214,6 +215,10 @@ class Model(nn.Module, ABC):
             argument="model",
         )
 
+    def __repr__(self) -> str:
+        facts = self.describe()
+        return f"{type(self).__name__}({facts['genes']} genes, {facts['parameters']} parameters, {facts['embedding']})"
+
     def describe(self) -> dict[str, str]:
         """Return what the model is, for ``celloquy info`` and the model card; a family adds its own lines."""
         return {
@@ -329,11 +334,15 @@ def find_family(name: str) -> type[Model]:
         If no family has this name.
     """
     if name not in _FAMILIES:
+        # Other packages name the modules that register their families in their metadata.
+        for entry in entry_points(group="celloquy.families"):
+            entry.load()
+    if name not in _FAMILIES:
         raise CheckpointError(
             "The model is of a family that celloquy does not know.",
             found=repr(name),
             expected=some(map(repr, sorted(_FAMILIES))),
-            remedy="update celloquy, or import the package that registers this family.",
+            remedy="update celloquy, or install the package of this family and import it.",
             argument="model",
         )
     return _FAMILIES[name]

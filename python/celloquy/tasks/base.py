@@ -97,7 +97,7 @@ class Task(ABC):
     device: str = "auto"
     """``"cpu"``, ``"cuda"``, ``"mps"``, or ``"auto"``: a GPU where there is one."""
     seed: int = 0
-    """Seed of all draws: the same seed gives the same result, bit for bit, on one machine."""
+    """Seed of all draws: the same seed gives the same result, bit for bit, on one machine with as many threads."""
     progress: bool = True
     """Show a progress bar."""
 
@@ -200,6 +200,7 @@ class Task(ABC):
 
         ``steps`` is about how many optimisation steps are taken where no epochs are asked for.
         """
+        model.require(("decode",), f"the task {self.name!r}")
         trainer, options = self.trainer, self.trainer.options
         _, precision = trainer.hardware(model.config.width)
         data = MaskedCells(
@@ -244,6 +245,8 @@ class Task(ABC):
             key: value if isinstance(value, bool | int | float | str) else "" if value is None else str(value)
             for key, value in self._parameters().items()
         }
+        options = "" if self.training is None else json.dumps(asdict(self.training))
+        parameters |= {"freeze_encoder": self.freeze_encoder, "training": options}
         return provenance(self.name, self._trained.fingerprint, cells.source, cells.report, parameters, began)
 
     @abstractmethod
@@ -334,5 +337,5 @@ def fitted_task(directory: str | PathLike[str]) -> str | None:
 
 
 def _short(value: object) -> str:
-    """A value in one line: a model by its class, a configuration as it is."""
-    return f"<{type(value).__name__}>" if isinstance(value, Model) else repr(value)
+    """A value in one line: models and configurations by their class."""
+    return f"<{type(value).__name__}>" if isinstance(value, Model | ModelConfig) else repr(value)

@@ -147,7 +147,16 @@ class _Loop:
 
     def __init__(self, objective: Objective, data: TrainingData, schedule: Schedule, fabric: Fabric) -> None:
         self.original, self.data, self.schedule, self.fabric = objective, data, schedule, fabric
-        optimizer = torch.optim.AdamW(_groups(objective, schedule), fused=fabric.device.type in ("cpu", "cuda"))
+        groups = _groups(objective, schedule)
+        if not groups:
+            raise ArgumentError(
+                "There is nothing left to train.",
+                found="a model of which every weight is frozen",
+                expected="a task that trains weights of its own, or a model that is not frozen",
+                remedy="leave `freeze_encoder` out.",
+                argument="freeze_encoder",
+            )
+        optimizer = torch.optim.AdamW(groups, fused=fabric.device.type in ("cpu", "cuda"))
         self.objective: _FabricModule
         self.optimizer: _FabricOptimizer
         self.objective, self.optimizer = fabric.setup(objective, optimizer)

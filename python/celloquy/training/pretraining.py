@@ -55,7 +55,7 @@ def pretrain(
 ) -> Model:
     """Pretrain a model, which learns to fill in masked counts.
 
-    The same call with the same seed gives the same model, bit for bit, on one machine.
+    The same call with the same seed gives the same model, bit for bit, on one machine with the same number of threads.
 
     Parameters
     ----------

@@ -28,7 +28,7 @@ class Trainer:
     device: str = "auto"
     """Device: ``"cpu"``, ``"cuda"``, ``"mps"``, or ``"auto"``, which takes a GPU if there is one."""
     seed: int = 0
-    """Seed of all draws: the same seed gives the same result, bit for bit, on one machine."""
+    """Seed of all draws: the same seed gives the same result, bit for bit, on one machine with as many threads."""
     progress: bool = True
     """Show a progress bar."""
 

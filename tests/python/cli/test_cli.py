@@ -166,3 +166,30 @@ def test_every_public_name_is_there():
     assert set(cq.__all__) <= set(dir(cq))
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = cq.nothing
+
+
+@pytest.mark.parametrize(
+    ("verb", "fit", "idle"),
+    [
+        ("annotate", ("-r", "{cells}", "-l", "donor", "--annotator"), ("--false-unknown-rate", 0)),
+        ("annotate", ("-r", "{cells}", "-l", "donor", "--annotator"), ("--epochs", 5)),
+        ("integrate", ("-b", "donor", "--integrator"), ("--batch-mixing", 3.0)),
+        ("denoise", ("--denoiser",), ("--n-neighbors", 0)),
+    ],
+)
+def test_an_option_without_effect_on_a_fitted_task_is_refused(folder, tmp_path, verb, fit, idle):
+    fit = [one.format(cells=folder / "cells.h5ad") for one in fit]
+    whole = run(verb, folder / "cells.h5ad", "-o", tmp_path / "1.h5ad", *fit, tmp_path / "task", "--epochs", 1, "-q")
+    assert whole.exit_code == 0, whole.output
+    again = run(verb, folder / "cells.h5ad", "-o", tmp_path / "2.h5ad", fit[-1], tmp_path / "task", *idle, "-q")
+    assert again.exit_code == 1
+    assert "is fitted already" in again.output
+    assert idle[0] in again.output
+    fine = run(verb, folder / "cells.h5ad", "-o", tmp_path / "2.h5ad", fit[-1], tmp_path / "task", "--layer", "X", "-q")
+    assert fine.exit_code == 0, fine.output
+
+
+def test_messages_name_options_as_the_command_line_spells_them(folder):
+    output = run("integrate", folder / "cells.h5ad", "-o", folder / "a.h5ad", "-b", "slice").output
+    assert "--batch-key" in output
+    assert "batch_key" not in output

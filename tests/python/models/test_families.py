@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 import celloquy as cq
 from celloquy.cli import app
 from celloquy.errors import ArgumentError, CheckpointError, ModelError
+from celloquy.models import base
 from celloquy.models.base import find_family
 from examples import IDS, cells, small_model
 
@@ -113,3 +114,31 @@ def test_what_is_no_family_or_no_model_is_refused(model, tmp_path):
         cq.Model.from_pretrained(tmp_path / "model")
     with pytest.raises(ArgumentError, match="`config` can't be used"):
         cq.denoise(cells(), config=small_model())
+
+
+def test_families_of_other_packages_are_found_by_their_entry_points(monkeypatch):
+    class Entry:
+        @staticmethod
+        def load():
+            base._FAMILIES["elsewhere"] = toy.ProjectionModel
+
+    monkeypatch.setattr(base, "_FAMILIES", dict(base._FAMILIES))
+    monkeypatch.setattr(base, "entry_points", lambda group: [Entry] if group == "celloquy.families" else [])
+    assert find_family("elsewhere") is toy.ProjectionModel
+
+
+def test_a_model_that_is_frozen_as_a_whole_leaves_nothing_to_train():
+    class Whole(cq.CellModel):
+        def learning_rate_factors(self, *, freeze):
+            return cq.Model.learning_rate_factors(self, freeze=freeze)
+
+    model = small_model()
+    whole = Whole(model.config, model.vocabulary)
+    with pytest.raises(ArgumentError, match="nothing left to train") as caught:
+        cq.denoise(cells(), model=whole, freeze_encoder=True, epochs=1, progress=False)
+    assert caught.value.argument == "freeze_encoder"
+
+
+def test_a_model_is_shown_in_one_line(model):
+    assert repr(model) == "ProjectionModel(30 genes, 240 parameters, 8 wide)"
+    assert repr(cq.Denoiser(config=small_model().config)) == "Denoiser(config=<CellModelConfig>)"

@@ -14,8 +14,9 @@ from celloquy.genes.tables import PREFIX, SPECIES, Species, gene_table
 _MINORITY = 0.2
 # Up to this many names that point to a species may be mistakes of the source.
 _FEW = 2
-# Up to this many symbols in small letters may come from human or mouse data; of more, this share must be known.
-_FEW_SMALL, _KNOWN_IN_CAPITALS = 5, 0.85
+# Up to this many symbols in small letters may come from human or mouse data. Of more, nearly all are then known in
+# capitals; of zebrafish's about half are, and of names that are no symbols at all none.
+_FEW_SMALL, _SOME, _NEARLY_ALL = 5, 0.3, 0.85
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ def names_of_other_species(names: list[str]) -> list[str]:
     small = [name for name in names if in_small_letters(name)]
     known = gene_table("human").symbols_in_capitals, gene_table("mouse").symbols_in_capitals
     found = sum(any(name.upper() in table for table in known) for name in small)
-    if len(small) > _FEW_SMALL and found < _KNOWN_IN_CAPITALS * len(small):
+    if len(small) > _FEW_SMALL and _SOME * len(small) <= found < _NEARLY_ALL * len(small):
         foreign += small
     return foreign
 

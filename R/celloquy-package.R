@@ -18,6 +18,5 @@
   }
   # Lets reticulate look for an environment called r-celloquy whatever module is imported first.
   reticulate::import("celloquy.bridge", delay_load = list(environment = "r-celloquy"))
-  # Loads torch as R needs it, also for users who import celloquy themselves before they call this package.
-  setHook("reticulate::celloquy::load", function(...) try(load_torch(), silent = TRUE))
+  setHook("reticulate::celloquy::load", load_torch_on_import)
 }

@@ -2,7 +2,16 @@
 
 oldest_python_package <- "0.1.0"
 
-import_bridge <- function() reticulate::import("celloquy.bridge", convert = FALSE)
+# Whether celloquy is being imported by this package, which then sees to torch itself.
+session <- new.env(parent = emptyenv())
+session$importing <- FALSE
+
+import_bridge <- function() {
+  importing <- session$importing
+  session$importing <- TRUE
+  on.exit(session$importing <- importing)
+  reticulate::import("celloquy.bridge", convert = FALSE)
+}
 
 # Return the bridge, with torch loaded where the call needs it, or stop with the one thing to do about it.
 python_bridge <- function(call = rlang::caller_env(), torch = FALSE) {
@@ -27,6 +36,9 @@ python_bridge <- function(call = rlang::caller_env(), torch = FALSE) {
   if (torch) {
     load_torch(call)
     bridge$stop_threads()
+  } else {
+    # It would be too late when users import celloquy themselves later.
+    load_torch_on_import()
   }
   bridge
 }

@@ -12,6 +12,17 @@ load_torch <- function(call = rlang::caller_env()) {
   invisible()
 }
 
+# The same when users import celloquy themselves, before they call this package. reticulate calls this after each import
+# within, too, and while it handles an error of an import: another error would then stop R for good.
+load_torch_on_import <- function(...) {
+  if (!session$importing) {
+    session$importing <- TRUE
+    on.exit(session$importing <- FALSE)
+    try(load_torch(), silent = TRUE)
+  }
+  invisible()
+}
+
 is_torch_loaded <- function(bridge) reticulate::py_to_r(bridge$is_torch_loaded())
 
 warn_slow_torch <- function(bridge) {

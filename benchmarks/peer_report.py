@@ -9,12 +9,9 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import report
-
-if TYPE_CHECKING:
-    from peer import Bench
+from peer_bench import Bench, Run, memory_of
 
 RELEASED, FLOAT32, BFLOAT16 = "released", "float32", "bfloat16"
 SIDES = (RELEASED, FLOAT32, BFLOAT16)
@@ -26,8 +23,6 @@ STEP_REACH = {FLOAT32: 6, BFLOAT16: 12}
 EMBED_MEMORY, STEP_MEMORY = 1.2e9, 2e9
 DIFFERENCE, COSINE, ROOFLINE, RELATIVE = 1e-4, 0.9999, 0.6, 1e-5
 IMPORT_SECONDS, HELP_SECONDS = 0.5, 0.7
-
-Run = dict[str, Any]
 
 
 def write(bench: Bench, folder: Path, parts: Sequence[str], peer_python: Path, *, whole: bool) -> None:
@@ -276,11 +271,6 @@ def spread(runs: list[Run], form: Callable[[float], str]) -> str:
     seconds = [run["seconds"] for run in runs]
     low, high = form(min(seconds)), form(max(seconds))
     return f"[{high}–{low}]" if float(high.replace(",", "")) < float(low.replace(",", "")) else f"[{low}–{high}]"
-
-
-def memory_of(run: Run) -> int:
-    """Peak memory of a run, before the products that measure the machine."""
-    return run.get("embedding_memory", run["peak_memory"])
 
 
 def peak(runs: list[Run]) -> float:

@@ -13,12 +13,13 @@ load_torch <- function(call = rlang::caller_env()) {
 }
 
 # The same when users import celloquy themselves, before they call this package. reticulate calls this after each import
-# within, too, and while it handles an error of an import: another error would then stop R for good.
+# within, too, and while it handles an error of an import: another error would then stop R for good. Where Python runs R
+# instead, torch is the affair of Python's user.
 load_torch_on_import <- function(...) {
   if (!session$importing) {
     session$importing <- TRUE
     on.exit(session$importing <- FALSE)
-    try(load_torch(), silent = TRUE)
+    try(if (!reticulate::py_to_r(import_bridge()$runs_r())) load_torch(), silent = TRUE)
   }
   invisible()
 }

@@ -36,6 +36,7 @@ _HOME = {
     "read_h5ad": "files",
     "record_warnings": "session",
     "run_task": "verbs",
+    "runs_r": "session",
     "stop_threads": "session",
     "table_to_r": "results",
     "text_by_cell": "results",

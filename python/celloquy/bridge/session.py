@@ -22,6 +22,11 @@ def is_torch_loaded() -> bool:
     return "torch" in sys.modules
 
 
+def runs_r() -> bool:
+    """Whether Python runs R in this process, by rpy2; otherwise R runs Python."""
+    return "rpy2.rinterface" in sys.modules
+
+
 def load_torch() -> None:
     """Import torch so that it computes on its own BLAS.
 

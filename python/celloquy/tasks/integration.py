@@ -83,7 +83,7 @@ class Integrator(Task):
         vocabulary = self._vocabulary(source)
         if len(source.batches) < 2:
             raise ArgumentError(
-                f"There is nothing to integrate in column {self.batch_key!r} of {source.name}.obs.",
+                "There is nothing to integrate: all cells are of one batch.",
                 found=", ".join(source.batches) or "no batch",
                 expected="at least two batches",
                 remedy="pass the column of the batches as `batch_key`; to embed cells of one batch use cq.embed().",

@@ -1,17 +1,23 @@
 """Who is this gene? Ids, symbols, species, orthologs, vocabulary; no torch here."""
 
 from celloquy.genes.alignment import Alignment, AlignmentReport
+from celloquy.genes.coexpression import coexpression
 from celloquy.genes.identify import IdentifiedGenes, identify_genes
 from celloquy.genes.orthology import Orthologs, in_species, orthologs
+from celloquy.genes.priors import PRIORS, Prior, prior
 from celloquy.genes.vocabulary import GeneVocabulary
 
 __all__ = [
+    "PRIORS",
     "Alignment",
     "AlignmentReport",
     "GeneVocabulary",
     "IdentifiedGenes",
     "Orthologs",
+    "Prior",
+    "coexpression",
     "identify_genes",
     "in_species",
     "orthologs",
+    "prior",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from itertools import compress
 from typing import Any, Final, NoReturn, Protocol
@@ -12,8 +12,8 @@ from typing import Any, Final, NoReturn, Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from celloquy.errors import ArgumentError, GeneCoverageWarning, GenesError
-from celloquy.genes.identify import as_names, check_species, choice_of, identify_given
+from celloquy.errors import ArgumentError, GeneCoverageWarning, GenesError, MixedSpeciesWarning
+from celloquy.genes.identify import IdentifiedGenes, as_names, check_species, choice_of, identify_given
 from celloquy.genes.lookup import REASONS, Match
 from celloquy.genes.orthology import orthologs
 from celloquy.genes.species import SpeciesGuess, detect_species, names_of_other_species
@@ -33,15 +33,22 @@ class Genes(Protocol):
 
     @property
     def ids(self) -> tuple[str, ...]:
-        """Ensembl ids."""
+        """Id of each row."""
 
     @property
     def symbols(self) -> tuple[str, ...]:
-        """Symbol of each gene, empty if not known."""
+        """Symbol of each row, empty if not known."""
 
     @property
-    def species(self) -> tuple[str, ...]:
-        """Species of each gene, empty if not known."""
+    def species(self) -> tuple[Species, ...]:
+        """Species of which it has genes."""
+
+    @property
+    def pairs(self) -> int:
+        """Number of rows that orthologs share."""
+
+    def genes(self) -> Iterator[tuple[int, str, str, str]]:
+        """Row, id, symbol and species of every gene."""
 
     def __len__(self) -> int: ...
 
@@ -84,6 +91,8 @@ class AlignmentReport:
         Names that no table knows; left out.
     elsewhere
         Names of known genes that the vocabulary does not have; left out.
+    not_genes
+        Features that the object says are no genes, such as antibodies; left out, and in none of the numbers above.
     """
 
     names: int
@@ -99,6 +108,7 @@ class AlignmentReport:
     ambiguous: Mapping[str, tuple[str, ...]]
     unknown: tuple[str, ...]
     elsewhere: tuple[str, ...]
+    not_genes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as plain data, for ``uns``, JSON or R."""
@@ -124,6 +134,8 @@ class AlignmentReport:
             lines.append(f"  {len(self.unknown):,} unknown, left out: {_examples(self.unknown)}")
         if self.elsewhere:
             lines.append(f"  {len(self.elsewhere):,} known, but not in the vocabulary: {_examples(self.elsewhere)}")
+        if self.not_genes:
+            lines.append(f"  {len(self.not_genes):,} features that are no genes, left out: {_examples(self.not_genes)}")
         return "\n".join(lines)
 
 
@@ -150,6 +162,7 @@ def align(
     species: str | None,
     *,
     selected: bool = False,
+    warn: bool = True,
 ) -> Alignment:
     """Match names to a vocabulary; see :meth:`celloquy.GeneVocabulary.align`."""
     names = as_names(var_names)
@@ -164,6 +177,8 @@ def align(
         )
     guess = _guess_species(vocabulary, names, check_species(species))
     identified = identify_given(names, guess)
+    if guess.species == "mixed" and vocabulary.pairs:
+        _refuse_mixture(identified, weights)
     matcher = _Matcher(vocabulary, guess.species)
     placed = [matcher.place(name, match) for name, match in zip(names, identified, strict=True)]
     # An alias yields to a column that names the same gene by its id or symbol.
@@ -198,10 +213,9 @@ def align(
     if guess.species == "unknown" and guess.certain:
         _refuse_other_species(names)
     _check_species_agree(vocabulary, names, report)
-    if selected:
-        _check_presence(vocabulary, names, report)
-    else:
-        _check_coverage(vocabulary, names, report)
+    (_check_presence if selected else _check_coverage)(vocabulary, names, report, warn=warn)
+    if guess.species == "mixed" and warn:
+        _warn_of_mixture(vocabulary, identified, weighed if weighed is weights else None)
     return Alignment(columns, report)
 
 
@@ -210,12 +224,13 @@ class _Matcher:
 
     def __init__(self, vocabulary: Genes, species: str) -> None:
         self._species = species
-        self._place_of_id = {gene: place for place, gene in enumerate(vocabulary.ids)}
+        self._place_of_id: dict[str, int] = {}
         self._place_of_symbol: dict[tuple[str, str], int] = {}
-        for place, (symbol, species) in enumerate(zip(vocabulary.symbols, vocabulary.species, strict=True)):
+        for place, gene, symbol, of in vocabulary.genes():
+            self._place_of_id[gene] = place
             if symbol:
                 # A symbol that the vocabulary has twice names neither of the two.
-                self._place_of_symbol[symbol, species] = -1 if (symbol, species) in self._place_of_symbol else place
+                self._place_of_symbol[symbol, of] = -1 if (symbol, of) in self._place_of_symbol else place
 
     def place(self, name: str, match: Match) -> tuple[int, str]:
         """Return the place in the vocabulary, or -1, and the rule that led there."""
@@ -240,11 +255,9 @@ def _guess_species(vocabulary: Genes, names: tuple[str, ...], species: Species |
     if species:
         return SpeciesGuess(species, certain=True)
     guess = detect_species(names)
-    expected = {one for one in vocabulary.species if one}
-    if not guess.certain and len(expected) == 1:
+    if not guess.certain and len(vocabulary.species) == 1:
         # A few names in capitals fit human and mouse equally well; the vocabulary decides.
-        (only,) = expected
-        return SpeciesGuess("human" if only == "human" else "mouse", certain=False)
+        return SpeciesGuess(vocabulary.species[0], certain=False)
     return guess
 
 
@@ -289,16 +302,28 @@ def _refuse_other_species(names: tuple[str, ...]) -> NoReturn:
     )
 
 
+def _refuse_mixture(identified: IdentifiedGenes, weights: NDArray[np.float64] | None) -> NoReturn:
+    """Refuse genes of both species: the counts of orthologs would be summed, which are of different cells."""
+    shares = identified.shares(weights)
+    raise GenesError(
+        "These are genes of human and mouse together.",
+        found=" and ".join(f"{share:.1%} in {one} genes" for one, share in shares.items())
+        + f" of the {'names' if weights is None else 'counts'}",
+        expected="cells of one species at a time: to this vocabulary orthologs are one gene",
+        remedy="split the object: `cq.identify_genes(adata.var_names).frame['species']` tells the columns apart, and "
+        "the share of a cell's counts in each species' columns tells the cells; pass each species' cells with its own "
+        "columns.",
+    )
+
+
 def _check_species_agree(vocabulary: Genes, names: tuple[str, ...], report: AlignmentReport) -> None:
-    expected = {species for species in vocabulary.species if species}
-    if report.species not in ("human", "mouse") or not expected or report.species in expected:
+    if report.species not in ("human", "mouse") or not vocabulary.species or report.species in vocabulary.species:
         return
     if report.share >= WARNED_BELOW:
         return
-    other = " and ".join(sorted(expected))
-    target: Species = "human" if sorted(expected)[0] == "human" else "mouse"
+    (other,) = vocabulary.species
     known = set(vocabulary.ids)
-    mapped = sum(pair.ortholog_id in known for pair in orthologs(names, to=target).pairs)
+    mapped = sum(pair.ortholog_id in known for pair in orthologs(names, to=other).pairs)
     if mapped < REFUSED_BELOW * len(names):
         raise GenesError(
             f"These are {report.species} genes, and the vocabulary is of {other}.",
@@ -312,12 +337,24 @@ def _check_species_agree(vocabulary: Genes, names: tuple[str, ...], report: Alig
         found=f"{report.names:,} names, {report.species} by their spelling or ids",
         expected=f"{other} genes; genes are mapped to another species only on request",
         remedy='pass species="auto" to map them through one-to-one orthologs, or map the genes yourself with '
-        f'`cq.orthologs(adata.var_names, to="{sorted(expected)[0]}")`.',
+        f'`cq.orthologs(adata.var_names, to="{other}")`.',
         argument="species",
     )
 
 
-def _check_coverage(vocabulary: Genes, names: tuple[str, ...], report: AlignmentReport) -> None:
+def _warn_of_mixture(vocabulary: Genes, identified: IdentifiedGenes, weights: NDArray[np.float64] | None) -> None:
+    """Say how much is of each species where both are in one object, as in barnyard experiments and xenografts."""
+    shares = " and ".join(f"{share:.1%} {one}" for one, share in identified.shares(weights).items())
+    read = f"Only those of {vocabulary.species[0]} are" if len(vocabulary.species) == 1 else "Both are"
+    warnings.warn(
+        f"These are genes of both human and mouse: {shares} by their {'names' if weights is None else 'counts'}.\n"
+        f"{read} read: keep the cells of one species and its genes, unless that is meant.",
+        MixedSpeciesWarning,
+        stacklevel=4,
+    )
+
+
+def _check_coverage(vocabulary: Genes, names: tuple[str, ...], report: AlignmentReport, *, warn: bool) -> None:
     if report.share < REFUSED_BELOW:
         expected = [symbol or gene for gene, symbol in zip(vocabulary.ids, vocabulary.symbols, strict=True)]
         raise GenesError(
@@ -329,7 +366,7 @@ def _check_coverage(vocabulary: Genes, names: tuple[str, ...], report: Alignment
             remedy="put Ensembl ids or gene symbols into `adata.var_names`; `cq.identify_genes(adata.var_names)` shows "
             "what each name became.",
         )
-    if report.share < WARNED_BELOW:
+    if report.share < WARNED_BELOW and warn:
         warnings.warn(
             f"Only {report.share:.1%} of the {report.weighed_by} belong to genes of the vocabulary; the rest is left "
             f"out.\n{report!r}",
@@ -338,7 +375,7 @@ def _check_coverage(vocabulary: Genes, names: tuple[str, ...], report: Alignment
         )
 
 
-def _check_presence(vocabulary: Genes, names: tuple[str, ...], report: AlignmentReport) -> None:
+def _check_presence(vocabulary: Genes, names: tuple[str, ...], report: AlignmentReport, *, warn: bool) -> None:
     """Check that most genes of a selection are among the names, however small their share of the counts is."""
     share = report.genes / max(1, len(vocabulary))
     if share < REFUSED_BELOW:
@@ -349,12 +386,12 @@ def _check_presence(vocabulary: Genes, names: tuple[str, ...], report: Alignment
             remedy="put Ensembl ids or gene symbols into `adata.var_names`; `cq.identify_genes(adata.var_names)` shows "
             "what each name became.",
         )
-    if share < WARNED_BELOW:
+    if share < WARNED_BELOW and warn:
         warnings.warn(
             f"Only {report.genes:,} of the {len(vocabulary):,} genes that the model reads are among the names.\n"
             f"{report!r}",
             GeneCoverageWarning,
-            stacklevel=5,
+            stacklevel=4,
         )
 
 

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import ArrayLike
+
 from celloquy.errors import GenesError
 from celloquy.genes.lookup import REASONS, Match, match_name
 from celloquy.genes.species import SpeciesGuess, detect_species
@@ -17,6 +20,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _EXAMPLES = 5
+# Numbered names of one gene from which on they are no copies of its name; and how many names without the plain one
+# beside them are too many for copies: more than a few, and a fifth of all.
+_SEVERAL, _FEW, _MANY = 3, 5, 0.2
 _EXPLANATION = {
     "exact": "as it stands",
     "version": "without the version of its Ensembl id",
@@ -76,6 +82,19 @@ class IdentifiedGenes:
     def with_reason(self, reason: str) -> tuple[str, ...]:
         """Return the names that have one reason."""
         return tuple(name for name, match in zip(self.names, self.matches, strict=True) if match.reason == reason)
+
+    def shares(self, counts: ArrayLike | None = None) -> dict[Species, float]:
+        """Return the share of the counts that lies in the genes of each species.
+
+        Parameters
+        ----------
+        counts
+            Sum of the counts of each name, ``(names,)``; by default each name counts once.
+        """
+        species = np.array([match.species for match in self.matches], dtype=object)
+        weights = np.ones(len(self)) if counts is None else np.asarray(counts, dtype=np.float64)
+        total = max(float(weights.sum()), np.finfo(np.float64).tiny)
+        return {one: float(weights[species == one].sum()) / total for one in SPECIES}
 
     @cached_property
     def frame(self) -> pd.DataFrame:
@@ -143,7 +162,8 @@ def identify_genes(names: Iterable[str], *, species: Species | None = None) -> I
         ``previous``, ``alias``
             a symbol that earlier annotations used; a synonym from the literature.
         ``suffix``
-            a name that ``make.unique`` numbered (``MATR3.1``, ``MATR3-1``); the number is removed.
+            a name that ``make.unique`` numbered (``MATR3.1``, ``MATR3-1``); the number is removed, unless the names
+            beside it show that not copies but features of a gene are numbered, such as guides.
         ``mangled``
             a name that a spreadsheet (``3-Mar``), R (``HLA.A``, ``X7SK``), Seurat (``5S-rRNA``) or a genome prefix
             (``mm10___Actb``) changed.
@@ -176,7 +196,33 @@ def identify_genes(names: Iterable[str], *, species: Species | None = None) -> I
 def identify_given(names: tuple[str, ...], guess: SpeciesGuess) -> IdentifiedGenes:
     """Identify names whose species is known."""
     searched = tuple(one for one in SPECIES if guess.species in (one, "mixed", "unknown"))
-    return IdentifiedGenes(names, tuple(match_name(name, searched) for name in names), guess.species)
+    matches = tuple(match_name(name, searched) for name in names)
+    return IdentifiedGenes(names, _without_numbered_features(names, matches), guess.species)
+
+
+def _without_numbered_features(names: tuple[str, ...], matches: tuple[Match, ...]) -> tuple[Match, ...]:
+    """Matches in which features that are numbered by gene, such as guides, are ambiguous.
+
+    ``make.unique`` numbers the few columns that share a name, nearly always the second of two. Guides and probes are
+    several for each gene, or have no column of the gene beside them.
+    """
+    numbered: dict[str, set[str]] = {}
+    for name, match in zip(names, matches, strict=True):
+        if match.reason == "suffix":
+            numbered.setdefault(match.ensembl_id, set()).add(name)
+    plain = {match.ensembl_id for match in matches if match.reason != "suffix"}
+    alone = [gene for gene in numbered if gene not in plain]
+    no_copies = len(alone) > max(_FEW, _MANY * len(names))
+    features = {gene for gene, of_gene in numbered.items() if len(of_gene) >= _SEVERAL}
+    features |= set(alone) if no_copies else set()
+    if not features:
+        return matches
+    return tuple(
+        Match("", "", match.species, "ambiguous", candidates=(match.ensembl_id,))
+        if match.reason == "suffix" and match.ensembl_id in features
+        else match
+        for match in matches
+    )
 
 
 def as_names(names: Iterable[str]) -> tuple[str, ...]:
@@ -204,7 +250,7 @@ def check_species(species: str | None, argument: str = "species") -> Species | N
     if species is None:
         return None
     for known in SPECIES:
-        if species.lower() == known:
+        if isinstance(species, str) and species.lower() == known:
             return known
     raise GenesError(
         "Genes of this species are not in the tables.",
@@ -219,9 +265,13 @@ def check_species(species: str | None, argument: str = "species") -> Species | N
 
 def label_of(ensembl_id: str) -> str:
     """Return the symbol of a gene, or its id if it has none."""
+    return symbol_of(ensembl_id) or ensembl_id
+
+
+def symbol_of(ensembl_id: str) -> str:
+    """Return the symbol of a gene, or an empty string if it has none or the tables lack it."""
     species = species_of(ensembl_id)
-    symbol = gene_table(species).symbol_of.get(int(ensembl_id[-11:]), "") if species else ""
-    return symbol or ensembl_id
+    return gene_table(species).symbol_of.get(int(ensembl_id[-11:]), "") if species else ""
 
 
 def labelled(ensembl_id: str) -> str:

@@ -10,7 +10,7 @@ from functools import cache, cached_property
 from typing import TYPE_CHECKING, Final, Literal, get_args
 
 from celloquy.errors import ArgumentError, GenesError, OtherSpeciesWarning
-from celloquy.genes.identify import IdentifiedGenes, check_species, identify_genes
+from celloquy.genes.identify import IdentifiedGenes, check_species, identify_genes, species_of
 from celloquy.genes.species import detect_species
 from celloquy.genes.tables import Species, gene_table, ortholog_pairs
 
@@ -158,7 +158,7 @@ def orthologs(
     return _collect(identified, source, target, relation)
 
 
-def in_species(names: Iterable[str], species: Species) -> list[str]:
+def in_species(names: Iterable[str], species: Species, *, warn: bool = True) -> list[str]:
     """Return names unchanged if they are of a species, else the Ensembl ids of their one-to-one orthologs in it.
 
     A name without such an ortholog is marked with its species, so that it matches no gene with the same spelling.
@@ -166,21 +166,37 @@ def in_species(names: Iterable[str], species: Species) -> list[str]:
     Warns
     -----
     OtherSpeciesWarning
-        If the names are of the other species; the warning says how many were mapped.
+        If the names are of the other species, unless ``warn`` is False; the warning says how many were mapped.
     """
     given = list(map(str, names))
     found = detect_species(given)
     if found.species not in ("human", "mouse") or found.species == species or not found.certain:
         return given
     mapped = orthologs(given, to=species)
-    ortholog_of = {pair.name: pair.ortholog_id for pair in mapped.pairs}
-    warnings.warn(
-        f"Genes of {found.species} were mapped to {species} through one-to-one orthologs: {len(ortholog_of):,} of "
-        f"{len(given):,}; the others are left out.",
-        OtherSpeciesWarning,
-        stacklevel=4,
-    )
-    return [ortholog_of.get(name, f"{name} ({found.species})") for name in given]
+    ids = {pair.name: pair.ortholog_id for pair in mapped.pairs}
+    if warn:
+        warnings.warn(
+            f"Genes of {found.species} were mapped to {species} through one-to-one orthologs: {len(ids):,} of "
+            f"{len(given):,}; the others are left out.",
+            OtherSpeciesWarning,
+            stacklevel=4,
+        )
+    return [ids.get(name, f"{name} ({found.species})") for name in given]
+
+
+def orthologs_of(ensembl_id: str) -> tuple[str, ...]:
+    """Return the ids of all orthologs of a gene in the other species."""
+    source = species_of(ensembl_id)
+    if source is None:
+        return ()
+    table = gene_table("mouse" if source == "human" else "human")
+    return tuple(table.id_of(number) for number, _ in _partners(source).get(int(ensembl_id[-11:]), ()))
+
+
+def ortholog_of(ensembl_id: str) -> str:
+    """Return the id of a gene's one-to-one ortholog in the other species, or an empty string."""
+    found = orthologs_of(ensembl_id)
+    return found[0] if len(found) == 1 and len(orthologs_of(found[0])) == 1 else ""
 
 
 def _collect(identified: IdentifiedGenes, source: Species, target: Species, relation: Relation) -> Orthologs:

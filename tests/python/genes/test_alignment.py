@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import celloquy as cq
-from celloquy.errors import ArgumentError, GeneCoverageWarning, GenesError
+from celloquy.errors import ArgumentError, GeneCoverageWarning, GenesError, MixedSpeciesWarning
 
 VOCABULARY = cq.GeneVocabulary.from_names(
     ["CD3D", "MS4A1", "NKG7", "MATR3", "SEPTIN2", "ACTB", "HLA-A", "ENSG00000999999"]
@@ -106,7 +106,8 @@ def test_custom_ids_are_matched_as_they_are():
 
 
 def test_symbols_that_only_the_vocabulary_knows_are_matched():
-    vocabulary = cq.GeneVocabulary(("ENSG00000999999", "ENSG00000141510"), ("NEW1", "TP53"), ("human", "human"))
+    nothing = ("", "")
+    vocabulary = cq.GeneVocabulary(("ENSG00000999999", "ENSG00000141510"), ("NEW1", "TP53"), nothing, nothing, nothing)
     assert vocabulary.align(["TP53", "NEW1"], species="human").columns.tolist() == [1, 0]
 
 
@@ -165,9 +166,23 @@ def test_a_few_names_in_capitals_are_read_as_the_vocabularys_species():
 
 def test_a_vocabulary_of_both_species_takes_a_mixture():
     both = VOCABULARY.union(MOUSE)
-    aligned = both.align(["CD3D", "Cd3d", "HLA-A", "Ms4a1", "Zfp106", "MS4A1"])
+    with pytest.warns(MixedSpeciesWarning, match=r"50\.0% human and 50\.0% mouse by their names\.\nBoth are read"):
+        aligned = both.align(["CD3D", "Cd3d", "HLA-A", "Ms4a1", "Zfp106", "MS4A1"])
     assert aligned.columns.tolist() == [0, 8, 6, 9, 11, 1]
     assert aligned.report.species == "mixed"
+
+
+@pytest.mark.parametrize("prefixes", [("GRCh38_", "mm10___"), ("hg19_", "mm10_"), ("", "")])
+def test_cells_of_two_species_are_told_by_the_share_of_each(prefixes):
+    human, mouse = (
+        (f"{prefixes[0]}{name}" for name in ("CD3D", "MS4A1")),
+        (f"{prefixes[1]}{name}" for name in ("Cd3d", "Ms4a1")),
+    )
+    with pytest.warns(
+        MixedSpeciesWarning, match=r"75\.0% human and 25\.0% mouse by their counts\.\nOnly those of human"
+    ):
+        aligned = VOCABULARY.align([*human, *mouse], counts_per_gene=[50, 25, 20, 5])
+    assert aligned.columns.tolist() == [0, 1, -1, -1]
 
 
 @pytest.mark.parametrize("counts", [[1.0], [1.0, -1.0], [1.0, float("nan")]])

@@ -280,3 +280,23 @@ def test_a_missing_name_is_no_alias(name):
     (match,) = cq.identify_genes([name]).frame.itertuples()
     assert match.symbol == ""
     assert match.reason == "unknown"
+
+
+def test_numbered_copies_of_a_few_names_are_the_genes_themselves():
+    names = ["MATR3", "MATR3-1", "JUN", "CD3D", "MS4A1", "NKG7", "TBCE", "TBCE.1"]
+    assert [match.symbol for match in cq.identify_genes(names)] == ["MATR3", "MATR3", *names[2:7], "TBCE"]
+
+
+TARGETS = ("JUN", "FOS", "MYC", "ATF3", "EGR1", "KLF2")
+
+
+@pytest.mark.parametrize(
+    "guides",
+    [["TP53-1", "TP53-2", "TP53-3"], [f"{gene}-{number}" for gene in TARGETS for number in (1, 2)]],
+    ids=["several of one gene", "many without their gene"],
+)
+def test_guides_that_are_numbered_by_gene_are_no_copies_of_the_gene(guides):
+    genes = ["TP53", "CD3D", "MS4A1", "NKG7"]
+    found = cq.identify_genes([*genes, *guides])
+    assert [match.symbol for match in found] == [*genes, *[""] * len(guides)]
+    assert set(found.with_reason("ambiguous")) == set(guides)

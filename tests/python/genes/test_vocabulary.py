@@ -2,6 +2,7 @@
 
 import hashlib
 import pickle
+from dataclasses import astuple
 
 import pytest
 from hypothesis import given
@@ -14,9 +15,9 @@ from celloquy.genes.tables import SPECIES, gene_table
 IDS = [
     gene_table(species).id_of(number) for species in SPECIES for number in sorted(gene_table(species).symbol_of)[::211]
 ]
-vocabularies = st.lists(st.sampled_from([*IDS, "ENSG00000999999", "GFP", "my gene"]), unique=True, max_size=30).map(
-    cq.GeneVocabulary.from_ids
-)
+lists_of_ids = st.lists(st.sampled_from([*IDS, "ENSG00000999999", "GFP", "my gene"]), unique=True, max_size=30)
+singles = lists_of_ids.map(cq.GeneVocabulary.from_ids)
+vocabularies = singles | lists_of_ids.map(cq.GeneVocabulary.both)
 
 
 @given(vocabularies)
@@ -24,18 +25,20 @@ def test_a_saved_vocabulary_loads_unchanged(tmp_path_factory, vocabulary):
     path = tmp_path_factory.getbasetemp() / "genes.tsv"
     vocabulary.save(path)
     loaded = cq.GeneVocabulary.load(path)
-    assert (loaded.ids, loaded.symbols, loaded.species) == (vocabulary.ids, vocabulary.symbols, vocabulary.species)
-    assert path.read_text().startswith("ensembl_id\tsymbol\tspecies\n")
+    assert astuple(loaded) == astuple(vocabulary)
+    assert loaded.fingerprint == vocabulary.fingerprint
+    assert path.read_text().startswith("human_id\thuman_symbol\tmouse_id\tmouse_symbol\tother_id\n")
 
 
 @given(vocabularies, vocabularies)
 def test_vocabularies_are_equal_if_their_genes_and_order_are(one, other):
-    assert (one == other) == (one.ids == other.ids) == (one.fingerprint == other.fingerprint)
+    rows = [list(vocabulary.genes()) for vocabulary in (one, other)]
+    assert (one == other) == (rows[0] == rows[1]) == (one.fingerprint == other.fingerprint)
     if one == other:
         assert hash(one) == hash(other)
 
 
-@given(vocabularies, vocabularies)
+@given(singles, singles)
 def test_a_union_keeps_the_first_vocabulary_and_adds_new_genes(one, other):
     union = one.union(other)
     assert union.ids[: len(one)] == one.ids
@@ -54,7 +57,9 @@ def test_symbols_and_species_come_from_the_tables():
     vocabulary = cq.GeneVocabulary.from_ids(["ENSG00000141510.18", "ENSMUSG00000059552", "ENSG00000999999", "GFP"])
     assert vocabulary.ids == ("ENSG00000141510", "ENSMUSG00000059552", "ENSG00000999999", "GFP")
     assert vocabulary.symbols == ("TP53", "Trp53", "", "")
-    assert vocabulary.species == ("human", "mouse", "human", "")
+    assert vocabulary.human_ids == ("ENSG00000141510", "", "ENSG00000999999", "")
+    assert (vocabulary.mouse_symbols, vocabulary.other_ids) == (("", "Trp53", "", ""), ("", "", "", "GFP"))
+    assert (vocabulary.species, vocabulary.pairs) == (("human", "mouse"), 0)
 
 
 def test_names_of_any_kind_make_a_vocabulary():
@@ -89,11 +94,15 @@ def test_repeated_empty_or_malformed_ids_are_refused(ids, message):
 
 
 def test_columns_of_different_length_are_refused():
-    with pytest.raises(GenesError, match="2 ids, 1 symbols"):
-        cq.GeneVocabulary(("A1", "B2"), ("a",), ("human", "human"))
+    nothing = ("", "")
+    with pytest.raises(GenesError, match="2 human_ids, 1 human_symbols"):
+        cq.GeneVocabulary(("ENSG00000999999", "ENSG00000141510"), ("TP53",), nothing, nothing, nothing)
 
 
-@pytest.mark.parametrize("text", ["", "gene\nTP53\n", "ensembl_id\tsymbol\tspecies\nENSG00000141510\tTP53\n"])
+HEADER = "human_id\thuman_symbol\tmouse_id\tmouse_symbol\tother_id\n"
+
+
+@pytest.mark.parametrize("text", ["", "gene\nTP53\n", f"{HEADER}ENSG00000141510\n"])
 def test_a_file_that_is_no_table_of_genes_is_refused(tmp_path, text):
     path = tmp_path / "genes.tsv"
     path.write_text(text)
@@ -112,3 +121,20 @@ def test_keep_unknown_keeps_unknown_names_as_genes_of_their_own():
     kept = cq.GeneVocabulary.from_names(names, keep_unknown=True)
     assert kept.symbols == ("CD3D", "", "")
     assert kept.ids[1:] == ("GFP", "transgene-2")
+
+
+@pytest.mark.parametrize("names", [None, 5, 2.5])
+def test_what_holds_no_names_is_refused_in_each_way(names):
+    for call in (
+        lambda: cq.GeneVocabulary.from_names(names),
+        lambda: cq.GeneVocabulary.from_names(names, keep_unknown=True),
+        lambda: cq.GeneVocabulary.from_ids(names),
+    ):
+        with pytest.raises(GenesError, match="Can't read gene names"):
+            call()
+
+
+@pytest.mark.parametrize("species", [3, b"human", ["human"]], ids=str)
+def test_a_species_that_is_no_text_is_refused(species):
+    with pytest.raises(GenesError, match="Genes of this species"):
+        cq.GeneVocabulary.from_names(["CD3E"], species)

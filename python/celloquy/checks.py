@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from numbers import Integral, Real
-from typing import NoReturn
+from os import PathLike
+from pathlib import Path
+from typing import Any, NoReturn
 
 from celloquy.errors import ArgumentError
 
@@ -58,8 +60,51 @@ def check_choice(argument: str, value: object, choices: Collection[object], *, r
     ArgumentError
         If it is not.
     """
-    if value not in choices:
+    # Compared with a choice of its own type alone: what is compared with an array is an array.
+    if not any(isinstance(value, type(choice)) and value == choice for choice in choices):
         refuse(argument, value, " or ".join(map(repr, choices)), remedy or "pass one of these.")
+
+
+def check_name(argument: str, value: object, expected: str, remedy: str = "") -> None:
+    """Check that a value is text, as a name is.
+
+    Raises
+    ------
+    ArgumentError
+        If it is not.
+    """
+    if not isinstance(value, str):
+        refuse(argument, value, expected, remedy)
+
+
+def check_names(argument: str, value: object, expected: str, remedy: str = "") -> list[str]:
+    """Check that a value is a name or several, and return them, each once.
+
+    Raises
+    ------
+    ArgumentError
+        If it is something else.
+    """
+    several: object = [value] if isinstance(value, str) else value
+    names: list[Any] = (
+        list(several) if isinstance(several, Iterable) and not isinstance(several, bytes | dict) else [None]
+    )
+    if not all(isinstance(name, str) for name in names):
+        refuse(argument, value, expected, remedy)
+    return list(dict.fromkeys(names))
+
+
+def check_path(argument: str, value: object, expected: str) -> Path:
+    """Check that a value is a path, and return it as one.
+
+    Raises
+    ------
+    ArgumentError
+        If it is not.
+    """
+    if not isinstance(value, str | PathLike) or "\0" in str(value):
+        refuse(argument, value, expected, "pass a path.")
+    return Path(value)
 
 
 def refuse(argument: str, value: object, expected: str, remedy: str = "") -> NoReturn:

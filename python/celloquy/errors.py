@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Self
+
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+"""Numbers of the errors of a full disk."""
 
 
 class CelloquyError(Exception):
@@ -29,12 +33,16 @@ class CelloquyError(Exception):
     def __init__(self, problem: str, *, found: str = "", expected: str = "", remedy: str, argument: str = "") -> None:
         self.problem, self.found, self.expected, self.remedy = problem, found, expected, remedy
         self.argument = argument
-        lines = [problem]
-        if found:
-            lines.append(f"Found: {found}")
-        if expected:
-            lines.append(f"Expected: {expected}")
-        super().__init__("\n".join([*lines, f"Fix: {remedy}"]))
+        super().__init__(self._text())
+
+    def _text(self) -> str:
+        parts = {"Found": self.found, "Expected": self.expected, "Fix": self.remedy}
+        return "\n".join([self.problem, *(f"{name}: {part}" for name, part in parts.items() if part)])
+
+    def say_kept(self, what: str, place: Path) -> None:
+        """Say, too, where something is that was computed before the call failed."""
+        self.remedy = f"{self.remedy.rstrip('.')}. {what} is kept in {str(place)!r}."
+        self.args = (self._text(),)
 
 
 class CountsError(CelloquyError, ValueError):
@@ -61,9 +69,21 @@ class DiskError(CelloquyError, OSError):
     """A file that cannot be written; an older file of that name is unchanged."""
 
     @classmethod
+    def of(cls, file: Path, error: Exception) -> Self:
+        """Make the error of a failed write."""
+        if says_full(error):
+            return cls.full(file, error)
+        return cls(
+            f"{str(file)!r} can't be written.",
+            found=getattr(error, "strerror", None) or (str(error).splitlines() or [type(error).__name__])[0],
+            remedy="choose a place in a folder that you may write to.",
+            argument="out",
+        )
+
+    @classmethod
     def full(cls, file: Path, error: Exception, *, needed: int | None = None) -> Self:
         """Make the error of a failed write, with the free space of the disk."""
-        free = shutil.disk_usage(file.parent).free
+        free = shutil.disk_usage(next(one for one in file.absolute().parents if one.is_dir())).free
         return cls(
             f"{str(file)!r} can't be written.",
             found=f"{getattr(error, 'strerror', None) or str(error).splitlines()[0]}; {free / 1e9:.2f} GB free",
@@ -80,12 +100,29 @@ class OtherSpeciesWarning(UserWarning):
     """Genes of another species were mapped through orthologs, as ``species="auto"`` asks."""
 
 
+class MixedSpeciesWarning(UserWarning):
+    """An object holds genes of both human and mouse, as in a barnyard experiment or a xenograft."""
+
+
+class MissingLabelWarning(UserWarning):
+    """Cells of a reference were left out, because they have no label."""
+
+
 class KeyWarning(UserWarning):
     """Results were written under another key, because the usual one holds other results."""
 
 
+class BadFileWarning(UserWarning):
+    """A file of a corpus can't be used and was left out, as ``skip_bad_files=True`` asks."""
+
+
 class GeneCoverageWarning(UserWarning):
     """Less than half of the counts belong to genes that the vocabulary knows."""
+
+
+def says_full(error: Exception) -> bool:
+    """Return whether an error says that a disk is full; HDF5 and safetensors say so in their text alone."""
+    return (isinstance(error, OSError) and error.errno in FULL) or "No space left" in str(error)
 
 
 def some(names: Iterable[object], shown: int = 5) -> str:

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from celloquy.data.counts import Counts, choose_counts
     from celloquy.data.reader import CellReader, CellSource
     from celloquy.data.recover import recover_counts
+    from celloquy.data.tables import get
 
 # Some modules of this package are needed without torch, so each is imported when it is first used.
 _HOME = {
@@ -18,10 +19,11 @@ _HOME = {
     "CellSource": "reader",
     "Counts": "counts",
     "choose_counts": "counts",
+    "get": "tables",
     "recover_counts": "recover",
 }
 
-__all__ = ["CellBatch", "CellColumns", "CellReader", "CellSource", "Counts", "choose_counts", "recover_counts"]
+__all__ = ["CellBatch", "CellColumns", "CellReader", "CellSource", "Counts", "choose_counts", "get", "recover_counts"]
 
 
 def __getattr__(name: str) -> Any:

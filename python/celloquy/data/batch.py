@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 
 import torch
 from scipy import sparse
@@ -35,6 +35,12 @@ class CellBatch:
     """``(n,)`` int64: the panel of each cell, a row of ``measured``."""
     measured: Tensor
     """``(p, g)`` bool: the genes of the vocabulary that each panel measures; other genes are not measured, not zero."""
+    species: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int64))
+    """``(p,)`` int64: the species of each panel's genes, a place in ``SPECIES``; -1, as by default, if not known."""
+
+    def __post_init__(self) -> None:
+        if len(self.species) != len(self.measured):
+            object.__setattr__(self, "species", self.panel.new_full((len(self.measured),), -1))
 
     def __len__(self) -> int:
         """Number of cells."""
@@ -91,6 +97,7 @@ class CellBatch:
             batch=self.batch[cells],
             panel=self.panel[cells],
             measured=self.measured,
+            species=self.species,
         )
 
     def __getitem__(self, cells: slice) -> CellBatch:
@@ -164,6 +171,6 @@ class CellBatch:
                 n_tissues += int(batch.tissue.max()) + 1
         joined = {
             name: torch.cat([getattr(batch, name) for batch in batches])
-            for name in ("indices", "values", "position", "batch", "measured")
+            for name in ("indices", "values", "position", "batch", "measured", "species")
         }
         return CellBatch(indptr=torch.cat(starts), tissue=torch.cat(tissue), panel=torch.cat(panel), **joined)

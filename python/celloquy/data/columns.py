@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import pandas as pd
 
-from celloquy.checks import check_choice
+from celloquy.checks import check_choice, check_name
 from celloquy.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -18,11 +18,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CellColumns:
-    """The options by which an object is read; every verb takes these five by name."""
+    """The options by which an object is read; every verb takes them by name."""
 
     layer: str | None = None
     """Place of the raw counts: a layer, ``"X"`` or ``"raw"``. By default the first of ``layers["counts"]``, ``X`` and
     ``raw`` that holds counts."""
+    counts: Literal["round"] | None = None
+    """``"round"`` rounds estimated or corrected counts, as RSEM, kallisto, SoupX and decontX leave them. By default
+    values that are not whole are an error."""
     tissue_key: str | None = None
     """Column of ``obs`` with the tissue: cells of one tissue (a sample, a slice) are read together. By default all
     cells of an object are one tissue."""
@@ -33,13 +36,35 @@ class CellColumns:
     need not hold it. By default there are no batches."""
     species: Literal["auto"] | None = None
     """``"auto"`` maps genes of the other species through one-to-one orthologs, with a warning. By default genes of
-    another species are an error."""
+    another species are an error. A model of both species reads either without it."""
 
     def __post_init__(self) -> None:
         check_choice("species", self.species, ("auto", None))
+        check_choice("counts", self.counts, ("round", None))
+        for name in ("tissue_key", "batch_key"):
+            if (key := getattr(self, name)) is not None:
+                check_column(name, key)
+        if self.layer is not None:
+            check_name("layer", self.layer, 'the name of one layer, "X" or "raw"')
+        if self.spatial_key is not None:
+            check_name("spatial_key", self.spatial_key, "the name of one key of obsm")
 
 
-def column(adata: AnnData, key: str, argument: str, *, name: str = "adata", optional: bool = True) -> pd.Series:
+def check_column(argument: str, key: object, *, name: str = "adata") -> None:
+    """Check that a value is the name of one column of ``obs``.
+
+    Raises
+    ------
+    ArgumentError
+        If it is not.
+    """
+    joined = f'{name}.obs["both"] = {name}.obs["a"].astype(str) + " " + {name}.obs["b"].astype(str)'
+    check_name(argument, key, "the name of one column", f"join several columns to one first, e.g. {joined}.")
+
+
+def column(
+    adata: AnnData, key: str, argument: str, *, name: str = "adata", optional: bool = True, missing: bool = False
+) -> pd.Series:
     """Return a column of ``obs`` that has a value for every cell.
 
     Parameters
@@ -54,6 +79,8 @@ def column(adata: AnnData, key: str, argument: str, *, name: str = "adata", opti
         Name of the object, for messages.
     optional
         True if the argument can be left out.
+    missing
+        True if values may be missing.
 
     Raises
     ------
@@ -61,15 +88,7 @@ def column(adata: AnnData, key: str, argument: str, *, name: str = "adata", opti
         If there is no such column, or a value is missing.
     """
     or_without = ", or leave it out" if optional else ""
-    if not isinstance(key, str):
-        raise ArgumentError(
-            f"`{argument}` can't be used.",
-            found=repr(key),
-            expected="the name of one column",
-            remedy="join several columns to one first, e.g. "
-            f'{name}.obs["both"] = {name}.obs["a"].astype(str) + " " + {name}.obs["b"].astype(str).',
-            argument=argument,
-        )
+    check_column(argument, key, name=name)
     if key not in adata.obs:
         raise ArgumentError(
             f"There is no column {key!r} in {name}.obs.",
@@ -78,11 +97,20 @@ def column(adata: AnnData, key: str, argument: str, *, name: str = "adata", opti
             remedy=f"pass one of these as `{argument}`{or_without}.",
             argument=argument,
         )
+    if (times := int((adata.obs.columns == key).sum())) > 1:
+        raise ArgumentError(
+            f"Column {key!r} is in {name}.obs several times.",
+            found=f"{times} columns of that name",
+            expected="one column",
+            remedy="rename or drop the others.",
+            argument=argument,
+        )
     values = adata.obs[key]
-    if missing := int(values.isna().sum()):
+    lost = 0 if missing else int(values.isna().sum())
+    if lost:
         raise ArgumentError(
             f"Column {key!r} of {name}.obs has missing values.",
-            found=f"{missing:,} of {len(values):,} cells",
+            found=f"{lost:,} of {len(values):,} cells",
             expected="a value for every cell",
             remedy=f"fill the column or drop these cells{or_without}.",
             argument=argument,

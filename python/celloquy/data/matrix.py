@@ -5,15 +5,19 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from celloquy.checks import check_name
 from celloquy.errors import ArgumentError, CountsError
 
 if TYPE_CHECKING:
+    import pandas as pd
     from anndata import AnnData
 
 Array = NDArray[Any]
@@ -23,8 +27,8 @@ RUN_ENTRIES = 2**22
 CACHED_ENTRIES = 2**18
 """Number of entries read at a time in memory: what fits into the cache of a CPU is read several times as fast."""
 MEMORY_BYTES = 2**30
-"""Largest size in bytes of a matrix in columns on disk that is turned to rows in memory; a larger one is turned to rows
-in a temporary file."""
+"""Default size in bytes up to which a matrix in columns on disk is turned to rows in memory; a larger one is turned to
+rows in a temporary file."""
 
 
 class CountRows(Protocol):
@@ -50,26 +54,67 @@ class CountsPlace:
         Name of the place as a user writes it: ``"X"``, ``"raw"``, ``"layers['counts']"``.
     matrix
         Matrix at the place.
-    var_names
-        Names of its genes, ``(genes,)``.
+    var
+        Annotation of its columns.
+    owner
+        Object that the place is in, and the argument that names the place, for messages.
     """
 
-    def __init__(self, label: str, matrix: Any, var_names: Any) -> None:
-        self.label, self._matrix = label, matrix
-        self.var_names: Array = np.asarray(var_names, dtype=str)
+    def __init__(self, label: str, matrix: Any, var: pd.DataFrame, owner: Owner) -> None:
+        self.label, self._matrix, self.var, self.owner = label, matrix, var, owner
+        self.var_names: Array = np.asarray(var.index, dtype=str)
 
-    def open(self) -> CountRows:
+    def __str__(self) -> str:
+        return f"{self.label} of {self.owner.name}"
+
+    def open(self, memory: int = MEMORY_BYTES) -> CountRows:
         """Return the matrix as rows of cells.
+
+        Parameters
+        ----------
+        memory
+            Size in bytes up to which a matrix in columns on disk is turned to rows in memory, not in a file.
 
         Raises
         ------
         CountsError
             If there is no matrix, or its container or type can't hold counts.
         """
-        return open_rows(self._matrix, self.label)
+        return _open(self._matrix, self, memory)
 
 
-def counts_places(adata: AnnData, layer: str | None, *, others: bool = False) -> Iterator[CountsPlace]:
+def check_anndata(adata: object, argument: str = "adata") -> None:
+    """Check that an argument is an AnnData.
+
+    Raises
+    ------
+    ArgumentError
+        If it is something else.
+    """
+    from anndata import AnnData
+
+    if not isinstance(adata, AnnData):
+        raise ArgumentError(
+            "This is not an AnnData.",
+            found=f"{type(adata).__module__}.{type(adata).__qualname__}",
+            expected="an AnnData of cells × genes",
+            remedy="read it first, e.g. with anndata.read_h5ad(path); of several modalities pass the RNA.",
+            argument=argument,
+        )
+
+
+@dataclass(frozen=True)
+class Owner:
+    """An object that counts are looked for in, as messages call it."""
+
+    name: str = "adata"
+    argument: str = "layer"
+    """Name of the argument that names the place of its counts."""
+
+
+def counts_places(
+    adata: AnnData, layer: str | None, *, others: bool = False, owner: Owner = Owner()
+) -> Iterator[CountsPlace]:  # fmt: skip
     """Yield the places where counts may be, in order: the given layer, or ``layers["counts"]``, ``X`` and ``raw``.
 
     Parameters
@@ -80,55 +125,56 @@ def counts_places(adata: AnnData, layer: str | None, *, others: bool = False) ->
         A layer, ``"X"`` or ``"raw"``; None yields those of the three places that exist.
     others
         Yield all other layers after them.
+    owner
+        Object and argument, for messages.
     """
-    from anndata import AnnData
-
     from celloquy import keys
 
-    if not isinstance(adata, AnnData):
-        raise ArgumentError(
-            "This is not an AnnData.",
-            found=f"{type(adata).__module__}.{type(adata).__qualname__}",
-            expected="an AnnData of cells × genes",
-            remedy="read it first, e.g. with anndata.read_h5ad(path); of several modalities pass the RNA.",
-            argument="adata",
-        )
+    check_anndata(adata, owner.name)
+    if layer is not None:
+        check_name(owner.argument, layer, 'the name of one layer, "X" or "raw"')
+    # anndata knows of a file without X only that it can't be read.
+    own = None if adata.isbacked and "X" not in adata.file else adata.X
     present = list(adata.layers.keys())
     names = [keys.COUNTS_LAYER, "X", "raw"] if layer is None else [layer]
     if layer is None and others:
         names += [name for name in present if name != keys.COUNTS_LAYER]
     for name in names:
-        if name in present:
-            yield CountsPlace(f"layers[{name!r}]", adata.layers[name], adata.var_names)
-        elif name == "X" and (adata.X is not None or layer is not None):
-            yield CountsPlace("X", adata.X, adata.var_names)
+        # A layer may be called "X" or "raw", which are no names of layers here.
+        if name == "X" and own is not None:
+            yield CountsPlace("X", own, adata.var, owner)
         elif name == "raw" and adata.raw is not None:
-            yield CountsPlace("raw", adata.raw.X, adata.raw.var_names)
+            yield CountsPlace("raw", adata.raw.X, adata.raw.var, owner)
+        elif name in present and (layer is not None or name not in ("X", "raw")):
+            yield CountsPlace(f"layers[{name!r}]", adata.layers[name], adata.var, owner)
+        elif name == "X" and layer is not None:
+            yield CountsPlace("X", None, adata.var, owner)
         elif layer is not None:
-            places = [*present, *(["X"] if adata.X is not None else []), *(["raw"] if adata.raw is not None else [])]
+            places = [*present, *(["X"] if own is not None else []), *(["raw"] if adata.raw is not None else [])]
             raise CountsError(
-                f"There is no layer {layer!r} in adata.",
+                f"There is no layer {layer!r} in {owner.name}.",
                 found=", ".join(repr(str(place)) for place in places) or "no matrix at all",
-                expected='a key of adata.layers, "X" or "raw"',
-                remedy="pass one of those found as `layer`, or leave `layer` out: the counts are then looked for.",
-                argument="layer",
+                expected=f'a key of {owner.name}.layers, "X" or "raw"',
+                remedy=f"pass one of those found as `{owner.argument}`, or leave it out: the counts are then looked "
+                "for.",
+                argument=owner.argument,
             )
 
 
-def open_rows(matrix: Any, label: str) -> CountRows:
+def _open(matrix: Any, place: CountsPlace, memory: int) -> CountRows:
     """Return a matrix as rows of cells; see :meth:`CountsPlace.open`."""
     if matrix is None:
         raise CountsError(
-            f"{label} of adata is empty.",
+            f"{place} is empty.",
             found="None",
             expected="a matrix of raw counts, cells × genes",
-            remedy=f"set adata.{label}, or pass as `layer` where the counts are.",
+            remedy=f"set {place.owner.name}.{place.label}, or pass as `{place.owner.argument}` where the counts are.",
         )
-    rows = _rows(matrix, label)
+    rows = _rows(matrix, place, memory)
     if rows.shape[0] == 0 or rows.shape[1] == 0:
         missing = "cells" if rows.shape[0] == 0 else "genes"
         raise CountsError(
-            f"{label} of adata has no {missing}.",
+            f"{place} has no {missing}.",
             found=f"{rows.shape[0]:,} cells × {rows.shape[1]:,} genes",
             expected="at least one cell and one gene",
             remedy=f"check the step that filtered the {missing}: it kept none.",
@@ -136,44 +182,57 @@ def open_rows(matrix: Any, label: str) -> CountRows:
     return rows
 
 
-def _rows(matrix: Any, label: str) -> CountRows:
-    _require_numbers(matrix, label)
+def _rows(matrix: Any, place: CountsPlace, memory: int) -> CountRows:
+    _require_numbers(matrix, place)
     if sparse.issparse(matrix):
         rows: Any = matrix
+        if rows.format in ("csr", "csc"):
+            # anndata takes what a file has for right.
+            by_rows = rows.format == "csr"
+            _check_pointers(rows.indptr, rows.shape[0 if by_rows else 1], min(len(rows.indices), len(rows.data)))
+            if not by_rows:
+                _check_indices(rows.indices, rows.shape[0])
         if rows.format != "csr":
             # coo.tocsr() adds entries of the same place in their own type: uint8 would overflow.
             rows = (rows.astype(np.float64) if rows.format == "coo" else _native(rows)).tocsr()
         return _CompressedRows(rows.indptr, rows.indices, rows.data, rows.shape, on_disk=False)
     if getattr(matrix, "format", None) in ("csr", "csc") and hasattr(matrix, "group"):
-        group, shape = matrix.group, tuple(matrix.shape)
-        build = _CompressedRows if matrix.format == "csr" else _transposed
-        return build(group["indptr"][:], group["indices"], group["data"], shape, on_disk=True)
+        group, by_rows = matrix.group, matrix.format == "csr"
+        with _from_disk():
+            shape, indptr = (int(matrix.shape[0]), int(matrix.shape[1])), np.asarray(group["indptr"][:])
+            indices, data = group["indices"], group["data"]
+            _check_pointers(indptr, shape[0 if by_rows else 1], min(indices.shape[0], data.shape[0]))
+        if by_rows:
+            return _CompressedRows(indptr, indices, data, shape, on_disk=True)
+        return _transposed(indptr, indices, data, shape, memory)
     on_disk = type(matrix).__module__.split(".")[0] in ("h5py", "zarr")
     if (isinstance(matrix, np.ndarray) and not np.ma.isMaskedArray(matrix)) or on_disk:
         return _DenseRows(matrix, on_disk=on_disk)
     raise CountsError(
-        f"{label} of adata is in a container that can't be read.",
+        f"{place} is in a container that can't be read.",
         found=f"{type(matrix).__module__}.{type(matrix).__qualname__}",
         expected="a numpy array, a scipy sparse matrix, or an AnnData opened with backed='r'",
         remedy="adata.to_memory(), or convert it with scipy.sparse.csr_matrix().",
     )
 
 
-def _require_numbers(matrix: Any, label: str) -> None:
-    dtype = np.dtype(getattr(matrix, "dtype", object))
+def _require_numbers(matrix: Any, place: CountsPlace) -> None:
+    with _from_disk():
+        dtype = np.dtype(getattr(matrix, "dtype", object))
     if dtype.kind in "iuf":
         return
     kind = {"b": "true and false", "c": "complex numbers"}.get(dtype.kind, "text or Python objects")
+    there = f"{place.owner.name}.{place.label}"
     remedy = (
-        "pass `layer` of the counts: whether a gene was detected is not a count."
+        f"pass `{place.owner.argument}` of the counts: whether a gene was detected is not a count."
         if dtype.kind == "b"
-        else f"convert it, e.g. adata.{label} = adata.{label}.astype('float32'), if these are counts."
+        else f"convert it, e.g. {there} = {there}.astype('float32'), if these are counts."
     )
     raise CountsError(
-        f"{label} of adata does not hold numbers that count.",
+        f"{place} does not hold numbers that count.",
         found=f"{kind} (dtype {dtype})",
         expected="raw counts as integers or floats",
-        remedy=remedy if label != "raw" else "set adata.raw from an object that holds raw counts.",
+        remedy=remedy if place.label != "raw" else f"set {there} from an object that holds raw counts.",
     )
 
 
@@ -186,7 +245,10 @@ class _CompressedRows:
 
     def read(self, start: int, stop: int) -> sparse.csr_matrix:
         first, last = int(self._indptr[start]), int(self._indptr[stop])
-        data, indices = np.asarray(self._data[first:last]), np.asarray(self._indices[first:last])
+        with _from_disk() if self.on_disk else nullcontext():
+            data, indices = np.asarray(self._data[first:last]), np.asarray(self._indices[first:last])
+        # What scipy is given it takes for right, and reads beyond its arrays where it isn't.
+        _check_indices(indices, self.shape[1])
         pieces = (_native(data), _native(indices), self._indptr[start : stop + 1] - first)
         return _canonical(sparse.csr_matrix(pieces, shape=(stop - start, self.shape[1])))
 
@@ -200,6 +262,19 @@ class _CompressedRows:
             start = stop
 
 
+class RoundedRows:
+    """Rows whose values are rounded to whole numbers as they are read."""
+
+    def __init__(self, rows: CountRows) -> None:
+        self.shape, self.dtype, self.on_disk, self._rows = rows.shape, rows.dtype, rows.on_disk, rows
+        self.runs = rows.runs
+
+    def read(self, start: int, stop: int) -> sparse.csr_matrix:
+        """Return a run of cells, rounded, without zeros."""
+        block = self._rows.read(start, stop)
+        return _canonical(sparse.csr_matrix((np.rint(block.data), block.indices, block.indptr), shape=block.shape))
+
+
 class _DenseRows:
     """Dense rows, in memory or on disk."""
 
@@ -208,11 +283,45 @@ class _DenseRows:
         self.on_disk, self._values = on_disk, values
 
     def read(self, start: int, stop: int) -> sparse.csr_matrix:
-        return sparse.csr_matrix(_native(np.asarray(self._values[start:stop])))
+        with _from_disk() if self.on_disk else nullcontext():
+            values = np.asarray(self._values[start:stop])
+        return sparse.csr_matrix(_native(values))
 
     def runs(self) -> Iterator[tuple[int, int]]:
         step = max(1, RUN_ENTRIES // self.shape[1])
         return ((start, min(start + step, self.shape[0])) for start in range(0, self.shape[0], step))
+
+
+@contextmanager
+def _from_disk() -> Iterator[None]:
+    """Raise what the libraries of a damaged file raise, which is whatever its bytes make them, as our error."""
+    try:
+        yield
+    except CountsError:
+        raise
+    except Exception as error:
+        raise _damaged((str(error).splitlines() or [type(error).__name__])[0]) from error
+
+
+def _damaged(found: str) -> CountsError:
+    return CountsError(
+        "The matrix in the file can't be read.",
+        found=found,
+        expected="a whole file that anndata wrote",
+        remedy="copy or write the file anew: a part of it is damaged.",
+    )
+
+
+def _check_pointers(indptr: Array, rows: int, entries: int) -> None:
+    """Check the places in a file where the rows of a sparse matrix begin."""
+    if len(indptr) != rows + 1 or indptr[0] != 0 or indptr[-1] > entries or (np.diff(indptr) < 0).any():
+        raise _damaged(f"rows that begin at other places than {rows:,} rows of {entries:,} entries do")
+
+
+def _check_indices(indices: Array, columns: int) -> None:
+    """Check the columns of the entries of a sparse matrix in a file."""
+    if len(indices) and not 0 <= indices.min() <= indices.max() < columns:
+        raise _damaged(f"an entry in column {int(indices.max()):,} or {int(indices.min()):,} of {columns:,}")
 
 
 def _native(values: Any) -> Any:
@@ -236,7 +345,7 @@ def _canonical(block: sparse.csr_matrix) -> sparse.csr_matrix:
     return block
 
 
-def _transposed(indptr: Array, indices: Any, data: Any, shape: tuple[int, int], *, on_disk: bool) -> CountRows:
+def _transposed(indptr: Array, indices: Any, data: Any, shape: tuple[int, int], memory: int) -> CountRows:
     """Turn columns on disk to rows, in two passes over the file and in bounded memory.
 
     Columns have to be read as a whole for each run of cells.
@@ -245,9 +354,12 @@ def _transposed(indptr: Array, indices: Any, data: Any, shape: tuple[int, int], 
     chunks = [(first, min(first + RUN_ENTRIES, n_entries)) for first in range(0, n_entries, RUN_ENTRIES)]
     per_cell = np.zeros(n_cells, dtype=np.int64)
     for first, last in chunks:
-        per_cell += np.bincount(indices[first:last], minlength=n_cells)
+        with _from_disk():
+            cell = np.asarray(indices[first:last])
+        _check_indices(cell, n_cells)
+        per_cell += np.bincount(cell, minlength=n_cells)
     starts = np.concatenate([[0], np.cumsum(per_cell)])
-    new = _allocator(n_entries * (4 + dtype.itemsize))
+    new = _allocator(n_entries * (4 + dtype.itemsize), memory)
     columns, values = new(n_entries, np.dtype(np.int32)), new(n_entries, dtype)
     free = starts[:-1].copy()
     for first, last in chunks:
@@ -258,14 +370,15 @@ def _transposed(indptr: Array, indices: Any, data: Any, shape: tuple[int, int], 
         place = np.arange(last - first) + np.repeat(free - np.cumsum(here) + here, here)
         gene = np.searchsorted(indptr, np.arange(first, last), side="right") - 1
         columns[place] = gene[order]
-        values[place] = np.asarray(data[first:last])[order]
+        with _from_disk():
+            values[place] = np.asarray(data[first:last])[order]
         free += here
-    return _CompressedRows(starts, columns, values, shape, on_disk=on_disk)
+    return _CompressedRows(starts, columns, values, shape, on_disk=True)
 
 
-def _allocator(needed: int) -> Callable[[int, np.dtype[Any]], Array]:
+def _allocator(needed: int, memory: int) -> Callable[[int, np.dtype[Any]], Array]:
     """Return a function that makes the arrays of a matrix: in memory, or in a file that is deleted with them."""
-    if needed <= MEMORY_BYTES:
+    if needed <= memory:
         return lambda size, dtype: np.empty(size, dtype)
     folder = tempfile.gettempdir()
     if needed > (free := shutil.disk_usage(folder).free):

@@ -28,6 +28,8 @@ CHANCE = 0.05
 """Probability below which values that are no counts must fit a unit for the unit to be accepted."""
 _TOGETHER = 256
 _LARGEST_LOG = 100.0
+# Cells from which on equal totals are no chance, and how equal; logarithms of counts per million stay below 14.
+_CELLS, _ALIKE, _LARGEST_OF_LOGS, _HARDLY = 5, 1e-3, 14.0, 0.05
 _FINE = 1e-11
 
 
@@ -72,7 +74,10 @@ class Rounding:
         single = float(np.finfo(np.float32).eps)
         values = np.unique(values.astype(np.float64))
         stored = single / 2
-        if dtype.type is np.float16:
+        # Values that were once stored in fewer digits keep their rounding in a type of more.
+        with np.errstate(over="ignore"):
+            half = np.array_equal(values, values.astype(np.float16))
+        if dtype.type is np.float16 or half:
             stored = float(np.finfo(np.float16).eps) / 2
         elif dtype.itemsize > 4 and not np.array_equal(values, values.astype(np.float32)):
             # Slack for sums and logarithms in another order, far below the difference of two counts.
@@ -245,8 +250,40 @@ def recognise(rows: CountRows, also: Iterable[Transform] = ()) -> tuple[Transfor
             continue
         solution = solve(block, transform, rounding)
         informative = ~solution.single & (np.diff(block.indptr) > 0)
+        if transform.base is None and _is_decimal(solution.unit[informative]):
+            # Estimates that were written with so many decimals: no depth divides all cells by the same.
+            continue
         evidence = -float(solution.evidence[informative].sum())
         if evidence > most:
             failed = (solution.inconsistent | solution.coarse)[informative]
             best, most, share = transform, evidence, 1 - float(failed.mean())
     return best, rounding, share
+
+
+def _is_decimal(units: Array) -> bool:
+    """Return whether the units of cells are all 0.1, 0.01 and so on."""
+    known = units[np.isfinite(units)]
+    decimal = 10.0 ** np.rint(np.log10(known, where=known > 0, out=np.zeros_like(known)))
+    return bool(len(known)) and bool(np.all(decimal < 1)) and bool(np.all(np.abs(known / decimal - 1) < _ALIKE))
+
+
+def looks_transformed(block: sparse.csr_matrix) -> str:
+    """Return why values that are not whole can't be estimated counts either, or an empty text.
+
+    Parameters
+    ----------
+    block
+        Values, finite and not negative.
+    """
+    for transform in TRANSFORMS:
+        if not transform.could_make(block.data):
+            continue
+        values = sparse.csr_matrix((transform.undo(block.data), block.indices, block.indptr), shape=block.shape)
+        depth = np.asarray(values.sum(axis=1), dtype=np.float64).ravel()
+        depth = depth[depth > 0]
+        if len(depth) >= _CELLS and depth.std() < _ALIKE * depth.mean():
+            return f"all cells have the same total ({transform.name}), as after normalisation"
+    whole = float(np.mean(block.data == np.rint(block.data)))
+    if block.data.max(initial=0) < _LARGEST_OF_LOGS and whole < _HARDLY:
+        return f"all lie below {_LARGEST_OF_LOGS:g} and hardly any is whole, as logarithms do"
+    return ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
@@ -17,8 +18,11 @@ from torch import Tensor
 from celloquy.data.batch import CellBatch
 from celloquy.data.columns import CellColumns, codes
 from celloquy.data.counts import choose_counts
+from celloquy.data.features import genes_among
+from celloquy.data.matrix import Owner
 from celloquy.errors import ArgumentError, GenesError
 from celloquy.genes import AlignmentReport, GeneVocabulary, in_species
+from celloquy.genes.tables import SPECIES, Species
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -41,11 +45,13 @@ class CellSource:
         other batch has the code -1.
     name
         Name of the object, for messages.
+    layer_argument
+        Argument that names the place of its counts, for messages.
 
     Raises
     ------
-    CountsError, ArgumentError
-        If there are no raw counts, or a column is missing or unfit.
+    CountsError, GenesError, ArgumentError
+        If there are no raw counts, no feature is a gene, or a column is missing or unfit.
     """
 
     def __init__(
@@ -55,8 +61,11 @@ class CellSource:
         *,
         batches: Sequence[str] | None = None,
         name: str = "adata",
+        layer_argument: str = "layer",
     ) -> None:
-        self.counts = choose_counts(adata, layer=columns.layer)
+        owner = Owner(name, layer_argument)
+        self.counts = choose_counts(adata, layer=columns.layer, counts=columns.counts, owner=owner)
+        self.genes = genes_among(self.counts.var, str(self.counts.place))
         self.columns, self.name, self.cell_names = columns, name, adata.obs_names
         self.tissue, self.tissues = codes(adata, columns.tissue_key, "tissue_key", name=name)
         self.batch, self.batches = codes(adata, columns.batch_key, "batch_key", batches, name=name)
@@ -87,15 +96,8 @@ class CellSource:
         GenesError
             If no gene has a count.
         """
-        if not self.column_totals.any():
-            raise GenesError(
-                f"No gene of {self.name} is expressed.",
-                found=f"{self.counts.n_genes:,} genes without a count in {self.counts.source}",
-                expected="counts above 0",
-                remedy="check the step that made the counts.",
-            )
-        names: list[str] = np.asarray(self.counts.var_names, dtype=object)[self.column_totals >= least].tolist()
-        return names
+        names = self.counts.var_names
+        return expressed_names(names, self.column_totals, self.genes, least, self.name, self.counts.source)
 
     def over(self, vocabulary: GeneVocabulary, *, selected: bool = False) -> CellReader:
         """Return the reader of these cells over a vocabulary, which is made once for each vocabulary.
@@ -114,41 +116,44 @@ class CellSource:
         """
         key = vocabulary.fingerprint, selected
         if key not in self._readers:
-            self._readers[key] = CellReader(self, vocabulary, selected=selected)
+            # What is wrong with its genes is told once.
+            self._readers[key] = CellReader(self, vocabulary, selected=selected, warn=not self._readers)
         return self._readers[key]
 
 
 class CellReader:
     """The cells of one AnnData over a vocabulary, read a run at a time; :meth:`CellSource.over` makes it."""
 
-    def __init__(self, source: CellSource, vocabulary: GeneVocabulary, *, selected: bool = False) -> None:
+    def __init__(
+        self, source: CellSource, vocabulary: GeneVocabulary, *, selected: bool = False, warn: bool = True
+    ) -> None:
         self._source, self._counts = source, source.counts
         self.tissue, self.batch, self.batches = source.tissue, source.batch, source.batches
         self.position, self.column_totals = source.position, source.column_totals
-        names: Sequence[str] = self._counts.var_names.tolist()
-        if source.columns.species == "auto":
-            names = in_species(names, "mouse" if set(vocabulary.species) == {"mouse"} else "human")
-        alignment = vocabulary.align(names, counts_per_gene=self.column_totals, selected=selected)
-        self.report: AlignmentReport = alignment.report
-        self.columns = alignment.columns.astype(np.int32)
-        self._n_genes = len(vocabulary)
-        known = self.columns[self.columns >= 0]
-        self._has_unmatched = len(known) < len(self.columns)
-        self._has_duplicates = len(known) > len(np.unique(known))
-        self._measured = torch.zeros(1, self._n_genes, dtype=torch.bool)
-        self._measured[0, torch.from_numpy(known.astype(np.int64))] = True
+        self._genes = GeneColumns(
+            vocabulary, self._counts.var_names, source.column_totals, source.genes, source.columns.species,
+            selected=selected, warn=warn,
+        )  # fmt: skip
+        self.report, self.columns = self._genes.report, self._genes.columns
 
     def __repr__(self) -> str:
-        return f"CellReader({len(self):,} cells × {self._n_genes:,} genes, from {self.source})"
+        return f"CellReader({len(self):,} cells × {len(self.measured):,} genes, from {self.source})"
 
     def __len__(self) -> int:
         """Number of cells."""
         return self._counts.n_cells
 
+    def within(self, genes: Tensor) -> CellReader:
+        """Return a reader of the same cells to which the other genes, ``(genes,)`` bool, are not measured."""
+        other = copy(self)
+        other._genes = self._genes.within(genes)
+        other.columns = other._genes.columns
+        return other
+
     @property
     def measured(self) -> Tensor:
         """``(genes,)`` bool: genes of the vocabulary that have a column."""
-        return self._measured[0]
+        return self._genes.measured
 
     @property
     def source(self) -> str:
@@ -169,11 +174,108 @@ class CellReader:
         blocks = [self.read(start, min(start + BLOCK, len(self))) for start in range(0, len(self), BLOCK)]
         whole = CellBatch.concatenate(blocks)
         # All blocks have the same panel.
-        return replace(whole, panel=torch.zeros_like(whole.panel), measured=self._measured)
+        return replace(
+            whole, panel=torch.zeros_like(whole.panel), measured=self.measured[None], species=self._genes.species[None]
+        )
 
     def read(self, start: int, stop: int) -> CellBatch:
         """Return a run of cells; columns outside the vocabulary are left out, columns of one gene are summed."""
-        block = self._counts.read(start, stop)
+        rows = slice(start, stop)
+        return self._genes.batch(
+            self._counts.read(start, stop), self.tissue[rows], self.position[rows], self.batch[rows]
+        )
+
+
+def expressed_names(
+    names: NDArray[Any], totals: NDArray[np.float64], genes: NDArray[np.bool_], least: float, name: str, place: str
+) -> list[str]:
+    """Return the names of the genes with at least a number of counts; see :meth:`CellSource.expressed_names`."""
+    if not totals[genes].any():
+        raise GenesError(
+            f"No gene of {name} is expressed.",
+            found=f"{int(genes.sum()):,} genes without a count in {place}",
+            expected="counts above 0",
+            remedy="check the step that made the counts.",
+        )
+    expressed: list[str] = names[genes & (totals >= least)].tolist()
+    return expressed
+
+
+class GeneColumns:
+    """The columns of a count matrix over a vocabulary: which gene each of them is.
+
+    Parameters
+    ----------
+    vocabulary
+        Genes to read.
+    names
+        Names of the columns.
+    totals
+        Sum of the counts of every column, ``(columns,)``, by which coverage is measured.
+    genes
+        ``(columns,)`` bool, the columns that are genes; see :func:`celloquy.data.features.genes_among`.
+    species
+        ``"auto"`` maps genes of another species; see :class:`CellColumns`.
+    selected
+        True if the vocabulary is a selection: coverage is then checked by genes, not by counts.
+    warn
+        False if what is wrong with the genes has been told before.
+
+    Raises
+    ------
+    GenesError
+        If no gene is known, or the genes are of another species.
+    """
+
+    def __init__(
+        self,
+        vocabulary: GeneVocabulary,
+        names: NDArray[Any],
+        totals: NDArray[np.float64],
+        genes: NDArray[np.bool_],
+        species: str | None = None,
+        *,
+        selected: bool = False,
+        warn: bool = True,
+    ) -> None:
+        names_of_genes: list[str] = names[genes].tolist()
+        if species == "auto" and not vocabulary.pairs:
+            target: Species = "mouse" if vocabulary.species == ("mouse",) else "human"
+            names_of_genes = in_species(names_of_genes, target, warn=warn)
+        alignment = vocabulary.align(names_of_genes, counts_per_gene=totals[genes], selected=selected, warn=warn)
+        self.report: AlignmentReport = replace(alignment.report, not_genes=tuple(names[~genes].tolist()))
+        self.columns = np.full(len(names), -1, dtype=np.int32)
+        """``(columns,)`` int32: place of each column in the vocabulary, or -1."""
+        self.columns[genes] = alignment.columns
+        known = self.columns[self.columns >= 0]
+        self._has_unmatched = len(known) < len(self.columns)
+        self._has_duplicates = len(known) > len(np.unique(known))
+        self.measured = torch.zeros(len(vocabulary), dtype=torch.bool)
+        """``(genes,)`` bool: genes of the vocabulary that have a column."""
+        self.measured[torch.from_numpy(known.astype(np.int64))] = True
+        found = self.report.species
+        self.species = torch.tensor(SPECIES.index(found) if found in SPECIES else -1)
+        """Species of the genes, as :class:`CellBatch` has it."""
+
+    def within(self, genes: Tensor) -> GeneColumns:
+        """Return the same columns to which the other genes, ``(genes,)`` bool, are not measured."""
+        known = np.append(genes.numpy(), False)[self.columns]
+        other = copy(self)
+        other.columns = np.where(known, self.columns, -1)
+        other._has_unmatched = True
+        other.measured = self.measured & genes
+        return other
+
+    def batch(self, block: sparse.csr_matrix, tissue: np.ndarray, position: np.ndarray, batch: np.ndarray) -> CellBatch:
+        """Return cells of one panel; columns outside the vocabulary are left out, columns of one gene are summed.
+
+        Parameters
+        ----------
+        block
+            Raw counts, ``(cells, columns)`` float32.
+        tissue, position, batch
+            As of :class:`CellBatch`.
+        """
         indptr, indices, values = block.indptr, self.columns[block.indices], block.data
         if self._has_unmatched:
             known = indices >= 0
@@ -182,20 +284,21 @@ class CellReader:
         if self._has_duplicates:
             # Counts of several columns of one gene, e.g. an old and a new symbol, are summed. In a copy, because scipy
             # sorts and sums in place, and the values may be the caller's.
-            merged = sparse.csr_matrix((values, indices, indptr), shape=(stop - start, self._n_genes), copy=True)
+            shape = (block.shape[0], len(self.measured))
+            merged = sparse.csr_matrix((values, indices, indptr), shape=shape, copy=True)
             merged.sum_duplicates()
             indptr, indices, values = merged.indptr, merged.indices, merged.data
-        rows = slice(start, stop)
         return CellBatch(
             indptr=torch.from_numpy(indptr.astype(np.int64)),
             indices=torch.from_numpy(indices.astype(np.int32, copy=False)),
             # The values may be the caller's: they are read here, never written.
             values=torch.from_numpy(np.require(values, np.float32, "W")),
-            tissue=torch.from_numpy(self.tissue[rows]),
-            position=torch.from_numpy(self.position[rows]),
-            batch=torch.from_numpy(self.batch[rows]),
-            panel=torch.zeros(stop - start, dtype=torch.int64),
-            measured=self._measured,
+            tissue=torch.from_numpy(tissue),
+            position=torch.from_numpy(position),
+            batch=torch.from_numpy(batch),
+            panel=torch.zeros(block.shape[0], dtype=torch.int64),
+            measured=self.measured[None],
+            species=self.species[None],
         )
 
 

@@ -11,6 +11,7 @@ from celloquy import keys
 from celloquy.data.counts import MOSTLY, open_counts
 from celloquy.data.matrix import CountRows, CountsPlace, counts_places
 from celloquy.data.normalisation import recognise, solve
+from celloquy.data.store import quiet_anndata
 from celloquy.errors import CountsError
 
 if TYPE_CHECKING:
@@ -67,17 +68,21 @@ def _counts_of(adata: AnnData, source: CountsPlace) -> sparse.csr_matrix:
     try:
         rows = open_counts(adata, source).rows
     except CountsError as error:
-        if "normalised" not in error.problem and "no counts" not in error.problem:
+        if "almost counts" in error.problem:
+            # Restored by someone else, but for rounding errors.
+            rows = open_counts(adata, source, rounding=True).rows
+            return sparse.csr_matrix(sparse.vstack([rows.read(start, stop) for start, stop in rows.runs()]))
+        if not any(word in error.problem for word in ("normalised", "no counts", "estimated")):
             raise
-        return _solve(source.open(), source.label)
+        return _solve(source.open(), source)
     return sparse.csr_matrix(sparse.vstack([rows.read(start, stop) for start, stop in rows.runs()]))
 
 
-def _solve(rows: CountRows, label: str) -> sparse.csr_matrix:
+def _solve(rows: CountRows, source: CountsPlace) -> sparse.csr_matrix:
     transform, rounding, share = recognise(rows)
     if share <= MOSTLY:
         raise CountsError(
-            f"{label} of adata is not normalised in a way that can be undone.",
+            f"{source} is not normalised in a way that can be undone.",
             found="values without a common unit in each cell",
             expected="log1p(counts / library * target), to any base, or without the logarithm",
             remedy="start from the raw counts.",
@@ -90,7 +95,7 @@ def _solve(rows: CountRows, label: str) -> sparse.csr_matrix:
         coarse += int(solution.coarse.sum())
     if inconsistent or coarse:
         raise CountsError(
-            f"The counts in {label} of adata can't be restored exactly.",
+            f"The counts in {source} can't be restored exactly.",
             found=f"{inconsistent:,} cells without a common unit, {coarse:,} with values too rounded to tell, "
             f"of {rows.shape[0]:,}",
             expected=f"every cell normalised by one factor ({transform.name})",
@@ -104,11 +109,12 @@ def _with_counts(adata: AnnData, source: CountsPlace, counts: sparse.csr_matrix)
 
     var = adata.raw.var if source.label == "raw" else adata.var
     counts = counts.astype(np.float32)
-    return anndata.AnnData(
-        X=counts,
-        obs=adata.obs.copy(),
-        var=var.copy(),
-        obsm={key: value.copy() for key, value in adata.obsm.items()},
-        uns=dict(adata.uns),
-        layers={keys.COUNTS_LAYER: counts.copy()},
-    )
+    with quiet_anndata():
+        return anndata.AnnData(
+            X=counts,
+            obs=adata.obs.copy(),
+            var=var.copy(),
+            obsm={key: value.copy() for key, value in adata.obsm.items()},
+            uns=dict(adata.uns),
+            layers={keys.COUNTS_LAYER: counts.copy()},
+        )

@@ -3,6 +3,7 @@
 import anndata as ad
 import h5py
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -232,3 +233,108 @@ def test_rounding_errors_are_shown_and_told_to_be_rounded():
     adata = ad.AnnData(np.array([[1.0, 2.0000002], [3.0, 7.0]]))
     with pytest.raises(CountsError, match=r"almost counts[\s\S]*first 2\.0000002[\s\S]*round"):
         choose_counts(adata)
+
+
+def like(kind, cells=60, genes=40, seed=0):
+    """Counts as a tool leaves them, and the whole numbers that they round to."""
+    rng = np.random.default_rng(seed)
+    counts = rng.poisson(rng.gamma(0.5, 12, size=(1, genes)), size=(cells, genes)).astype(np.float64)
+    if kind == "rsem":
+        counts += 0.27 * (counts > 0) * (rng.random(counts.shape) < 0.2)
+    elif kind == "decontx":
+        counts *= rng.uniform(0.85, 0.99, size=(cells, genes))
+    elif kind == "expm1":
+        counts *= 1 + 1e-7
+    return counts.astype(np.float32) if kind != "expm1" else counts
+
+
+@pytest.mark.parametrize("container", [np.array, sparse.csr_matrix, sparse.csc_matrix])
+@pytest.mark.parametrize(
+    ("kind", "named"),
+    [("rsem", "RSEM, Salmon and kallisto"), ("decontx", "SoupX, decontX and CellBender"), ("expm1", "almost counts")],
+)
+def test_estimated_and_corrected_counts_are_named_and_rounded_when_asked(kind, named, container):
+    adata = ad.AnnData(container(like(kind)))
+    before = adata.copy()
+    with pytest.raises(CountsError, match=rf"{named}[\s\S]*counts=\"round\""):
+        choose_counts(adata)
+    counts = choose_counts(adata, counts="round")
+    assert counts.source == "X, rounded"
+    read = counts.read(0, counts.n_cells)
+    assert np.array_equal(read.toarray(), np.rint(like(kind)).astype(np.float32))
+    assert np.all(read.data)
+    assert np.array_equal(counts.genes_total(), np.rint(like(kind)).sum(0))
+    assert np.array_equal(
+        before.X.toarray() if sparse.issparse(before.X) else before.X, like(kind).astype(before.X.dtype)
+    )
+
+
+def test_whole_numbers_are_not_called_rounded():
+    assert choose_counts(ad.AnnData(np.array([[1.0, 2.0]])), counts="round").source == "X"
+
+
+def test_a_file_of_estimated_counts_is_rounded_as_it_is_read(tmp_path):
+    ad.AnnData(sparse.csr_matrix(like("rsem"))).write_h5ad(tmp_path / "a.h5ad")
+    counts = choose_counts(ad.read_h5ad(tmp_path / "a.h5ad", backed="r"), counts="round")
+    assert np.array_equal(counts.read(3, 50).toarray(), np.rint(like("rsem"))[3:50])
+
+
+def per_million(x):
+    """Transcripts per million: counts divided by the length of each gene."""
+    rate = x / (1 + np.arange(x.shape[1]) % 7)
+    return 1e6 * rate / rate.sum(1, keepdims=True)
+
+
+@pytest.mark.parametrize("counts", [None, "round"])
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (per_million, "normalised, not raw|same total"),
+        (lambda x: np.log1p(1e4 * 0.93 * x / (0.93 * x).sum(1, keepdims=True)), "log-normalised"),
+        (lambda x: np.log1p(like("decontx") / 3), "as logarithms do"),
+        (lambda x: x - 1.1, "negative"),
+        (lambda x: np.where(x == 1, np.nan, x), "not finite"),
+    ],
+    ids=["per million", "log-normalised", "logarithms", "negative", "missing"],
+)
+def test_what_is_no_count_is_not_rounded_either(spoil, message, counts):
+    adata = ad.AnnData(sparse.csr_matrix(spoil(like("none").clip(1)).astype(np.float32)))
+    with pytest.raises(CountsError, match=message):
+        choose_counts(adata, counts=counts)
+
+
+def test_another_word_than_round_is_refused():
+    with pytest.raises(ArgumentError, match="counts"):
+        choose_counts(ad.AnnData(np.ones((2, 2))), counts="floor")
+
+
+def test_spliced_and_unspliced_counts_are_named_with_the_line_that_adds_them():
+    adata = ad.AnnData(
+        obs=pd.DataFrame(index=list("ab")),
+        var=pd.DataFrame(index=list("cde")),
+        layers={"spliced": np.ones((2, 3)), "unspliced": np.ones((2, 3))},
+    )
+    with pytest.raises(CountsError, match=r"layers\['spliced'\] \+ adata.layers\['unspliced'\]"):
+        choose_counts(adata)
+
+
+def test_a_layer_without_counts_is_refused_with_the_places_that_hold_some():
+    adata = ad.AnnData(example_counts(), layers={"data": log_normalised(example_counts())})
+    with pytest.raises(CountsError, match=r"layers\['data'\] of adata[\s\S]*layer='X'"):
+        choose_counts(adata, layer="data")
+
+
+@pytest.mark.parametrize("container", ["csr", "csc"])
+@pytest.mark.parametrize("part", ["data", "indices", "indptr"])
+def test_a_sparse_matrix_whose_parts_do_not_fit_each_other_is_refused(container, part):
+    """anndata takes what a damaged file has for right, and scipy reads beyond such arrays."""
+    matrix = sparse.csr_matrix(example_counts()).asformat(container)
+    adata = ad.AnnData(matrix)
+    if part == "data":
+        adata.X.data = adata.X.data[: len(adata.X.data) // 2]
+    elif part == "indices":
+        adata.X.indices[0] = 10_000
+    else:
+        adata.X.indptr[1] = adata.X.indptr[-1] + 5
+    with pytest.raises(CountsError, match="can't be read"):
+        choose_counts(adata).read(0, adata.n_obs)

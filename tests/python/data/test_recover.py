@@ -97,3 +97,21 @@ def test_the_error_counts_the_cells_that_can_not_be_recovered():
     values[4] = rng.gamma(1.0, 1.0, 40)
     with pytest.raises(CountsError, match="1 cells without a common unit"):
         cq.recover_counts(ad.AnnData(values))
+
+
+@given(seed=st.integers(0, 2**31), base=st.sampled_from([1.0, np.log(2), np.log(10)]))
+def test_values_that_were_once_stored_in_half_precision_give_the_counts_or_none(seed, base):
+    counts = np.random.default_rng(seed).poisson(2, (6, 40))
+    counts[:, 0] = 1
+    values = (np.log1p(counts / counts.sum(axis=1, keepdims=True)) / base).astype(np.float16).astype(np.float64)
+    try:
+        found = cq.recover_counts(ad.AnnData(values)).X.toarray()
+    except CountsError:
+        return
+    np.testing.assert_array_equal(found, counts)
+
+
+def test_counts_with_rounding_errors_are_rounded():
+    counts = np.random.default_rng(0).poisson(3.0, (8, 12)).astype(np.float64)
+    adata = ad.AnnData(counts * (1 + np.random.default_rng(1).normal(0, 1e-7, counts.shape)))
+    assert np.array_equal(cq.recover_counts(adata).X.toarray(), counts)

@@ -8,6 +8,7 @@ from typing import Literal, get_args
 
 import torch
 
+from celloquy.checks import check_choice, refuse
 from celloquy.errors import ArgumentError
 
 Precision = Literal["auto", "float32", "bfloat16"]
@@ -32,6 +33,8 @@ def choose_device(device: str) -> torch.device:
         available.insert(0, "cuda")
     if torch.backends.mps.is_available():
         available.insert(0, "mps")
+    if not isinstance(device, str | torch.device):
+        refuse("device", device, "the name of a device", "pass device='auto'.")
     if device == "auto":
         return torch.device(available[0])
     try:
@@ -57,14 +60,7 @@ def choose_precision(precision: str, device: torch.device, width: int) -> Litera
     ArgumentError
         If there is no such precision.
     """
-    if precision not in get_args(Precision):
-        raise ArgumentError(
-            f"Precision {precision!r} is unknown.",
-            found=repr(precision),
-            expected="'auto', 'float32' or 'bfloat16'",
-            remedy="pass one of these.",
-            argument="precision",
-        )
+    check_choice("precision", precision, get_args(Precision))
     if precision == "auto":
         return "bfloat16" if width >= WIDE_ENOUGH and _has_bfloat16(device) else "float32"
     return "bfloat16" if precision == "bfloat16" else "float32"

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import shutil
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from celloquy.errors import ArgumentError, CelloquyError, DiskError
+from celloquy.errors import ArgumentError, CelloquyError, DiskError, says_full
 
 JOURNAL = "journal.json"
 """Name of the file with the progress of a computation."""
@@ -23,8 +22,6 @@ ROOM = "room"
 """Name of the file that holds the room of a result on the disk until the result is written."""
 
 KINDS = (".h5ad", ".zarr")
-FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-
 
 RESTART_SECONDS = 60
 """Difference in seconds below which two start times of the machine are the same."""
@@ -51,10 +48,74 @@ def resumable_output(target: Path) -> Iterator[Output]:
     ArgumentError
         If the target can't hold a result, or another process is writing it.
     DiskError
-        If the disk is full; an older file at the target is unchanged.
+        If the target can't be written to, or the disk is full; an older file at the target is unchanged.
+    """
+    try:
+        _check_target(target)
+        # A link stays, and what it names is written.
+        target = target.resolve()
+        folder = working_folder(target)
+        made = [one for one in target.parents if not one.exists()]
+        folder.mkdir(parents=True, exist_ok=True)
+    # Links that run in a circle, and names with a null character, are no OSError.
+    except (OSError, RuntimeError, ValueError) as error:
+        raise error if isinstance(error, CelloquyError) else DiskError.of(target, error) from error
+    with sole_writer(target, folder):
+        try:
+            output = Output(folder, folder / f"result{target.suffix}")
+            # An interrupted call may have begun to write the result.
+            remove_path(output.result)
+            yield output
+            _replace(output.result, target)
+            _remove(folder)
+        except Exception as error:
+            full = is_disk_full(error)
+            resumable = full or not isinstance(error, CelloquyError)
+            if not resumable or not _journals(folder):
+                _remove(folder)
+                for one in made:
+                    with suppress(OSError):
+                        one.rmdir()
+            if full and not isinstance(error, DiskError):
+                raise DiskError.full(target, error) from error
+            raise
+
+
+def working_folder(target: Path) -> Path:
+    """Return the folder beside a target for the files of the computation that makes it."""
+    target = target.resolve()
+    return target.parent / f".{target.name}.unfinished"
+
+
+@contextmanager
+def sole_writer(target: Path, folder: Path) -> Iterator[None]:
+    """Keep other processes from writing a target, by a lock in the folder of what is unfinished of it.
+
+    Raises
+    ------
+    ArgumentError
+        If another process is writing it.
     """
     from filelock import FileLock, Timeout
 
+    lock = FileLock(folder / "lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise ArgumentError(
+            f"{str(target)!r} is being written by another process.",
+            found=f"a lock in {str(folder)!r}",
+            remedy="wait for it, or choose another name as `out`.",
+            argument="out",
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _check_target(target: Path) -> None:
+    """Check that a result can take the place of what is at the target."""
     if target.suffix not in KINDS:
         raise ArgumentError(
             f"{str(target)!r} can't be written.",
@@ -63,46 +124,37 @@ def resumable_output(target: Path) -> Iterator[Output]:
             remedy="give `out` one of these endings.",
             argument="out",
         )
+    found = ""
     if target.exists() and target.is_dir() != (target.suffix == ".zarr"):
+        found = f"a {'directory' if target.is_dir() else 'file'} of that name"
+    elif target.is_dir() and os.path.ismount(target):
+        found = "a mounted disk, which can't be replaced"
+    elif target.is_dir() and any(target.iterdir()) and not _holds_anndata(target):
+        found = "a directory that is no AnnData"
+    if found:
         raise ArgumentError(
             f"{str(target)!r} can't be written.",
-            found=f"a {'directory' if target.is_dir() else 'file'} of that name",
+            found=found,
             remedy="choose another name as `out`.",
             argument="out",
         )
-    # A link stays, and what it names is written.
-    target = target.resolve()
-    folder = target.parent / f".{target.name}.unfinished"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / "lock", timeout=0):
-            output = Output(folder, folder / f"result{target.suffix}")
-            # An interrupted call may have begun to write the result.
-            remove_path(output.result)
-            yield output
-            _replace(output.result, target)
-            _remove(folder)
-    except Timeout:
-        raise ArgumentError(
-            f"{str(target)!r} is being written by another process.",
-            found=f"a lock in {str(folder)!r}",
-            remedy="wait for it, or choose another name as `out`.",
-            argument="out",
-        ) from None
-    except Exception as error:
-        full = is_disk_full(error)
-        resumable = full or not isinstance(error, CelloquyError)
-        if not resumable or not (folder / JOURNAL).exists():
-            _remove(folder)
-        if full and not isinstance(error, DiskError):
-            raise DiskError.full(target, error) from error
-        raise
+
+
+def _holds_anndata(folder: Path) -> bool:
+    """Return whether a directory is a zarr group that anndata wrote."""
+    described = [folder / name for name in (".zattrs", "zarr.json") if (folder / name).is_file()]
+    return any('"anndata"' in file.read_text(encoding="utf-8", errors="replace") for file in described)
+
+
+def _is_of_zarr(entry: Path) -> bool:
+    """Return whether an entry of a zarr group is part of it."""
+    marks = (".zgroup", ".zarray", "zarr.json")
+    return entry.name.startswith(".z") or entry.name in marks or any((entry / mark).is_file() for mark in marks)
 
 
 def is_disk_full(error: Exception) -> bool:
-    """Return whether an error says that a disk is full; HDF5 and safetensors say so in their text alone."""
-    known = isinstance(error, DiskError) or (isinstance(error, OSError) and error.errno in FULL)
-    return known or "No space left" in str(error)
+    """Return whether an error says that a disk is full."""
+    return isinstance(error, DiskError) or says_full(error)
 
 
 def fingerprint_of(path: str | PathLike[str] | None) -> str:
@@ -115,6 +167,18 @@ def fingerprint_of(path: str | PathLike[str] | None) -> str:
     return f"{place}|{sum(one.st_size for one in states)}|{max((one.st_mtime_ns for one in states), default=0)}"
 
 
+@contextmanager
+def replace_file(file: Path) -> Iterator[Path]:
+    """Yield a path to write to, which replaces a file at the end, so that the file is whole at any time."""
+    # The same name each time, so that a killed process leaves one such file at most, for the next to overwrite.
+    new = file.with_name(f".{file.name}.new")
+    try:
+        yield new
+        new.replace(file)
+    finally:
+        new.unlink(missing_ok=True)
+
+
 def current_umask() -> int:
     """Return the mode bits that new files do not get."""
     umask = os.umask(0)
@@ -123,9 +187,13 @@ def current_umask() -> int:
 
 
 def _replace(new: Path, target: Path) -> None:
-    if target.is_file():
+    if target.exists():
         shutil.copymode(target, new)
     if target.is_dir():
+        # What others have put beside the parts of the AnnData stays.
+        for entry in target.iterdir():
+            if not _is_of_zarr(entry) and not (new / entry.name).exists():
+                shutil.move(entry, new / entry.name)
         # A directory can't be replaced in one step; the older one is moved away just before.
         older = new.with_name("older")
         remove_path(older)
@@ -135,8 +203,14 @@ def _replace(new: Path, target: Path) -> None:
 
 def _remove(folder: Path) -> None:
     """Remove the folder of a computation, its journal first, because this too can be interrupted."""
-    (folder / JOURNAL).unlink(missing_ok=True)
+    for journal in _journals(folder):
+        journal.unlink()
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def _journals(folder: Path) -> list[Path]:
+    """Return the journals of a computation: its own, or those of its processes, each in a folder of its own."""
+    return [*folder.glob(JOURNAL), *folder.glob(f"*/{JOURNAL}")]
 
 
 def remove_path(path: Path) -> None:
@@ -175,6 +249,9 @@ class Journal:
     def forget(self) -> None:
         """Start from the beginning."""
         self.steps.clear()
+        if self._file is not None:
+            # At once: where the other processes are depends on it.
+            self._file.unlink(missing_ok=True)
 
     def done(self, step: str) -> int:
         """Return how often a step has been done."""

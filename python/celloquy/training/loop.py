@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
 from lightning_fabric import Fabric
-from lightning_fabric.wrappers import _FabricModule, _FabricOptimizer
 from torch import Tensor, nn
 
 from celloquy.errors import ArgumentError
 from celloquy.runtime.progress import ProgressBar
+from celloquy.training.measures import Means, Waiting
+from celloquy.training.snapshots import Snapshot, Snapshots
 
 EpochRecord = dict[str, float]
-"""Record of an epoch: ``epoch``, the parts of the loss, ``validation``, ``learning_rate`` and ``seconds``."""
+"""Record of an epoch: ``epoch``, the parts of the loss, ``validation``, ``learning_rate``, ``seconds``, and ``waited``,
+the share of that time in which the model waited for its cells."""
 
 
 class Batch(Protocol):
@@ -32,8 +34,20 @@ class Batch(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A step of the optimiser: a minibatch, or those of its parts that one of several processes computes."""
+
+    n_cells: int
+    """Number of cells of all parts."""
+    parts: Sequence[tuple[Batch, ...]]
+    """Arguments of the objective for each part."""
+    noise: Sequence[int] = ()
+    """Seed of torch's generator for each part, if its noise is to be the same in any process."""
+
+
 class TrainingData(Protocol):
-    """The cells of a training in minibatches; each minibatch is the arguments of an objective."""
+    """The cells of a training in minibatches."""
 
     def __len__(self) -> int:
         """Number of training cells."""
@@ -44,8 +58,8 @@ class TrainingData(Protocol):
         """Number of held-out cells."""
         ...
 
-    def epoch(self, number: int, rank: int, processes: int, /) -> Iterator[tuple[Batch, ...]]:
-        """Yield the minibatches of an epoch for one of several processes."""
+    def epoch(self, number: int, rank: int, processes: int, first: int, /) -> Iterator[Step]:
+        """Yield the steps of an epoch, from number ``first`` on, each with its parts for one of several processes."""
         ...
 
     def validation(self, rank: int, processes: int, /) -> Iterator[tuple[Batch, ...]]:
@@ -88,6 +102,7 @@ def train(
     fabric: Fabric,
     progress: bool,
     on_epoch: Callable[[list[EpochRecord], bool], None],
+    snapshots: Snapshots | None = None,
 ) -> list[EpochRecord]:
     """Train a module, and leave it with the weights of its best epoch, even if the training is interrupted.
 
@@ -105,48 +120,48 @@ def train(
         Show a progress bar.
     on_epoch
         Function that is called after every epoch, with the records so far and whether this epoch is the best.
+    snapshots
+        Snapshots of the training; it goes on from the last one, if there is one.
 
     Raises
     ------
     ArgumentError
         If the loss is no longer finite.
     """
-    loop = _Loop(objective, data, schedule, fabric)
-    records: list[EpochRecord] = []
-    best, best_epoch, weights = math.inf, 0, None
+    loop = _Loop(objective, data, schedule, fabric, snapshots)
     total = schedule.epochs * len(data)
     bar = ProgressBar(total=total, desc="Training", unit=" cells", unit_scale=True, disable=not progress)
     try:
-        for epoch in range(schedule.epochs):
-            start = time.perf_counter()
-            record: EpochRecord = {"epoch": epoch + 1, **loop.learn(epoch, bar)}
-            if data.held_out:
-                record["validation"] = loop.validate()
-            record["seconds"] = round(time.perf_counter() - start, 3)
-            records.append(record)
-            score = record.get("validation", -math.inf)
-            better = score < best or not data.held_out
-            if better:
-                best, best_epoch = score, epoch
-                weights = {name: tensor.clone() for name, tensor in objective.state_dict().items()}
-            on_epoch(records, better)
-            bar.set_postfix(
-                {name: f"{record[name]:.4g}" for name in ("loss", "validation") if name in record}, refresh=False
-            )
-            if schedule.patience is not None and epoch - best_epoch >= schedule.patience:
-                break
+        if snapshots is not None and (snapshot := snapshots.load()) is not None:
+            loop.restore(snapshot)
+            bar.update(loop.epoch * len(data) + loop.n_cells)
+            if loop.records:
+                on_epoch(loop.records, False)
+        while loop.epoch < schedule.epochs and not loop.has_lost_patience():
+            better = loop.run_epoch(bar)
+            on_epoch(loop.records, better)
+            bar.set_postfix(loop.shown(), refresh=False)
+            loop.keep_snapshot()
     finally:
         bar.close()
-        if weights is not None:
-            objective.load_state_dict(weights)
-    return records
+        if loop.best_weights:
+            objective.load_state_dict(loop.best_weights)
+    return loop.records
 
 
 class _Loop:
-    """A module and its optimiser, on their device."""
+    """A module and its optimiser, on their device, and how far the training is."""
 
-    def __init__(self, objective: Objective, data: TrainingData, schedule: Schedule, fabric: Fabric) -> None:
-        self.original, self.data, self.schedule, self.fabric = objective, data, schedule, fabric
+    def __init__(
+        self,
+        objective: Objective,
+        data: TrainingData,
+        schedule: Schedule,
+        fabric: Fabric,
+        snapshots: Snapshots | None,
+    ) -> None:
+        self.data, self.schedule, self.fabric = data, schedule, fabric
+        self.snapshots = snapshots
         groups = _groups(objective, schedule)
         if not groups:
             raise ArgumentError(
@@ -156,39 +171,139 @@ class _Loop:
                 remedy="leave `freeze_encoder` out.",
                 argument="freeze_encoder",
             )
-        optimizer = torch.optim.AdamW(groups, fused=fabric.device.type in ("cpu", "cuda"))
-        self.objective: _FabricModule
-        self.optimizer: _FabricOptimizer
-        self.objective, self.optimizer = fabric.setup(objective, optimizer)
+        self.objective = objective.to(fabric.device)
+        self.optimizer = torch.optim.AdamW(groups, fused=fabric.device.type in ("cpu", "cuda"))
         self.average_norm = 0.0
         """Average norm of the gradient so far."""
+        self.epoch, self.step, self.n_cells = 0, 0, 0
+        """Number of whole epochs that are done, and of steps and cells of the epoch in which the training is."""
+        self.means = Means()
+        """Figures of these cells, or of those of them that this process has computed."""
+        self.records: list[EpochRecord] = []
+        self.rate = 0.0
+        """Learning rate of the last step."""
+        self.best, self.best_epoch = math.inf, 0
+        self.best_weights: dict[str, Tensor] = {}
 
-    def learn(self, epoch: int, bar: ProgressBar) -> EpochRecord:
-        """Train on all cells once; return the means of the figures of the objective, and the learning rate."""
+    def run_epoch(self, bar: ProgressBar) -> bool:
+        """Train to the end of the epoch, and return whether it is the best so far."""
+        start = time.perf_counter()
+        record: EpochRecord = {"epoch": self.epoch + 1, **self._learn(bar)}
+        if self.data.held_out:
+            record["validation"] = self._validate()
+        record["seconds"] = round(time.perf_counter() - start, 3)
+        self.records.append(record)
+        score = record.get("validation", -math.inf)
+        better = score < self.best or not self.data.held_out
+        if better:
+            self.best, self.best_epoch = score, self.epoch
+            self.best_weights = {name: tensor.clone() for name, tensor in self.objective.state_dict().items()}
+        self.epoch, self.step, self.n_cells, self.means = self.epoch + 1, 0, 0, Means()
+        return better
+
+    def has_lost_patience(self) -> bool:
+        """Return whether too many epochs have brought nothing better."""
+        patience = self.schedule.patience
+        return patience is not None and self.epoch - 1 - self.best_epoch >= patience
+
+    def shown(self) -> dict[str, object]:
+        """Return what the progress bar shows of the last epoch."""
+        record = self.records[-1]
+        shown: dict[str, object] = {name: f"{record[name]:.4g}" for name in ("loss", "validation") if name in record}
+        return shown | {"waited": f"{record['waited']:.0%}"}
+
+    def keep_snapshot(self) -> None:
+        """Keep a snapshot, if the last one is old enough."""
+        if self.snapshots is None:
+            return
+        # The first process decides, because the clocks of several differ.
+        if self.fabric.broadcast(self.snapshots.due()):
+            snapshot = self._snapshot()
+            if self.fabric.is_global_zero:
+                self.snapshots.save(snapshot)
+
+    def _snapshot(self) -> Snapshot:
+        names = ("average_norm", "epoch", "step", "n_cells", "rate", "records", "best", "best_epoch")
+        means = self.means.of_all(self.fabric)
+        values = {name: getattr(self, name) for name in names} | {"means": means.totals, "computed": means.n_cells}
+        parts: dict[str, Mapping[Any, Tensor]] = {
+            "weights": self.objective.state_dict(),
+            "best": self.best_weights,
+            "random": {"cpu": torch.get_rng_state()},
+            **{f"optimizer.{number}": state for number, state in self.optimizer.state_dict()["state"].items()},
+        }
+        if self.fabric.device.type == "cuda":
+            parts["random"] = {**parts["random"], "cuda": torch.cuda.get_rng_state(self.fabric.device)}
+        # A weight and its best value so far may share memory, which safetensors does not allow.
+        tensors = {f"{part}.{key}": value.clone() for part, found in parts.items() for key, value in found.items()}
+        return Snapshot(values, tensors)
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Go back to a snapshot."""
+        values, device = dict(snapshot.values), self.fabric.device
+        totals, computed, _ = values.pop("means"), values.pop("computed"), values.pop("parts")
+        if self.fabric.is_global_zero:
+            self.means = Means(totals, computed)
+        for name, value in values.items():
+            setattr(self, name, value)
+        self.objective.load_state_dict(snapshot.part("weights"))
+        self.best_weights = snapshot.part("best")
+        known: dict[str, Any] = dict(self.optimizer.state_dict())
+        states: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in snapshot.part("optimizer").items():
+            number, key = name.split(".")
+            states.setdefault(int(number), {})[key] = tensor
+        known["state"] = states
+        self.optimizer.load_state_dict(known)
+        torch.set_rng_state(snapshot.tensors["random.cpu"])
+        if "random.cuda" in snapshot.tensors:
+            torch.cuda.set_rng_state(snapshot.tensors["random.cuda"], device)
+
+    def _learn(self, bar: ProgressBar) -> EpochRecord:
+        """Train on what is left of the epoch; return the means of its figures, and the learning rate."""
         self.objective.train()
-        means = _Means()
-        done = 0
-        for inputs in self.data.epoch(epoch, self.fabric.global_rank, self.fabric.world_size):
-            n_cells = len(inputs[0])
-            self.original.progress = (epoch + done / len(self.data)) / self.schedule.epochs
-            rate = self._rate(self.original.progress)
+        fabric = self.fabric
+        waiting = Waiting(self.data.epoch(self.epoch, fabric.global_rank, fabric.world_size, self.step))
+        for step in waiting:
+            done = self.epoch + self.n_cells / len(self.data)
+            # Where inputs are weighted, the epochs differ a little in their number of cells.
+            self.objective.progress = min(1.0, done / self.schedule.epochs)
+            self.rate = self._rate(self.objective.progress)
+            self._compute_gradient(step)
+            self._update()
+            self.step, self.n_cells = self.step + 1, self.n_cells + step.n_cells
+            bar.update(step.n_cells)
+            bar.set_postfix_str(f"waited={waiting.share:.0%}", refresh=False)
+            self.keep_snapshot()
+        means = self.means.of_all(fabric).means()
+        return means | {"learning_rate": self.rate, "waited": round(waiting.share, 4)}
+
+    def _compute_gradient(self, step: Step) -> None:
+        """Sum the gradients of the parts of a step over all processes, as that of the mean over the step's cells."""
+        for number, inputs in enumerate(step.parts):
+            if step.noise:
+                torch.manual_seed(step.noise[number])
             figures = self.objective(*(one.to(self.fabric.device) for one in inputs))
-            self.fabric.backward(figures["loss"])
-            self._step(rate)
-            means.add(figures, n_cells)
-            done += n_cells * self.fabric.world_size
-            bar.update(n_cells * self.fabric.world_size)
-        return means.over_processes(self.fabric) | {"learning_rate": rate}
+            n_cells = len(inputs[0])
+            (figures["loss"] * (n_cells / step.n_cells)).backward()
+            self.means.add(figures, n_cells)
+        if self.fabric.world_size > 1:
+            trained = [one for one in self.objective.parameters() if one.requires_grad]
+            # A process without a part, or a weight that no part reads, has no gradient.
+            flat = torch.cat([(torch.zeros_like(one) if one.grad is None else one.grad).flatten() for one in trained])
+            torch.distributed.all_reduce(flat)
+            for one, gradient in zip(trained, flat.split([one.numel() for one in trained]), strict=True):
+                one.grad = gradient.view_as(one)
 
     @torch.no_grad()
-    def validate(self) -> float:
+    def _validate(self) -> float:
         """Return the mean loss of the held-out cells."""
         self.objective.eval()
-        means = _Means()
+        means = Means()
         for inputs in self.data.validation(self.fabric.global_rank, self.fabric.world_size):
             figures = self.objective(*(one.to(self.fabric.device) for one in inputs))
             means.add(figures, len(inputs[0]))
-        return means.over_processes(self.fabric)["loss"]
+        return means.of_all(self.fabric).means()["loss"]
 
     def _rate(self, progress: float) -> float:
         """Return the learning rate at a share of the training that is done, from 0 to 1."""
@@ -197,12 +312,10 @@ class _Loop:
             return highest * (progress + 0.01) / (warmup + 0.01)
         return highest * 0.5 * (1 + math.cos(math.pi * (progress - warmup) / (1 - warmup)))
 
-    def _step(self, rate: float) -> None:
+    def _update(self) -> None:
         """Update the weights by the clipped gradient."""
         limit = self.schedule.clip * self.average_norm or math.inf
-        clipped = self.fabric.clip_gradients(self.objective, self.optimizer, max_norm=limit, error_if_nonfinite=False)
-        assert clipped is not None
-        norm = clipped.item()
+        norm = torch.nn.utils.clip_grad_norm_(self.objective.parameters(), limit).item()
         if not math.isfinite(norm):
             raise ArgumentError(
                 "Training diverged: the loss is not finite any more.",
@@ -214,35 +327,9 @@ class _Loop:
         average = self.average_norm
         self.average_norm = 0.95 * average + 0.05 * min(norm, limit) if average else norm
         for group in self.optimizer.param_groups:
-            group["lr"] = rate * group["factor"]
+            group["lr"] = self.rate * group["factor"]
         self.optimizer.step()
         self.optimizer.zero_grad()
-
-
-class _Means:
-    """Means of figures over the cells of many minibatches."""
-
-    def __init__(self) -> None:
-        self.totals: dict[str, Tensor] = {}
-        self.n_cells = 0
-
-    def add(self, figures: dict[str, Tensor], n_cells: int) -> None:
-        """Add the means of a minibatch."""
-        for name, mean in figures.items():
-            self.totals[name] = self.totals.get(name, 0) + mean.detach().double() * n_cells
-        self.n_cells += n_cells
-
-    def over_processes(self, fabric: Fabric) -> EpochRecord:
-        """Return the means over the minibatches of all processes."""
-        n_cells = _sum(torch.tensor(float(self.n_cells)), fabric)
-        return {name: _sum(total, fabric) / n_cells for name, total in self.totals.items()}
-
-
-def _sum(value: Tensor, fabric: Fabric) -> float:
-    """Return the sum of a number over the processes."""
-    total = fabric.all_reduce(value, reduce_op="sum")
-    assert isinstance(total, Tensor)
-    return total.item()
 
 
 def _groups(objective: nn.Module, schedule: Schedule) -> list[dict[str, Any]]:

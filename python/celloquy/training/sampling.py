@@ -13,24 +13,24 @@ if TYPE_CHECKING:
 
 
 def draw_sentences(
-    tissue: np.ndarray, cells: np.ndarray, *, longest: int, random: np.random.Generator
+    tissue: np.ndarray, *, longest: int, batch_size: int, random: np.random.Generator
 ) -> list[list[np.ndarray]]:
     """Shuffle the cells of each tissue, cut them into sentences of similar size, and fill minibatches with these.
 
-    A sentence is an array ``(cells,)`` int64: the cells that are read together.
+    A sentence is an array ``(cells,)`` int64: the places of the cells that are read together.
 
     Parameters
     ----------
     tissue
         Tissue of every cell, ``(n,)`` int64.
-    cells
-        Cells to use, ``(m,)`` int64; each is used once.
     longest
-        Largest number of cells of a sentence, and of a minibatch.
+        Largest number of cells of a sentence.
+    batch_size
+        Largest number of cells of a minibatch, at least that of a sentence.
     random
         Generator of the shuffling.
     """
-    shuffled = random.permutation(cells)
+    shuffled = random.permutation(len(tissue))
     by_tissue = shuffled[np.argsort(tissue[shuffled], kind="stable")]
     ends = np.flatnonzero(np.diff(tissue[by_tissue])) + 1
     sentences: list[np.ndarray] = []
@@ -43,14 +43,19 @@ def draw_sentences(
         sentence = sentences[place]
         if not batches or len(sentence) > room:
             batches.append([])
-            room = longest
+            room = batch_size
         batches[-1].append(sentence)
         room -= len(sentence)
     return batches
 
 
 def gather(cells: CellBatch, sentences: list[np.ndarray]) -> CellBatch:
-    """Return the cells of some sentences; each sentence becomes a tissue of its own."""
-    rows = torch.from_numpy(np.concatenate(sentences))
+    """Return the cells of some sentences, with the panels that they have; each sentence becomes a tissue of its own."""
+    chosen = cells.select(torch.from_numpy(np.concatenate(sentences)))
     number = np.repeat(np.arange(len(sentences)), [len(sentence) for sentence in sentences])
-    return replace(cells.select(rows), tissue=torch.from_numpy(number))
+    # A corpus has many panels, a minibatch few.
+    panels, panel = chosen.panel.unique(return_inverse=True)
+    return replace(
+        chosen, tissue=torch.from_numpy(number), panel=panel, measured=cells.measured[panels],
+        species=cells.species[panels],
+    )  # fmt: skip

@@ -5,15 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
-from lightning_fabric import Fabric
 
 from celloquy.checks import check_whole_number
 from celloquy.runtime.hardware import Precision, choose_device, choose_precision
+from celloquy.runtime.processes import start_processes
 from celloquy.training.loop import EpochRecord, Objective, Schedule, TrainingData, train
 from celloquy.training.options import TrainingOptions
+from celloquy.training.snapshots import Snapshots
+
+LARGEST_SEED = 2**32 - 1
+"""Largest seed that all generators of random numbers take: torch's, NumPy's, scikit-learn's."""
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +40,7 @@ class Trainer:
     """Show a progress bar."""
 
     def __post_init__(self) -> None:
-        check_whole_number("seed", self.seed, least=0)
+        check_whole_number("seed", self.seed, least=0, most=LARGEST_SEED)
 
     def hardware(self, width: int) -> tuple[torch.device, Literal["float32", "bfloat16"]]:
         """Return the device, and the precision for the width of a model."""
@@ -54,11 +61,15 @@ class Trainer:
         data: TrainingData,
         schedule: Schedule,
         on_epoch: Callable[[list[EpochRecord], bool], None] = lambda _records, _better: None,
+        snapshots: Snapshots | None = None,
+        processes: Fabric | None = None,
     ) -> list[EpochRecord]:
         """Train, and leave the objective on the CPU, in evaluation mode, with the weights of its best epoch."""
-        device = choose_device(self.device)
-        fabric = Fabric(accelerator=device.type, devices=[device.index or 0] if device.type == "cuda" else 1)
+        fabric = processes or start_processes(choose_device(self.device), devices=1, num_nodes=1)
         try:
-            return train(objective, data, schedule, fabric=fabric, progress=self.progress, on_epoch=on_epoch)
+            return train(
+                objective, data, schedule, fabric=fabric, progress=self.progress and fabric.is_global_zero,
+                on_epoch=on_epoch, snapshots=snapshots,
+            )  # fmt: skip
         finally:
             objective.cpu().eval()

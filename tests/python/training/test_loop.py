@@ -8,7 +8,7 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from celloquy.errors import ArgumentError
-from celloquy.training.loop import Objective, Schedule, train
+from celloquy.training.loop import Objective, Schedule, Step, train
 
 
 class Line(Objective):
@@ -35,10 +35,10 @@ class Points:
     def __len__(self):
         return 10
 
-    def epoch(self, number, rank=0, processes=1):
+    def epoch(self, number, rank=0, processes=1, first=0):
         x = torch.linspace(-1, 1, 10)[:, None]
-        for part in (x[:6], x[6:]):
-            yield part, self.targets(number, part)
+        for part in (x[:6], x[6:])[first:]:
+            yield Step(len(part), [(part, self.targets(number, part))])
 
     def validation(self, rank=0, processes=1):
         x = torch.tensor([[0.5], [-0.25]])
@@ -56,7 +56,7 @@ def run(schedule, data=None, on_epoch=lambda records, better: None, progress=Fal
 def test_training_lowers_the_loss_and_records_every_epoch():
     objective, records = run(Schedule(epochs=60, learning_rate=0.1, weight_decay=0.0))
     assert [record["epoch"] for record in records] == list(range(1, 61))
-    assert set(records[0]) == {"epoch", "loss", "twice", "learning_rate", "validation", "seconds"}
+    assert set(records[0]) == {"epoch", "loss", "twice", "learning_rate", "validation", "seconds", "waited"}
     assert records[-1]["validation"] < 1e-3 < records[0]["validation"]
     assert objective.line.weight.item() == pytest.approx(2, abs=0.1)
     assert all(record["twice"] == pytest.approx(2 * record["loss"]) for record in records)

@@ -24,7 +24,7 @@ CONFIG = CellModelConfig(
 def model_for(n_genes, **changes):
     torch.manual_seed(0)
     ids = [f"ENSG{number:011d}" for number in range(n_genes)]
-    vocabulary = GeneVocabulary(tuple(ids), ("",) * n_genes, ("",) * n_genes)
+    vocabulary = GeneVocabulary.from_ids(ids)
     return CellModel(CONFIG.replace(covariates=(("batch", 2),), **changes), vocabulary)
 
 
@@ -97,7 +97,7 @@ def test_cells_held_out_are_never_trained_on(batch, share, size):
     kept = cells_of(data.validation())
     assert len(kept) == data.held_out == round(share * len(batch))
     for epoch in range(3):
-        used = cells_of(data.epoch(epoch))
+        used = cells_of(parts(data.epoch(epoch)))
         assert sorted(used + kept) == list(range(len(batch)))
     assert kept == cells_of(data.validation())
 
@@ -109,23 +109,36 @@ def cells_of(batches):
 def test_masks_differ_between_epochs_and_stay_for_validation():
     batch = example_batch()
     data = MaskedCells(batch, model_for(batch.n_genes), batch_size=100, held_out=0.5, seed=0)
-    assert not torch.equal(*(mask_keys(data.epoch(epoch)) for epoch in (0, 1)))
-    assert torch.equal(*(mask_keys(data.epoch(1)) for _ in range(2)))
+    assert not torch.equal(*(mask_keys(parts(data.epoch(epoch))) for epoch in (0, 1)))
+    assert torch.equal(*(mask_keys(parts(data.epoch(1))) for _ in range(2)))
     assert torch.equal(*(mask_keys(data.validation()) for _ in range(2)))
 
 
-def test_processes_share_the_batches_of_an_epoch():
+def test_processes_share_the_parts_of_every_step():
     batch = example_batch()
-    data = MaskedCells(batch, model_for(batch.n_genes), batch_size=7, held_out=0.0, seed=0)
-    whole = [mask.key for _, mask in data.epoch(0)]
-    parts = [[mask.key for _, mask in data.epoch(0, rank, 3)] for rank in range(3)]
-    assert sum(map(len, parts)) == len(whole) > 3
-    for rank, part in enumerate(parts):
-        assert all(torch.equal(one, other) for one, other in zip(part, whole[rank::3], strict=True))
+    data = MaskedCells(batch, model_for(batch.n_genes), batch_size=12, held_out=0.1, seed=0, parts=3)
+    whole = list(data.epoch(0))
+    shared = [list(data.epoch(0, rank, 2)) for rank in range(2)]
+    assert len(whole) > 2
+    assert all(len(step.parts[0][0]) <= 4 for step in whole)
+    for step, first, second in zip(whole, *shared, strict=True):
+        assert step.n_cells == first.n_cells == second.n_cells == sum(len(one) for one, _ in step.parts)
+        for of_all, own in ((step.parts[0::2], first), (step.parts[1::2], second)):
+            for (_, mask), (_, same) in zip(of_all, own.parts, strict=True):
+                assert torch.equal(mask.key, same.key)
+        assert [*step.noise[0::2], *step.noise[1::2]] == [*first.noise, *second.noise]
+    noise = [seed for step in whole for seed in step.noise]
+    assert len(set(noise)) == len(noise)
+    kept = [mask_keys(data.validation(rank, 2)).tolist() for rank in range(2)]
+    assert sorted([*kept[0], *kept[1]]) == sorted(mask_keys(data.validation()).tolist())
+
+
+def parts(steps):
+    return [inputs for step in steps for inputs in step.parts]
 
 
 def mask_keys(batches):
-    return torch.cat([mask.key for _, mask in batches])
+    return torch.cat([torch.empty(0, dtype=torch.int32), *(mask.key for _, mask in batches)])
 
 
 def example_batch(n_cells=40, n_genes=12):

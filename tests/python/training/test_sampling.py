@@ -7,41 +7,34 @@ from hypothesis import strategies as st
 from celloquy.training.sampling import draw_sentences, gather
 from strategies import cell_batches, dense_counts
 
-
-@st.composite
-def tissues_and_cells(draw):
-    tissue = np.array(draw(st.lists(st.integers(0, 6), min_size=1, max_size=60)))
-    used = draw(st.lists(st.booleans(), min_size=len(tissue), max_size=len(tissue)))
-    return tissue, np.flatnonzero(used)
+TISSUES = st.lists(st.integers(0, 6), max_size=60).map(lambda codes: np.array(codes, dtype=np.int64))
 
 
-@given(case=tissues_and_cells(), longest=st.integers(1, 70), seed=st.integers(0, 99))
-def test_each_cell_is_used_once_in_a_sentence_of_its_tissue_within_the_limit(case, longest, seed):
-    tissue, cells = case
-    batches = draw_sentences(tissue, cells, longest=longest, random=np.random.default_rng(seed))
+@given(tissue=TISSUES, longest=st.integers(1, 70), more=st.integers(0, 70), seed=st.integers(0, 99))
+def test_each_cell_is_used_once_in_a_sentence_of_its_tissue_within_the_limit(tissue, longest, more, seed):
+    batches = draw_sentences(tissue, longest=longest, batch_size=longest + more, random=np.random.default_rng(seed))
     used = [cell for batch in batches for sentence in batch for cell in sentence]
-    assert sorted(used) == sorted(cells)
+    assert sorted(used) == list(range(len(tissue)))
     for batch in batches:
-        assert 0 < sum(map(len, batch)) <= longest
+        assert 0 < sum(map(len, batch)) <= longest + more
         for sentence in batch:
-            assert len(sentence)
+            assert 0 < len(sentence) <= longest
             assert len(np.unique(tissue[sentence])) == 1
 
 
-@given(case=tissues_and_cells(), longest=st.integers(1, 70))
-def test_a_tissue_is_cut_into_as_few_sentences_of_like_size_as_possible(case, longest):
-    tissue, cells = case
-    batches = draw_sentences(tissue, cells, longest=longest, random=np.random.default_rng(0))
-    for one in np.unique(tissue[cells]):
+@given(tissue=TISSUES, longest=st.integers(1, 70))
+def test_a_tissue_is_cut_into_as_few_sentences_of_like_size_as_possible(tissue, longest):
+    batches = draw_sentences(tissue, longest=longest, batch_size=longest, random=np.random.default_rng(0))
+    for one in np.unique(tissue):
         sizes = [len(s) for batch in batches for s in batch if tissue[s[0]] == one]
         assert len(sizes) == -(-sum(sizes) // longest)
         assert max(sizes) - min(sizes) <= 1
 
 
 def test_epochs_differ_and_repeat_with_their_seed():
-    tissue, cells = np.zeros(50, dtype=np.int64), np.arange(50)
+    tissue = np.zeros(50, dtype=np.int64)
     first, second, again = (
-        draw_sentences(tissue, cells, longest=20, random=np.random.default_rng(seed)) for seed in (0, 1, 0)
+        draw_sentences(tissue, longest=20, batch_size=20, random=np.random.default_rng(seed)) for seed in (0, 1, 0)
     )
 
     def flat(batches):
@@ -53,10 +46,12 @@ def test_epochs_differ_and_repeat_with_their_seed():
 
 @given(batch=cell_batches(min_cells=1), longest=st.integers(1, 5))
 def test_gathered_sentences_are_tissues_of_their_own(batch, longest):
-    batches = draw_sentences(
-        batch.tissue.numpy(), np.arange(len(batch)), longest=longest, random=np.random.default_rng(0)
-    )
+    batches = draw_sentences(batch.tissue.numpy(), longest=longest, batch_size=longest, random=np.random.default_rng(0))
     for sentences in batches:
         gathered = gather(batch, sentences)
         assert np.bincount(gathered.tissue).tolist() == [len(sentence) for sentence in sentences]
-        np.testing.assert_array_equal(dense_counts(gathered), dense_counts(batch)[np.concatenate(sentences)])
+        cells = np.concatenate(sentences)
+        np.testing.assert_array_equal(dense_counts(gathered), dense_counts(batch)[cells])
+        # Each cell has the panel that it had, and there are no others.
+        np.testing.assert_array_equal(gathered.measured[gathered.panel], batch.measured[batch.panel[cells]])
+        assert set(gathered.panel.tolist()) == set(range(len(gathered.measured)))

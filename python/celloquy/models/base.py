@@ -6,7 +6,7 @@ import copy
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from contextlib import suppress
 from importlib.metadata import entry_points
 from os import PathLike
 from pathlib import Path
@@ -18,37 +18,26 @@ from torch import Tensor, nn
 
 from celloquy.errors import ArgumentError, CelloquyError, CheckpointError, ModelError, some
 from celloquy.genes import GeneVocabulary
+from celloquy.models.card import model_card
 from celloquy.models.checkpoint import (
     Checkpoint,
     check_weights,
     damaged,
     read_checkpoint,
-    replace_directory,
+    save_files,
     write_checkpoint,
 )
 from celloquy.models.config import ModelConfig
 from celloquy.models.encoding import Embedding, EmbeddingOptions, Encoding
+from celloquy.models.hub import Shareable, locate
+from celloquy.models.losses import FillingLosses
 from celloquy.nn.masking import BiLevelMask, Masking
 
 if TYPE_CHECKING:
     from celloquy.data import CellBatch, CellReader
 
 
-@dataclass(frozen=True, slots=True)
-class CountLosses:
-    """How well a model fills in counts that it did not see, for ``n`` cells."""
-
-    embedding: Tensor
-    """``(n, embedding_width)``."""
-    reconstruction: Tensor
-    """Scalar: negative log-likelihood of the counts, in nats a cell."""
-    divergence: Tensor
-    """Scalar: how far the cells lie from the model's prior, in nats a cell."""
-    divergence_weight: float
-    """Weight of the divergence in the loss."""
-
-
-class Model(nn.Module, ABC):
+class Model(nn.Module, Shareable, ABC):
     """A language model of single cells, of any family.
 
     A family is a subclass with :meth:`embed_batch` and a configuration, made known by
@@ -66,9 +55,13 @@ class Model(nn.Module, ABC):
     config_class: ClassVar[type[ModelConfig]]
     """Class of the family's configuration."""
     abilities: ClassVar[frozenset[str]] = frozenset({"embed"})
-    """Abilities of the family: ``"embed"`` cells; ``"decode"``: predict counts from an embedding, and learn to."""
+    """Abilities of the family: ``"embed"`` cells; ``"fill in"`` what a mask hid of them, and so be pretrained;
+    ``"decode"``: predict counts from an embedding; ``"adapt"`` to the cells that are to be embedded, which takes the
+    place of training it for a task; ``"describe genes"`` by vectors."""
     dropout: float = 0.0
     """Share of an embedding that is dropped where a task's own head is trained on it."""
+    context: int | None = None
+    """Expressed genes of a cell that are read, at most; all by default."""
 
     def __init__(self, config: ModelConfig, vocabulary: GeneVocabulary) -> None:
         super().__init__()
@@ -123,9 +116,22 @@ class Model(nn.Module, ABC):
         return self.config.embedding_width
 
     @property
+    def reads(self) -> frozenset[str]:
+        """What an embedding reads of cells beside their counts, some of ``"tissue"`` and ``"positions"``."""
+        return frozenset({"tissue", "positions"})
+
+    @property
     def masking(self) -> Masking:
         """How counts are hidden from the model where it is trained."""
         return Masking()
+
+    @property
+    def pretraining_masking(self) -> Masking:
+        """How they are hidden where it is pretrained; by default likewise."""
+        return self.masking
+
+    def survey(self, cells: Iterable[CellBatch]) -> None:
+        """Take up what one pass over all cells of a pretraining tells; by default nothing is read."""
 
     @abstractmethod
     def embed_batch(self, batch: CellBatch) -> Tensor:
@@ -137,6 +143,14 @@ class Model(nn.Module, ABC):
         A family whose cells read each other overrides this.
         """
         return Encoding(self, cells, options).run()
+
+    def adapted(self, cells: CellReader, width: int | None = None) -> Model:
+        """Return the model that has learned from the cells that it is to embed; ability ``"adapt"``.
+
+        It takes seconds, draws no random numbers, and does not depend on the order of the cells. ``width`` is that of
+        the embedding, at most; by default what serves neighbours and clusters best.
+        """
+        raise self.lacks("adapt")
 
     def bytes_to_embed(self, n_cells: int, precision: str) -> int:
         """Return the memory that embedding so many cells takes beside the model, if no files are used."""
@@ -156,8 +170,8 @@ class Model(nn.Module, ABC):
         """
         return {"": 0.0} if freeze else {}
 
-    def fill_in(self, seen: CellBatch, batch: CellBatch, mask: BiLevelMask) -> CountLosses:
-        """Return the losses of counts that a mask hid; ability ``"decode"``.
+    def fill_in(self, seen: CellBatch, batch: CellBatch, mask: BiLevelMask) -> FillingLosses:
+        """Return the losses of counts that a mask hid; ability ``"fill in"``.
 
         Parameters
         ----------
@@ -168,7 +182,7 @@ class Model(nn.Module, ABC):
         mask
             What was hidden.
         """
-        raise self.lacks("decode")
+        raise self.lacks("fill in")
 
     def expected_counts(self, embedding: Tensor, batch: Tensor, genes: Tensor | None = None) -> Tensor:
         """Return expected counts ``(n, genes)``, not yet scaled to the depth of a cell; ability ``"decode"``.
@@ -207,10 +221,11 @@ class Model(nn.Module, ABC):
     @classmethod
     def lacks(cls, ability: str, purpose: str = "this") -> ModelError:
         """Return the error of an ability that this family does not have."""
+        able = [family.__name__ for family in _FAMILIES.values() if ability in family.abilities]
         return ModelError(
             f"A {cls.__name__} can't {ability}, which {purpose} needs.",
             found=f"a model of the family {cls.config_class.family!r}, which can {' and '.join(sorted(cls.abilities))}",
-            expected=f"a model that can {ability}, such as a CellModel",
+            expected=f"a model that can {ability}, such as a {', a '.join(able)}",
             remedy="pass another `model` or `config`, or leave both out.",
             argument="model",
         )
@@ -221,10 +236,12 @@ class Model(nn.Module, ABC):
 
     def describe(self) -> dict[str, str]:
         """Return what the model is, for ``celloquy info`` and the model card; a family adds its own lines."""
+        pairs = self.vocabulary.pairs
         return {
             "family": self.config.family,
             "genes": f"{len(self.vocabulary):,}",
-            "species": ", ".join(sorted({one for one in self.vocabulary.species if one})) or "unknown",
+            "species": ", ".join(self.vocabulary.species) or "unknown",
+            **({"orthologs": f"{pairs:,} of the genes, shared by human and mouse"} if pairs else {}),
             "parameters": f"{sum(weight.numel() for weight in self.parameters()):,}",
             "embedding": f"{self.embedding_width} wide",
         }
@@ -238,40 +255,50 @@ class Model(nn.Module, ABC):
             digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
         return digest.hexdigest()
 
-    def save(self, directory: str | PathLike[str]) -> None:
-        """Write the model to a directory: weights, configuration, genes and a model card.
-
-        The directory is written under a temporary name and renamed, so it is whole or not there at all; a model
-        that was there before is replaced.
+    def save(self, directory: str | PathLike[str], *, overwrite: bool = False) -> None:
+        """Write the model to a directory: weights, configuration, genes and a model card, whole or not at all.
 
         Parameters
         ----------
         directory
-            Target directory; created if missing.
+            Target directory, new or empty; made if missing. What else comes to stand in it later stays.
+        overwrite
+            Replace a saved model or task that is there; by default that is an error.
+
+        Raises
+        ------
+        CheckpointError, DiskError
+            If something is there, a weight is not finite, or the directory can't be written to.
         """
-        replace_directory(directory, self.write)
+        save_files(directory, self.write, overwrite=overwrite)
 
     def write(self, directory: Path) -> None:
         """Write the model's files into a directory that exists."""
         config, weights = self.config.to_json(), self.state_dict()
         checkpoint = Checkpoint(str(directory), self.config.family, config, self.vocabulary, weights, self.provenance)
-        write_checkpoint(directory, checkpoint, _card(self))
+        facts = self.describe() | {"fingerprint": f"`{self.fingerprint}`"}
+        write_checkpoint(directory, checkpoint, model_card(type(self).__name__, facts, self.provenance))
 
     @classmethod
-    def from_pretrained(cls, directory: str | PathLike[str]) -> Self:
-        """Read a model that :meth:`save` wrote; ``Model.from_pretrained`` reads one of any family.
+    def from_pretrained(cls, model: str | PathLike[str], revision: str | None = None) -> Self:
+        """Read a saved model; ``Model.from_pretrained`` reads one of any family.
 
         Parameters
         ----------
-        directory
-            A directory with ``model.safetensors``, ``config.json`` and ``genes.tsv``.
+        model
+            As every ``model=`` takes it: ``"cells-mini"`` or ``"genes-mini"``, the models in the box; else a directory
+            that :meth:`save` wrote; else, of the form ``"org/name"``, one on the Hugging Face hub, fetched once (extra
+            ``hub``).
+        revision
+            Branch, tag or commit of a model on the hub; by default the newest.
 
         Raises
         ------
-        CheckpointError
-            If a file is missing, weights, configuration and genes do not fit each other, or the model is of another
-            family; it says which.
+        ArgumentError, CheckpointError
+            If a file is missing, or is not the one that was saved with the others, or the model is of another family,
+            or the hub does not give it; it says which. If ``revision`` is given for a model that is here.
         """
+        directory, origin = locate(model, revision)
         saved = read_checkpoint(directory)
         family = find_family(saved.family)
         if not issubclass(family, cls):
@@ -286,15 +313,15 @@ class Model(nn.Module, ABC):
             config = family.config_class.from_json(saved.config)
         except (CelloquyError, ValueError, TypeError) as error:
             raise damaged(saved.name, error) from error
-        model = family.from_weights(config, saved.vocabulary, saved.weights, name=saved.name)
-        model.provenance = dict(saved.provenance)
-        return model
+        built = family.from_weights(config, saved.vocabulary, saved.weights, name=saved.name)
+        built.provenance = {**saved.provenance, **origin}
+        return built
 
     @classmethod
     def from_weights(
         cls, config: ModelConfig, vocabulary: GeneVocabulary, weights: Mapping[str, Tensor], *, name: str
     ) -> Self:
-        """Build a model around weights, every one accounted for.
+        """Build a model around weights, every one accounted for; those in half precision are computed with in full.
 
         Raises
         ------
@@ -306,17 +333,17 @@ class Model(nn.Module, ABC):
             model = cls(config, vocabulary)
         expected = {key: tuple(tensor.shape) for key, tensor in model.state_dict().items()}
         check_weights(expected, {key: tuple(tensor.shape) for key, tensor in weights.items()}, name=name)
-        model.load_state_dict(weights, assign=True)
+        full = {key: one.float() if one.dtype == torch.float16 else one for key, one in weights.items()}
+        model.load_state_dict(full, assign=True)
         model.requires_grad_(True)
         return model.eval()
 
 
 Family = TypeVar("Family", bound="type[Model]")
-
 _FAMILIES: dict[str, type[Model]] = {}
 
 USUAL_FAMILY = "cellplm"
-"""Family of a configuration that is given by the name of a preset alone."""
+"""Family of a configuration that is given by the name of a preset without one."""
 
 
 def register_family(model: Family) -> Family:
@@ -349,7 +376,7 @@ def find_family(name: str) -> type[Model]:
 
 
 def resolve_config(config: ModelConfig | str) -> ModelConfig:
-    """Return a configuration, or the preset that a name stands for.
+    """Return a configuration, or the preset that a name stands for, such as ``"mini"`` or ``"genecompass/mini"``.
 
     Raises
     ------
@@ -358,31 +385,16 @@ def resolve_config(config: ModelConfig | str) -> ModelConfig:
     """
     usual = find_family(USUAL_FAMILY).config_class
     if isinstance(config, str):
-        return usual.preset(config)
+        family, _, preset = config.rpartition("/")
+        with suppress(CheckpointError):
+            return (find_family(family).config_class if family else usual).preset(preset)
     if not isinstance(config, ModelConfig):
         raise ArgumentError(
             "`config` can't be used.",
-            found=f"an object of type {type(config).__name__}",
-            expected=f"{', '.join(map(repr, usual.presets))} or a configuration such as {usual.__name__}",
+            found=repr(config) if isinstance(config, str) else f"an object of type {type(config).__name__}",
+            expected=f"{', '.join(map(repr, usual.presets))}, family and preset, or a configuration, such as "
+            f"{usual.__name__}",
             remedy="pass one of these.",
             argument="config",
         )
     return config
-
-
-def _card(model: Model) -> str:
-    def table(rows: Mapping[str, str]) -> str:
-        return "| | |\n|---|---|\n" + "".join(f"| {key} | {value} |\n" for key, value in rows.items())
-
-    facts = model.describe() | {"fingerprint": f"`{model.fingerprint}`"}
-    card = f"""# A celloquy model
-
-{table(facts)}
-```python
-import celloquy as cq
-
-model = cq.{type(model).__name__}.from_pretrained("path/to/this/directory")
-cq.embed(adata, model=model)
-```
-"""
-    return card + (f"\n## How it was made\n\n{table(model.provenance)}" if model.provenance else "")

@@ -1,25 +1,28 @@
-"""A saved model as files: a directory that is written whole or not at all, and read with every file accounted for."""
+"""A saved model as files that are bound to each other: the configuration has the hash of every file."""
 
 from __future__ import annotations
 
+import hashlib
 import json
-import shutil
-import tempfile
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from celloquy.errors import CelloquyError, CheckpointError, DiskError, some
+from celloquy.errors import CelloquyError, CheckpointError, some
 from celloquy.genes import GeneVocabulary
-from celloquy.runtime.resume import current_umask, is_disk_full
+from celloquy.models.directory import CONFIG, finish_interrupted, replace_directory
 
-WEIGHTS, CONFIG, GENES, CARD = "model.safetensors", "config.json", "genes.tsv", "README.md"
+WEIGHTS, GENES, CARD = "model.safetensors", "genes.tsv", "README.md"
+
+FILES, SEAL = "files", "sha256"
+"""Fields of ``config.json`` beside the configuration: the hash of every other file, and that of all of its own."""
 
 
 @dataclass(frozen=True)
@@ -38,68 +41,41 @@ class Checkpoint:
     """Origin of the weights: data, training, results."""
 
 
-def replace_directory(directory: str | PathLike[str], write: Callable[[Path], None]) -> None:
-    """Write the directory of a saved model under a temporary name and rename it, so it is whole or not there at all.
+def save_files(
+    directory: str | PathLike[str], write: Callable[[Path], None], *, overwrite: bool = False, finished: bool = True
+) -> None:
+    """Write the files of a model or a task to a directory, and bind them to each other.
 
     Parameters
     ----------
-    directory
-        New, empty, or that of a saved model, which is replaced.
+    directory, overwrite, finished
+        See :func:`~celloquy.models.directory.replace_directory`.
     write
-        Writes the files into a directory that exists.
-
-    Raises
-    ------
-    CheckpointError
-        If something else is there.
+        Writes the files into a directory that exists, with :func:`write_checkpoint` and what comes beside.
     """
-    # A link stays, and the directory that it names is written.
-    target = check_target(directory).resolve()
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as scratch:
-            fresh = Path(scratch) / "model"
-            fresh.mkdir()
-            write(fresh)
-            for file in fresh.iterdir():
-                # safetensors lets nobody else read what it writes; the mode is that of any new file.
-                file.chmod(0o666 & ~current_umask())
-            # What stands beside the model, such as the log of its training, stays.
-            if target.exists():
-                for other in target.iterdir():
-                    if not (fresh / other.name).exists():
-                        shutil.move(other, fresh / other.name)
-                target.rename(Path(scratch) / "old")
-            fresh.rename(target)
-    except (OSError, SafetensorError) as error:
-        if is_disk_full(error):
-            raise DiskError.full(target, error) from error
-        raise
 
+    def write_bound(folder: Path) -> None:
+        write(folder)
+        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        # The card is for readers, who may change it.
+        bound = sorted(file.name for file in folder.iterdir() if file.name not in (CONFIG, CARD))
+        config[FILES] = {name: _hash(folder / name) for name in bound}
+        config[SEAL] = _seal(config)
+        (folder / CONFIG).write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
 
-def check_target(directory: str | PathLike[str]) -> Path:
-    """Return the path of a directory that a model can be saved to.
-
-    Raises
-    ------
-    CheckpointError
-        If something else than a saved model is there.
-    """
-    target = Path(directory)
-    if target.exists() and not (target.is_dir() and ((target / CONFIG).exists() or not any(target.iterdir()))):
-        raise CheckpointError(
-            f"The model can't be saved to {str(target)!r}.",
-            found="something there that is not a saved model",
-            expected="a new or empty directory, or a saved model to replace",
-            remedy="choose another directory.",
-            argument="out",
-        )
-    return target
+    replace_directory(directory, write_bound, overwrite=overwrite, finished=finished)
 
 
 def write_checkpoint(directory: Path, checkpoint: Checkpoint, card: str) -> None:
-    """Write the files of a model, and its card, into a directory that exists."""
+    """Write the files of a model, and its card, into a directory that exists.
+
+    Raises
+    ------
+    CheckpointError
+        If a weight is not finite.
+    """
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.weights.items()}
+    _check_finite(weights, "the model to be saved")
     save_file(weights, directory / WEIGHTS, metadata={"format": "pt", **checkpoint.provenance})
     (directory / CONFIG).write_text(checkpoint.config, encoding="utf-8")
     checkpoint.vocabulary.save(directory / GENES)
@@ -112,35 +88,98 @@ def read_checkpoint(directory: str | PathLike[str]) -> Checkpoint:
     Raises
     ------
     CheckpointError
-        If one is missing or damaged.
+        If one is missing or damaged, or is not the one that was saved with the others.
     """
     source = Path(directory)
+    # Where it can't be finished, the hashes say so.
+    with suppress(OSError):
+        finish_interrupted(source)
     missing = [name for name in (WEIGHTS, CONFIG, GENES) if not (source / name).is_file()]
     if missing:
         raise CheckpointError(
             f"There is no celloquy model in {str(source)!r}.",
             found=f"no {', no '.join(missing)}" if source.is_dir() else "no such directory",
             expected=f"a directory with {WEIGHTS}, {CONFIG} and {GENES}, as model.save() writes it",
-            remedy="pass the directory of a saved model; read a released CellPLM with cq.read_cellplm(prefix).",
+            remedy="pass the directory of a saved model, or the org/name of one on the hub; "
+            "`celloquy convert` makes one of a released CellPLM or GeneCompass.",
             argument="model",
         )
+    config = check_files(source, (WEIGHTS, GENES))
     try:
-        config = (source / CONFIG).read_text(encoding="utf-8")
-        family = str(json.loads(config)["family"])
+        family = str(config.pop("family"))
         vocabulary = GeneVocabulary.load(source / GENES)
         with safe_open(source / WEIGHTS, framework="pt") as file:
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 -- not a dict
             provenance = {key: value for key, value in (file.metadata() or {}).items() if key != "format"}
-    except (SafetensorError, CelloquyError, ValueError, TypeError, KeyError, UnicodeDecodeError) as error:
+    except (SafetensorError, CelloquyError, OSError, ValueError, TypeError, KeyError) as error:
         raise damaged(str(source), error) from error
-    return Checkpoint(str(source), family, config, vocabulary, weights, provenance)
+    _check_finite(weights, repr(str(source / WEIGHTS)))
+    settings = json.dumps({"family": family, **{name: config[name] for name in config if name not in (FILES, SEAL)}})
+    return Checkpoint(str(source), family, settings, vocabulary, weights, provenance)
+
+
+def check_files(directory: Path, names: tuple[str, ...]) -> dict[str, Any]:
+    """Check that files are those that were saved together, and return the configuration.
+
+    Parameters
+    ----------
+    directory
+        Directory of a saved model.
+    names
+        Names of files in it; the configuration is checked in any case.
+
+    Raises
+    ------
+    CheckpointError
+        If a file is missing or is another than it was; it names the file.
+    """
+    try:
+        config = json.loads((directory / CONFIG).read_text(encoding="utf-8"))
+        files = dict(config[FILES])
+        if config[SEAL] != _seal(config):
+            changed = [CONFIG]
+        else:
+            changed = [name for name in names if files.get(name) != _hash(directory / name)]
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise damaged(str(directory), error) from error
+    if changed:
+        raise CheckpointError(
+            f"The files in {str(directory)!r} do not belong together.",
+            found=f"{', '.join(changed)} other than when it was saved",
+            expected=f"the files whose hashes stand in {CONFIG}",
+            remedy="copy the directory anew from where it came from; its files can't be edited or exchanged.",
+            argument="model",
+        )
+    return dict(config)
+
+
+def _hash(file: Path) -> str:
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def _seal(config: dict[str, Any]) -> str:
+    """Hash of all fields of the configuration but that of the hash itself."""
+    kept = {name: value for name, value in config.items() if name != SEAL}
+    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
+
+
+def _check_finite(weights: Mapping[str, Tensor], where: str) -> None:
+    odd = [name for name, one in weights.items() if one.is_floating_point() and not one.isfinite().all()]
+    if odd:
+        raise CheckpointError(
+            f"The weights of {where} are not all finite.",
+            found=f"NaN or infinite values in {some(odd)}",
+            expected="the weights of a training that ended well",
+            remedy="train the model anew, with a smaller learning rate.",
+        )
 
 
 def damaged(name: str, error: Exception) -> CheckpointError:
     """Return the error of a saved model whose files can't be understood."""
     return CheckpointError(
         f"The model in {name!r} can't be read.",
-        found=(str(error).splitlines() or [type(error).__name__])[0],
+        found="no " * isinstance(error, KeyError) + (str(error).splitlines() or [type(error).__name__])[0],
         remedy="copy it anew from where it came from; a file is damaged or from another version.",
         argument="model",
     )

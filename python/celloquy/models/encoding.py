@@ -11,17 +11,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from celloquy.data.device import DeviceSender
+from celloquy.data.share import CellShare
 from celloquy.errors import ArgumentError
 from celloquy.runtime.arrays import RowArray, runs
 from celloquy.runtime.hardware import autocast
+from celloquy.runtime.processes import collect_rows, least_of, sum_over
 from celloquy.runtime.progress import ProgressBar
 from celloquy.runtime.resume import JOURNAL, Journal
 
 if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
     from celloquy.data import CellBatch, CellReader
 
 CELLS_READ = 1024
@@ -46,6 +51,10 @@ class EmbeddingOptions:
     """Identity of the computation, beside what the encoding itself knows."""
     progress: bool = False
     """Show a progress bar."""
+    processes: Fabric | None = None
+    """Processes that share the cells; all of them embed the same cells with the same options."""
+    collect: bool = True
+    """Collect the embedding of all processes' cells in this one."""
 
 
 class Embedder(Protocol):
@@ -74,8 +83,8 @@ class Embedding:
 
     vectors: RowArray
     """``(n, embedding_width)`` float32."""
-    empty: RowArray
-    """``(n, 1)`` uint8: 1 for cells without a known count."""
+    expressed: RowArray
+    """``(n, 1)`` int32: genes of the vocabulary that each cell expresses."""
 
 
 class Encoding:
@@ -99,52 +108,102 @@ class Encoding:
     def __init__(self, model: Embedder, cells: CellReader, options: EmbeddingOptions) -> None:
         self.room = room_beside(model, options)
         model.to(options.device).eval()
-        self.cells, self.options = cells, options
+        self.options = options
         self._model = model
         self.read = options.batch_size or CELLS_READ
-        self.embedding = Embedding(self.rows(model.embedding_width, "embedding"), self.rows(1, "empty", torch.uint8))
-        kept = [self.embedding.vectors, self.embedding.empty, *self.prepare()]
+        processes = options.processes
+        several = processes is not None and processes.world_size > 1
+        self.processes = processes if several else None
+        self.owner = self.share(cells, 1 if self.processes is None else self.processes.world_size)
+        """``(cells,)``: the process that computes each cell."""
+        self.cells: CellReader | CellShare = cells
+        if self.processes is not None:
+            self.cells = CellShare(cells, np.flatnonzero(self.owner == self.processes.global_rank))
+        width = model.embedding_width
+        self.embedding = Embedding(self.rows(width, "embedding"), self.rows(1, "expressed", torch.int32))
+        self.whole = self.embedding
+        if several and options.collect:
+            n_cells = len(cells)
+            self.whole = Embedding(
+                self.rows(width, "whole", cells=n_cells), self.rows(1, "whole_expressed", torch.int32, cells=n_cells)
+            )
+        kept = [self.embedding.vectors, self.embedding.expressed, *self.prepare()]
         self.journal = Journal(
             None if options.folder is None else options.folder / JOURNAL,
             {**options.identity, "cells": len(cells), "precision": options.precision}
             | {"device": str(options.device), "read": self.read, **self.identity()},
         )
-        if any(array.new for array in kept):
+        # What one of several processes has lost, the others need in the state in which it was, so all begin anew.
+        if any(array.new for array in kept) or not self.least(bool(self.journal.steps)):
             self.journal.forget()
+
+    def share(self, cells: CellReader, processes: int) -> np.ndarray:
+        """Return the process that computes each cell, ``(cells,)``."""
+        return np.arange(len(cells)) * processes // max(1, len(cells))
+
+    def least(self, number: int) -> int:
+        """Return the least of the processes' numbers."""
+        return number if self.processes is None else least_of(self.processes, number)
+
+    def add_up(self, *sums: Tensor) -> None:
+        """Replace sums over the cells of this process, in place, by those over the cells of all."""
+        if self.processes is not None:
+            sum_over(*sums)
+
+    def collected(self) -> Embedding:
+        """Return the embedding of all cells, where it is collected, or that of the cells of this process."""
+        if self.processes is not None:
+            wanted = self.whole if self.options.collect else None
+            for name in ("vectors", "expressed"):
+                whole = None if wanted is None else getattr(wanted, name)
+                collect_rows(self.processes, self.owner, getattr(self.embedding, name), whole)
+        return self.whole
 
     def prepare(self) -> list[RowArray]:
         """Make what else the computation needs, and return the arrays without which it can't resume."""
         return []
+
+    @property
+    def passes(self) -> int:
+        """How often each cell is passed through something, so that it counts as done a part at a time."""
+        return 1
 
     def identity(self) -> dict[str, str | int]:
         """Return what else tells this computation from others."""
         return {}
 
     def rows(
-        self, width: int, name: str, precision: torch.dtype = torch.float32, *, device: torch.device | str = "cpu"
+        self,
+        width: int,
+        name: str,
+        precision: torch.dtype = torch.float32,
+        *,
+        device: torch.device | str = "cpu",
+        cells: int | None = None,
     ) -> RowArray:
         """Return an array with a row for every cell, in a file of the folder, or in a device's memory without one."""
         file = None if self.options.folder is None else self.options.folder / name
-        return RowArray((len(self.cells), width), precision, file=file, device=device)
+        return RowArray((len(self.cells) if cells is None else cells, width), precision, file=file, device=device)
 
     @torch.inference_mode()
     def run(self) -> Embedding:
         """Do what is left to do, and return the whole embedding."""
-        with self.bar(len(self.cells), " cells") as bar, autocast(self.options.precision, self.options.device):
+        with self.bar() as bar, autocast(self.options.precision, self.options.device):
             for part, batch in self.read_ahead(bar):
                 self.embedding.vectors.write(part, self._model.embed_batch(batch).float())
-        return self.embedding
+        return self.collected()
 
-    def bar(self, total: int, unit: str) -> ProgressBar:
-        """Return the progress bar of the computation."""
+    def bar(self) -> ProgressBar:
+        """Return the progress bar of the computation, which counts cells: one that was read is one of their passes."""
         return ProgressBar(
-            total=total, desc=f"Embedding ({self.options.precision})", unit=unit, disable=not self.options.progress
-        )
+            total=len(self.cells), desc=f"Embedding ({self.options.precision})", unit=" cells", unit_scale=True,
+            disable=not self.options.progress,
+        )  # fmt: skip
 
     def read_ahead(self, bar: ProgressBar) -> Iterator[tuple[slice, CellBatch]]:
         """Yield runs of cells on the device, the next being read meanwhile; a run counts as done when it is taken up.
 
-        Cells without a count are noted on the way.
+        How many genes each cell expresses is noted on the way.
         """
         parts, send = runs(0, len(self.cells), self.read), DeviceSender(self.options.device)
 
@@ -152,7 +211,7 @@ class Encoding:
             return send(self.cells.read(part.start, part.stop))
 
         done = self.journal.done("runs")
-        bar.update(sum(part.stop - part.start for part in parts[:done]))
+        bar.update(sum(part.stop - part.start for part in parts[:done]) / self.passes)
         with ThreadPoolExecutor(1) as reader:
             coming = None
             for number in range(done, len(parts)):
@@ -161,9 +220,9 @@ class Encoding:
                 if number + 1 < len(parts):
                     coming = reader.submit(fetch, parts[number + 1])
                 yield part, batch
-                self.embedding.empty.write(part, batch.indptr.diff().eq(0)[:, None])
+                self.embedding.expressed.write(part, batch.indptr.diff()[:, None])
                 self.journal.note(runs=number + 1)
-                bar.update(part.stop - part.start)
+                bar.update((part.stop - part.start) / self.passes)
 
 
 def room_beside(model: Embedder, options: EmbeddingOptions) -> int:

@@ -27,11 +27,26 @@ from celloquy.nn.precision import product_type
 if TYPE_CHECKING:
     from celloquy.data import CellBatch
 
-CHUNK_ENTRIES = {"cpu": 2**20, "cuda": 2**25, "mps": 2**23}
+CHUNK_ENTRIES = {"cpu": 2**19, "cuda": 2**25, "mps": 2**23}
 """Number of entries (cells × genes) of a chunk: few enough for the cache of a CPU, enough to fill a GPU."""
 
+FREQUENT = 0.1
+"""Share of the cells that express a gene, from which on :func:`sample_genes` always draws it."""
 
-def count_loss(hidden: Tensor, decoder: CountDecoder, batch: CellBatch, mask: BiLevelMask | None = None) -> Tensor:
+LEAST_PROBABILITY = 0.1
+"""Probability with which it draws a gene that no cell expresses."""
+
+FEW_GENES = 4096
+"""Number of genes up to which it takes all."""
+
+
+def count_loss(
+    hidden: Tensor,
+    decoder: CountDecoder,
+    batch: CellBatch,
+    mask: BiLevelMask | None = None,
+    gene_weight: Tensor | None = None,
+) -> Tensor:
     """Return the mean over cells of the negative log-likelihood of their counts, in nats.
 
     Every gene that was measured in a cell counts once, a hidden one twice. The means are scaled so that those of the
@@ -48,6 +63,9 @@ def count_loss(hidden: Tensor, decoder: CountDecoder, batch: CellBatch, mask: Bi
         The cells with all their counts, hidden ones included.
     mask
         Mask of the counts that were hidden from the encoder.
+    gene_weight
+        ``(genes,)``: weight of each gene in the loss and in the sum of the means, such as the inverse of the
+        probability with which :func:`sample_genes` drew it; a gene of weight 0 takes no time. By default all are 1.
     """
     cells = torch.arange(len(batch), device=hidden.device) if mask is None else mask.masked.nonzero().flatten()
     # Cells of one panel lie together, so that genes that the panel does not measure take no time.
@@ -56,6 +74,7 @@ def count_loss(hidden: Tensor, decoder: CountDecoder, batch: CellBatch, mask: Bi
     inputs = _Inputs(
         batch.select(cells),
         None if mask is None else mask.select(cells),
+        gene_weight,
         gradients=torch.is_grad_enabled(),
         products=product_type(hidden.device, parameters[0].dtype),
     )
@@ -69,6 +88,7 @@ class _Inputs:
 
     batch: CellBatch
     mask: BiLevelMask | None
+    gene_weight: Tensor | None
     gradients: bool
     """True if gradients are needed."""
     products: torch.dtype
@@ -85,13 +105,15 @@ class _CountLoss(torch.autograd.Function):
         gradients = [torch.zeros_like(t) for t in (hidden, weight, bias, log_dispersion)] if inputs.gradients else []
         total = hidden.new_zeros((), dtype=_precise(hidden))
         sizes = torch.bincount(inputs.batch.panel, minlength=len(inputs.batch.measured)).tolist()
+        depth = _visible_depth(inputs.batch, inputs.mask)
         start = 0
         with torch.autocast(hidden.device.type, enabled=False):
             for measured, size in zip(inputs.batch.measured, sizes, strict=True):
-                genes = measured.nonzero().flatten()
+                weighted = measured if inputs.gene_weight is None else measured & (inputs.gene_weight > 0)
+                genes = weighted.nonzero().flatten()
                 if size and len(genes):
                     cells = range(start, start + size)
-                    total += _add_panel(gradients, cells, genes, hidden, weight, bias, log_dispersion, inputs)
+                    total += _add_panel(gradients, cells, genes, depth, hidden, weight, bias, log_dispersion, inputs)
                 start += size
         ctx.save_for_backward(*gradients)
         return total.to(hidden.dtype)
@@ -106,6 +128,7 @@ def _add_panel(
     gradients: list[Tensor],
     cells: range,
     genes: Tensor,
+    depth: Tensor,
     hidden: Tensor,
     weight: Tensor,
     bias: Tensor,
@@ -113,14 +136,15 @@ def _add_panel(
     inputs: _Inputs,
 ) -> Tensor:
     """Return the loss of the cells of one panel, chunk by chunk, and add its gradients to the given ones."""
-    panel = _Panel(genes, weight, bias, log_dispersion, inputs.products)
+    gene_weight = None if inputs.gene_weight is None else inputs.gene_weight[genes]
+    panel = _Panel(genes, gene_weight, weight, bias, log_dispersion, inputs.products)
     total = hidden.new_zeros((), dtype=_precise(hidden))
     step = max(1, CHUNK_ENTRIES[hidden.device.type] // len(genes))
     for start in cells[::step]:
         chunk = slice(start, min(start + step, cells.stop))
         hidden_gradient = gradients[0][chunk] if gradients else None
         hide = None if inputs.mask is None else inputs.mask.block(chunk.start, chunk.stop, genes)
-        total += panel.add(hidden[chunk], inputs.batch[chunk], hide, hidden_gradient)
+        total += panel.add(hidden[chunk], inputs.batch[chunk], depth[chunk], hide, hidden_gradient)
     if gradients:
         for gradient, panel_gradient in zip(gradients[1:], panel.gradients(), strict=True):
             gradient.index_add_(0, genes, panel_gradient)
@@ -134,8 +158,15 @@ class _Panel:
     """
 
     def __init__(
-        self, genes: Tensor, weight: Tensor, bias: Tensor, log_dispersion: Tensor, products: torch.dtype
+        self,
+        genes: Tensor,
+        gene_weight: Tensor | None,
+        weight: Tensor,
+        bias: Tensor,
+        log_dispersion: Tensor,
+        products: torch.dtype,
     ) -> None:
+        self.gene_weight = gene_weight
         self.n_genes, self.products = len(genes), products
         self.column = genes.new_full((len(weight),), -1)
         self.column[genes] = torch.arange(len(genes), device=genes.device)
@@ -149,7 +180,9 @@ class _Panel:
         self.bias_gradient = torch.zeros_like(self.bias)
         self.dispersion_gradient = torch.zeros_like(self.bias)
 
-    def add(self, hidden: Tensor, batch: CellBatch, hide: Tensor | None, hidden_gradient: Tensor | None) -> Tensor:
+    def add(
+        self, hidden: Tensor, batch: CellBatch, depth: Tensor, hide: Tensor | None, hidden_gradient: Tensor | None
+    ) -> Tensor:
         """Return the loss of a chunk, and add its gradients if they are needed.
 
         Parameters
@@ -158,26 +191,31 @@ class _Panel:
             Last hidden layer of the cells, ``(c, r)``.
         batch
             The cells.
+        depth
+            Sum of their visible counts, at least 1, ``(c,)``.
         hide
             True at the hidden entries, ``(c, g)`` bool.
         hidden_gradient
             Gradient of ``hidden``, ``(c, r)``, to which the gradient of the chunk is added; None if it is not needed.
         """
         # All matrices here are (c, g); the first holds the logarithms of the means.
-        logits = self._product(hidden, self.weight.t()).add_(self.bias)
+        logits = self._product(hidden, self.weight.t(), self.bias)
         lowest, highest = map(math.log, MEAN_BOUNDS)
         least, most = logits.aminmax()
-        beyond = (logits < lowest) | (logits > highest) if least < lowest or most > highest else None
-        mean = logits.clamp_(lowest, highest).exp_()
+        beyond = None
+        if least < lowest or most > highest:
+            beyond = (logits < lowest) | (logits > highest)
+            logits.clamp_(lowest, highest)
+        mean = logits.exp_()
         times = None if hide is None else hide.to(mean)
         visible = mean if times is None else torch.addcmul(mean, mean, times, value=-1)
         if times is not None:
             times += 1  # A hidden entry counts twice.
 
-        counts, row, place = self._counts(batch)
+        counts, row, column = self._counts(batch)
+        place = row * self.n_genes + column
         times_at = torch.ones_like(counts) if times is None else times.view(-1)[place]
-        depth = mean.new_zeros(len(mean)).index_add_(0, row, counts * (2 - times_at)).clamp_(min=1)
-        total = visible.sum(1)
+        total = visible.sum(1) if self.gene_weight is None else visible @ self.gene_weight
         # A cell without a visible gene keeps its means as they are.
         per_total = torch.where(total > 0, 1 / total, 0)
         scale = torch.where(total > 0, depth * per_total, 1)
@@ -190,7 +228,11 @@ class _Panel:
             logarithm *= times
             slope *= times
         logarithm_sum = logarithm.sum(0)
-        column = place % self.n_genes
+        if self.gene_weight is not None:
+            logarithm_sum *= self.gene_weight
+            slope *= self.gene_weight
+            visible *= self.gene_weight
+            times_at = times_at * self.gene_weight[column]
         dispersion, exact = self.precise_dispersion[column], counts.to(self.precise_dispersion)
         loss_at = self.lgamma[column] + (exact + 1).lgamma() - (exact + dispersion).lgamma()
         loss_at += exact * (logarithm_at - ratio_at.log())
@@ -208,8 +250,8 @@ class _Panel:
         slope.addcmul_(visible, (slope.sum(1) * per_total)[:, None], value=-1)
         if beyond is not None:
             slope.masked_fill_(beyond, 0)
-        hidden_gradient += self._product(slope, self.weight)
-        self.weight_gradient += self._product(slope.t(), hidden)
+        self._add_product(hidden_gradient, slope, self.weight)
+        self._add_product(self.weight_gradient, slope.t(), hidden)
         self.bias_gradient += slope.sum(0)
         return loss
 
@@ -219,16 +261,50 @@ class _Panel:
         within = (self.log_dispersion >= lowest) & (self.log_dispersion <= highest)
         return self.weight_gradient, self.bias_gradient, self.dispersion_gradient * within
 
-    def _product(self, left: Tensor, right: Tensor) -> Tensor:
-        return (left.to(self.products) @ right.to(self.products)).to(self.bias)
+    def _product(self, left: Tensor, right: Tensor, bias: Tensor) -> Tensor:
+        """Return a product plus a bias."""
+        if self.products == self.bias.dtype:
+            return torch.addmm(bias, left, right)
+        return (left.to(self.products) @ right.to(self.products)).to(self.bias).add_(bias)
+
+    def _add_product(self, total: Tensor, left: Tensor, right: Tensor) -> None:
+        """Add a product to a total, without a matrix for the product if the types are the same."""
+        if self.products == self.bias.dtype:
+            total.addmm_(left, right)
+        else:
+            total += (left.to(self.products) @ right.to(self.products)).to(self.bias)
 
     def _counts(self, batch: CellBatch) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the counts ``(k,)`` of the genes of the panel, their cells and their places in the flattened chunk."""
+        """Return the counts ``(k,)`` of the genes of the panel, their cells and their columns in the chunk."""
         column, row, counts = self.column[batch.indices], batch.cell_of_count, batch.values.to(self.bias)
         measured = column >= 0
         if not measured.all():
             column, row, counts = column[measured], row[measured], counts[measured]
-        return counts, row, row * self.n_genes + column
+        return counts, row, column
+
+
+def sample_genes(batch: CellBatch) -> Tensor | None:
+    """Draw genes for the loss of some cells, and return their weights ``(genes,)``: 0 for genes that were not drawn.
+
+    Most genes are zero in most cells, and their zeros take most of the time of the loss. A gene that a tenth of the
+    cells express is always drawn, a rarer one in proportion to that, and one in ten of the others; its weight is the
+    inverse of this probability, so that the expected loss is that of all genes (Horvitz & Thompson 1952). Where there
+    are few genes, all are taken, and None is returned.
+    """
+    if batch.n_genes <= FEW_GENES:
+        return None
+    cells = torch.bincount(batch.indices, minlength=batch.n_genes) / max(1, len(batch))
+    probability = (cells / FREQUENT).clamp(LEAST_PROBABILITY, 1)
+    return (torch.rand_like(probability) < probability) / probability
+
+
+def _visible_depth(batch: CellBatch, mask: BiLevelMask | None) -> Tensor:
+    """Return the sum of the visible counts of measured genes of each cell, at least 1."""
+    cell, counts = batch.cell_of_count, batch.values
+    seen = batch.measured[batch.panel[cell], batch.indices]
+    if mask is not None:
+        seen = seen & ~mask.at(cell, batch.indices)
+    return counts.new_zeros(len(batch)).index_add_(0, cell, counts * seen).clamp_(min=1)
 
 
 def _precise(tensor: Tensor) -> torch.dtype:

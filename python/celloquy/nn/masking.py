@@ -33,6 +33,8 @@ class Masking:
     """Parameters of the Beta distribution of a masked cell's share of hidden genes."""
     cap: float = 0.9
     """Largest share of a cell's genes that is hidden."""
+    genes: float | None = None
+    """Share of every masked cell's genes that is hidden, in place of a drawn one."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -64,7 +66,10 @@ class BiLevelMask:
             Seed of the draw, one number or several: the same seed gives the same mask.
         """
         random = np.random.default_rng(seed)
-        rate = np.minimum(random.beta(*masking.beta, size=n_cells), masking.cap)
+        if masking.genes is None:
+            rate = np.minimum(random.beta(*masking.beta, size=n_cells), masking.cap)
+        else:
+            rate = np.full(n_cells, masking.genes)
         masked = max(round(masking.share * n_cells), int(masking.share > 0))
         rate[random.permutation(n_cells)[masked:]] = 0
         return BiLevelMask.with_rates(torch.from_numpy(rate), seed=random)
@@ -98,6 +103,17 @@ class BiLevelMask:
     def select(self, cells: Tensor) -> BiLevelMask:
         """Return the mask of some cells, ``(m,)`` int64, in the given order."""
         return BiLevelMask(self.key[cells], self.threshold[cells])
+
+    def part(self, share: float) -> BiLevelMask:
+        """Return the mask that hides a share of what this one hides; of two shares, the larger hides the other's."""
+        lowest = -(2**31)
+        threshold = ((self.threshold.double() - lowest) * share + lowest).round()
+        return BiLevelMask(self.key, threshold.to(torch.int32))
+
+    def numbers(self, cells: Tensor, genes: Tensor, purpose: int) -> Tensor:
+        """Return a number from 0 to 1 for each entry, ``(k,)`` float64, uniform; another one for each purpose."""
+        key = _hash(self.key[cells] + torch.tensor(purpose, dtype=torch.int32) * SECOND_MULTIPLIER)
+        return (_hash(key + genes.to(torch.int32) * GENE_STEP).double() + 2.0**31) / 2.0**32
 
     def at(self, cells: Tensor, genes: Tensor) -> Tensor:
         """Return whether the entries of cells ``(k,)`` and genes ``(k,)`` are hidden, ``(k,)`` bool."""

@@ -53,6 +53,7 @@ def stream_layer(
     keys: VectorRows,
     runs: Sequence[slice],
     on_run: Callable[[int], object] = lambda n_cells: None,
+    add_up: Callable[..., object] = lambda *sums: None,
 ) -> None:
     """Send one tissue through one layer of the encoder.
 
@@ -68,9 +69,11 @@ def stream_layer(
         Rows of the tissue; one run is computed at a time, on the device of the layer.
     on_run
         Function of the number of cells, called after every run, for a progress bar.
+    add_up
+        Function that adds to some sums, in place, those of other processes, which hold other cells of the tissue.
     """
     tissue = None if layer.attention is None else _Tissue(layer, source, queries, keys, runs)
-    sums = None if tissue is None else tissue.compute_sums()
+    sums = None if tissue is None else tissue.compute_sums(add_up)
     device = layer.norm_feedforward.weight.device
     for rows in runs:
         cells = source.read(rows).to(device)
@@ -92,7 +95,7 @@ class _Tissue:
         self._queries, self._keys = queries, keys
         self._device = layer.norm_attention.weight.device
 
-    def compute_sums(self) -> FlowSums:
+    def compute_sums(self, add_up: Callable[..., object]) -> FlowSums:
         """Return the sums over all cells, and fill the buffers of queries and keys."""
         attention, device = self._attention, self._device
         width, heads = attention.query.out_features, attention.heads
@@ -109,11 +112,13 @@ class _Tissue:
             self._keys.write(rows, attention.key(cells).sigmoid_())
             query_sum += self._heads(self._queries, rows).sum(0)
             key_sum += self._heads(self._keys, rows).sum(0)
+        add_up(query_sum, key_sum)
         for rows in self._runs:
             query, key = self._heads(self._queries, rows), self._heads(self._keys, rows)
             with torch.autocast(device.type, enabled=False):
                 incoming_query += single_tissue_total(1 / single_tissue_flow(query, key_sum.float()), query)
                 outgoing_key += single_tissue_total(1 / single_tissue_flow(key, query_sum.float()), key)
+        add_up(incoming_query, outgoing_key)
         partial = torch.zeros_like(key_cell, dtype=torch.float32)
         for number, rows in enumerate(self._runs, 1):
             key = self._heads(self._keys, rows)
@@ -128,7 +133,8 @@ class _Tissue:
             if rows is self._runs[-1] or number % RUNS_IN_FLOAT32 == 0:
                 key_cell += partial
                 partial.zero_()
-        n_cells = sum(rows.stop - rows.start for rows in self._runs)
+        n_cells = competition.new_tensor(sum(rows.stop - rows.start for rows in self._runs))
+        add_up(competition, weighted_key_sum, key_cell, n_cells)
         share = (n_cells / competition)[:, None]
         with torch.autocast(device.type, enabled=False):
             key_value = self._apply_weights((key_cell * share[..., None]).float(), (weighted_key_sum * share).float())

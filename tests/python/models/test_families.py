@@ -99,17 +99,23 @@ def test_it_is_trained_from_scratch_where_its_configuration_is_asked_for():
     ],
 )
 def test_a_task_that_it_cannot_serve_says_so(model, call):
-    with pytest.raises(ModelError, match=r"A ProjectionModel can't decode[\s\S]*such as a CellModel") as caught:
+    with pytest.raises(
+        ModelError, match=r"A ProjectionModel can't (decode|fill in)[\s\S]*such as a CellModel"
+    ) as caught:
         call(model)
     assert caught.value.argument == "model"
 
 
-def test_what_is_no_family_or_no_model_is_refused(model, tmp_path):
+def test_an_error_names_a_model_that_has_the_ability(model):
+    with pytest.raises(ModelError, match=r"can't adapt[\s\S]*such as a FactorModel"):
+        cq.embed(cells(), model=model, adapt=True)
+
+
+def test_what_is_no_family_or_no_model_is_refused(model, tmp_path, monkeypatch):
     with pytest.raises(CheckpointError, match=r"family that celloquy does not know[\s\S]*'yeti'[\s\S]*'cellplm'"):
         find_family("yeti")
     model.save(tmp_path / "model")
-    text = (tmp_path / "model" / "config.json").read_text()
-    (tmp_path / "model" / "config.json").write_text(text.replace("projection", "yeti"))
+    monkeypatch.delitem(base._FAMILIES, "projection")
     with pytest.raises(CheckpointError, match="family that celloquy does not know"):
         cq.Model.from_pretrained(tmp_path / "model")
     with pytest.raises(ArgumentError, match="`config` can't be used"):

@@ -30,25 +30,25 @@ def decoder_for(n_genes, seed, spread=1.0):
     return decoder
 
 
-def prediction(hidden, decoder, batch, mask):
+def prediction(hidden, decoder, batch, mask, weight=1.0):
     """Return the scaled means, the measured entries and the hidden entries, all dense ``(cells, genes)``."""
     counts, measured = dense_counts(batch), batch.measured[batch.panel]
     hide = torch.zeros_like(measured) if mask is None else mask.block(0, len(batch), batch.n_genes)
     visible = measured & ~hide
     depth = (counts * visible).sum(1, keepdim=True).clamp(min=1)
     mean = decoder.mean(hidden)
-    total = (mean * visible).sum(1, keepdim=True)
+    total = (mean * visible * weight).sum(1, keepdim=True)
     mean = mean * torch.where(total > 0, depth / total.where(total > 0, 1), 1)
     return mean, measured, hide
 
 
-def dense_loss(hidden, decoder, batch, mask):
+def dense_loss(hidden, decoder, batch, mask, weight=1.0):
     """The same loss by torch's own negative binomial; its logits are those of ``mean / (mean + dispersion)``."""
-    mean, measured, hide = prediction(hidden, decoder, batch, mask)
+    mean, measured, hide = prediction(hidden, decoder, batch, mask, weight)
     dispersion = decoder.dispersion()
     counts = dense_counts(batch).to(mean)
     negative_binomial = torch.distributions.NegativeBinomial(dispersion, logits=mean.log() - dispersion.log())
-    entries = -negative_binomial.log_prob(counts) * measured * (1 + hide.to(mean))
+    entries = -negative_binomial.log_prob(counts) * measured * (1 + hide.to(mean)) * weight
     cells = torch.ones(len(batch), dtype=torch.bool) if mask is None else mask.masked
     return entries[cells].sum() / cells.sum().clamp(min=1)
 
@@ -58,13 +58,13 @@ def gradients(loss, hidden, decoder):
     return torch.autograd.grad(loss, inputs)
 
 
-def assert_equal_to_dense(hidden, decoder, batch, mask, tolerance):
+def assert_equal_to_dense(hidden, decoder, batch, mask, tolerance, weight=None):
     # The reference always in float64: the plain formula itself is not exact enough in float32.
     exact = decoder_for(batch.n_genes, 0).double()
     exact.load_state_dict(decoder.state_dict())
-    found = count_loss(hidden, decoder, batch, mask)
+    found = count_loss(hidden, decoder, batch, mask, weight)
     hidden64 = hidden.detach().double().requires_grad_()
-    expected = dense_loss(hidden64, exact, batch, mask)
+    expected = dense_loss(hidden64, exact, batch, mask, 1.0 if weight is None else weight.double())
     assert found.dtype == hidden.dtype
     torch.testing.assert_close(found.double(), expected, rtol=tolerance, atol=tolerance)
     for ours, plain in zip(gradients(found, hidden, decoder), gradients(expected, hidden64, exact), strict=True):
@@ -89,6 +89,34 @@ def test_means_and_dispersions_beyond_their_bounds_get_no_gradient(case):
     decoder = decoder_for(batch.n_genes, 0, spread=8.0).double()
     hidden = (3 * torch.randn(len(batch), RANK).double()).requires_grad_()
     assert_equal_to_dense(hidden, decoder, batch, mask, 1e-8)
+
+
+@given(case=batches_and_masks, seed=st.integers(0, 99))
+def test_weighted_genes_equal_the_dense_formula_with_their_weights(case, seed):
+    batch, mask = case
+    decoder = decoder_for(batch.n_genes, seed).double()
+    weight = torch.tensor([0.0, 1.0, 2.5, 10.0], dtype=torch.float64)[torch.randint(4, (batch.n_genes,))]
+    hidden = torch.randn(len(batch), RANK, dtype=torch.float64).relu().requires_grad_()
+    assert_equal_to_dense(hidden, decoder, batch, mask, 1e-9, weight)
+
+
+def test_sampled_genes_stand_for_all():
+    cells, genes = 40, losses.FEW_GENES + 1
+    counts = torch.zeros(cells, genes)
+    # Gene 0 in every cell, gene 1 in one cell of twenty, the others in none.
+    counts[:, 0], counts[:2, 1] = 3, 1
+    batch = cell_batch(counts)
+    torch.manual_seed(0)
+    drawn = torch.stack([losses.sample_genes(batch) for _ in range(400)])
+    assert (drawn[:, 0] == 1).all()
+    assert set(drawn[:, 1].tolist()) == {0.0, 2.0}
+    assert (drawn > 0).float().mean() < 1.2 * losses.LEAST_PROBABILITY
+    torch.testing.assert_close(drawn.mean(0)[1], torch.tensor(1.0), atol=0.15, rtol=0)
+    torch.testing.assert_close(drawn.mean(), torch.tensor(1.0), atol=0.01, rtol=0)
+
+
+def test_few_genes_are_all_taken():
+    assert losses.sample_genes(cell_batch(torch.ones(3, losses.FEW_GENES))) is None
 
 
 @given(case=batches_and_masks, entries=st.integers(1, 60))

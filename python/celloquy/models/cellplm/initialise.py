@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 
+from celloquy.nn.components import gene_components
 from celloquy.nn.latent import GaussianLatent, MixtureLatent, NoLatent
 
 if TYPE_CHECKING:
@@ -20,9 +20,6 @@ LEAST_MEAN = 1e-4
 
 COMPONENTS = 32
 """Principal components that the gene vectors start from, at most."""
-
-CELLS_FOR_COMPONENTS = 5000
-"""Cells from which these are computed, at most."""
 
 FIRST_VARIANCE = 0.1
 """Variance of the latent around a cell's mean that training starts from."""
@@ -43,8 +40,7 @@ def set_gene_components(embedder: ExpressionEmbedder, cells: CellBatch, seed: in
     """Let the first dimensions of the gene vectors be the principal components of log-normalised counts.
 
     What the cells differ in most then reaches the encoder from the first step, where random vectors must first find
-    it; with few cells these rather learn the cells by heart. Each component is divided by the root of its standard
-    deviation, half way from principal components to whitened ones.
+    it; with few cells these rather learn the cells by heart.
 
     Parameters
     ----------
@@ -55,22 +51,8 @@ def set_gene_components(embedder: ExpressionEmbedder, cells: CellBatch, seed: in
     seed
         Seed of the draw of cells, if there are many, and of the randomised decomposition.
     """
-    rows = np.arange(len(cells))
-    if len(rows) > CELLS_FOR_COMPONENTS:
-        rows = np.sort(np.random.default_rng(seed).choice(rows, CELLS_FOR_COMPONENTS, replace=False))
-    chosen = cells.select(torch.from_numpy(rows))
-    depth = chosen.library_size().clamp(min=1)
-    values = (chosen.values * (depth.median() / depth)[chosen.cell_of_count]).log1p()
-    places = torch.stack([chosen.cell_of_count, chosen.indices.long()])
-    number = min(COMPONENTS, embedder.gene.shape[1], len(chosen), chosen.n_genes)
-    # Randomised, as nothing but a start; a few components more than are kept make the first ones exact.
-    spare = min(number + 16, len(chosen), chosen.n_genes)
-    with torch.random.fork_rng(devices=[]), torch.sparse.check_sparse_tensor_invariants(enable=False):
-        torch.manual_seed(seed)
-        logged = torch.sparse_coo_tensor(places, values, (len(chosen), chosen.n_genes)).coalesce()
-        _, strength, axes = torch.pca_lowrank(logged, q=spare, niter=4)
-    deviation = (strength[:number] / math.sqrt(len(chosen))).clamp(min=1e-3)
-    embedder.gene[:, :number] = axes[:, :number] / deviation.sqrt()
+    found = gene_components(cells, min(COMPONENTS, embedder.gene.shape[1]), seed)
+    embedder.gene[:, : found.shape[1]] = found
 
 
 @torch.no_grad()

@@ -8,17 +8,18 @@ from typing import TYPE_CHECKING, ClassVar, Self
 from torch import Tensor, nn
 
 from celloquy.genes import GeneVocabulary
-from celloquy.models.base import CountLosses, Model, register_family
+from celloquy.models.base import Model, register_family
 from celloquy.models.cellplm.config import CellModelConfig
 from celloquy.models.cellplm.encoding import TissueEncoding
 from celloquy.models.cellplm.initialise import set_gene_components, set_mean_counts, shrink_latent_variance
 from celloquy.models.config import ModelConfig
 from celloquy.models.encoding import Embedding, EmbeddingOptions
+from celloquy.models.losses import FillingLosses
 from celloquy.nn.decoder import CountDecoder
 from celloquy.nn.encoder import CellEncoder
 from celloquy.nn.expression import ExpressionEmbedder
 from celloquy.nn.latent import GaussianLatent, MixtureLatent, NoLatent
-from celloquy.nn.losses import count_loss
+from celloquy.nn.losses import count_loss, sample_genes
 from celloquy.nn.masking import BiLevelMask, Masking
 from celloquy.nn.position import SpatialEncoding
 from celloquy.runtime.hardware import PRODUCTS
@@ -54,7 +55,7 @@ class CellModel(Model):
     """
 
     config_class: ClassVar[type[ModelConfig]] = CellModelConfig
-    abilities: ClassVar[frozenset[str]] = frozenset({"embed", "decode"})
+    abilities: ClassVar[frozenset[str]] = frozenset({"embed", "fill in", "decode"})
     config: CellModelConfig
 
     def __init__(self, config: CellModelConfig, vocabulary: GeneVocabulary) -> None:
@@ -130,6 +131,13 @@ class CellModel(Model):
         return self.config.dropout
 
     @property
+    def reads(self) -> frozenset[str]:
+        """See :attr:`Model.reads`; positions are those within a tissue."""
+        if self.config.positions:
+            return super().reads
+        return frozenset() if self.config.attention == "none" else frozenset({"tissue"})
+
+    @property
     def masking(self) -> Masking:
         """How counts are hidden from the encoder in training."""
         return self.config.masking
@@ -158,14 +166,15 @@ class CellModel(Model):
             return {f"{part}.": 0.0 for part in EMBEDDING_PARTS}
         return {"embedder.gene": GENE_VECTORS_RATE}
 
-    def fill_in(self, seen: CellBatch, batch: CellBatch, mask: BiLevelMask) -> CountLosses:
+    def fill_in(self, seen: CellBatch, batch: CellBatch, mask: BiLevelMask) -> FillingLosses:
         """See :meth:`Model.fill_in`."""
         latent = self.latent(self.encode(seen))
         hidden = self.decoder(latent.z, {"batch": batch.batch})
         # Without masks every count is seen, and every cell is learned from.
         hides = mask if self.config.mask_cells else None
-        reconstruction = count_loss(hidden, self.decoder, batch, hides)
-        return CountLosses(latent.mean, reconstruction, latent.kl.float(), self.config.kl_weight)
+        weight = sample_genes(batch) if self.training else None
+        reconstruction = count_loss(hidden, self.decoder, batch, hides, weight)
+        return FillingLosses(latent.mean, reconstruction, latent.kl.float(), self.config.kl_weight)
 
     def expected_counts(self, embedding: Tensor, batch: Tensor, genes: Tensor | None = None) -> Tensor:
         """See :meth:`Model.expected_counts`."""

@@ -16,14 +16,14 @@ from celloquy.errors import CheckpointError
 from celloquy.genes import GeneVocabulary
 from celloquy.models.cellplm.config import CellModelConfig, Latent
 from celloquy.models.cellplm.model import CellModel
+from celloquy.models.renaming import rename, rules
 
 # In the file, but never used by the released forward pass.
 UNUSED = re.compile(r"embedder\.(norm0|pe_enc)\.")
 
 # Released name -> ours; the part after the match is kept.
-NAMES = tuple(
-    (re.compile(released), ours)
-    for released, ours in (
+NAMES = rules(
+    (
         (r"embedder\.feat_enc\.emb$", "embedder.gene"),
         (r"embedder\.extra_linear\.0\.", "embedder.mix."),
         (r"embedder\.extra_linear\.3\.", "embedder.norm."),
@@ -84,19 +84,12 @@ def read_cellplm(prefix: str | PathLike[str]) -> CellModel:
         _refuse(prefix, "can't be read", str(error).splitlines()[0], "download the two files again.")
     weights = weights.get("model_state_dict", weights)
     vocabulary = GeneVocabulary.from_ids(released["gene_list"])
-    renamed = {_rename(name): tensor for name, tensor in weights.items() if not UNUSED.match(name)}
+    renamed = {rename(name, NAMES): tensor for name, tensor in weights.items() if not UNUSED.match(name)}
     covariates = tuple((m[1], len(tensor)) for name, tensor in weights.items() if (m := COVARIATE.match(name)))
     config = _config(prefix, released, renamed, covariates)
     model = CellModel.from_weights(config, vocabulary, renamed, name=str(prefix))
     model.provenance = {"source": f"released CellPLM checkpoint {Path(prefix).name}"}
     return model
-
-
-def _rename(name: str) -> str:
-    for released, ours in NAMES:
-        if match := released.match(name):
-            return match.expand(ours) + name[match.end() :]
-    return name
 
 
 def _config(

@@ -7,16 +7,17 @@ import torch
 from anndata import AnnData
 from hypothesis import given
 
+from builders import cell_batch
 from celloquy.data import CellSource
 from celloquy.genes import GeneVocabulary
 from celloquy.models import CellModel, CellModelConfig
-from celloquy.models.cellplm import initialise
 from celloquy.models.cellplm.initialise import (
     LEAST_MEAN,
     set_gene_components,
     set_mean_counts,
     shrink_latent_variance,
 )
+from celloquy.nn import components
 from strategies import cell_batches, dense_counts
 
 CONFIG = CellModelConfig(width=16, heads=2, feedforward=16, latent_width=4, latent_hidden=8, decoder_width=8)
@@ -25,7 +26,7 @@ CONFIG = CellModelConfig(width=16, heads=2, feedforward=16, latent_width=4, late
 def model_for(genes, **changes):
     torch.manual_seed(0)
     ids = [f"ENSG{number:011d}" for number in range(genes)]
-    return CellModel(CONFIG.replace(**changes), GeneVocabulary(tuple(ids), ("",) * genes, ("",) * genes))
+    return CellModel(CONFIG.replace(**changes), GeneVocabulary.from_ids(ids))
 
 
 @given(batch=cell_batches(min_cells=1))
@@ -58,7 +59,7 @@ def two_kinds(cells, genes=40):
 
 @pytest.mark.parametrize("most", [5000, 60])
 def test_what_cells_differ_in_most_comes_first(monkeypatch, most):
-    monkeypatch.setattr(initialise, "CELLS_FOR_COMPONENTS", most)
+    monkeypatch.setattr(components, "CELLS_FOR_COMPONENTS", most)
     counts, kind = two_kinds(300)
     model = model_for(counts.shape[1])
     names = pd.DataFrame(index=list(model.vocabulary.ids))
@@ -71,6 +72,21 @@ def test_what_cells_differ_in_most_comes_first(monkeypatch, most):
     again = model_for(counts.shape[1])
     set_gene_components(again.embedder, batch, seed=0)
     assert torch.equal(again.embedder.gene, model.embedder.gene)
+
+
+def test_gene_vectors_are_the_components_of_the_centred_logarithms():
+    counts, _ = two_kinds(200, genes=120)
+    batch = cell_batch(counts)
+    model = model_for(120, width=64)
+    set_gene_components(model.embedder, batch, seed=0)
+    depth = counts.sum(1, keepdims=True)
+    logged = np.log1p(counts * np.median(depth) / depth)
+    _, strength, axes = np.linalg.svd(logged - logged.mean(0), full_matrices=False)
+    expected = axes[:8].T / np.sqrt(strength[:8] / np.sqrt(200))
+    found = model.embedder.gene.detach().numpy()[:, :8]
+    # Signs are free; components of noise lie close together, and only their scale is compared.
+    assert np.abs((found[:, 0] * expected[:, 0]).sum() / (expected[:, 0] ** 2).sum()) == pytest.approx(1, abs=1e-3)
+    np.testing.assert_allclose(np.linalg.norm(found, axis=0), np.linalg.norm(expected, axis=0), rtol=0.02)
 
 
 @pytest.mark.parametrize("latent", ["mixture", "gaussian"])

@@ -1,6 +1,6 @@
-"""From counts to clusters on real cells: pretrain a small model, embed, cluster, compare with PCA.
+"""From counts to clusters on real cells: embed with the model in the box, cluster, compare with PCA.
 
-Usage: python scripts/demo.py [FILE.h5ad] [--label COLUMN] [--seed N] [--out FOLDER]
+Usage: python scripts/demo.py [FILE.h5ad] [--label COLUMN] [--out FOLDER]
 
 Without a file it takes the 700 blood cells that come with scanpy. Writes FOLDER/pbmc.h5ad and FOLDER/umap.png.
 """
@@ -29,7 +29,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("file", nargs="?", help="h5ad with raw counts; by default scanpy's 700 PBMC")
     parser.add_argument("--label", help="column of known cell types; found by its usual names if not given")
-    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("demo"))
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
@@ -38,8 +37,7 @@ def main() -> None:
     label = options.label or next((name for name in LABELS if name in adata.obs), None)
     print(f"{adata.n_obs:,} cells × {adata.n_vars:,} genes; known cell types: {label or 'none'}")
 
-    model = cq.pretrain([adata], config="mini", seed=options.seed, out=options.out / "model")
-    cq.embed(adata, model=model)
+    cq.embed(adata)
     pca(adata)
     scores = [cluster(adata, "X_celloquy", "celloquy", label), cluster(adata, "X_pca", "pca", label)]
 
@@ -49,7 +47,7 @@ def main() -> None:
     figure.savefig(options.out / "umap.png", dpi=150)
     adata.write_h5ad(options.out / "pbmc.h5ad")
     print(pd.DataFrame(scores).to_string(index=False, float_format="{:.3f}".format))
-    print(f"wrote {options.out}/pbmc.h5ad, {options.out}/umap.png and {options.out}/model")
+    print(f"wrote {options.out}/pbmc.h5ad and {options.out}/umap.png")
 
 
 def load(file: str | None) -> ad.AnnData:

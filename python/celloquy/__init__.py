@@ -13,6 +13,7 @@ from celloquy.version import VERSION
 if TYPE_CHECKING:
     from celloquy.data import CellBatch as CellBatch
     from celloquy.data import CellColumns as CellColumns
+    from celloquy.data import get as get
     from celloquy.data import recover_counts as recover_counts
     from celloquy.genes import AlignmentReport as AlignmentReport
     from celloquy.genes import GeneVocabulary as GeneVocabulary
@@ -20,14 +21,23 @@ if TYPE_CHECKING:
     from celloquy.genes import orthologs as orthologs
     from celloquy.models import CellModel as CellModel
     from celloquy.models import CellModelConfig as CellModelConfig
+    from celloquy.models import FactorModel as FactorModel
+    from celloquy.models import FactorModelConfig as FactorModelConfig
+    from celloquy.models import GeneModel as GeneModel
+    from celloquy.models import GeneModelConfig as GeneModelConfig
     from celloquy.models import Model as Model
     from celloquy.models import read_cellplm as read_cellplm
+    from celloquy.models import read_genecompass as read_genecompass
     from celloquy.seurat import read_seurat as read_seurat
     from celloquy.seurat import write_seurat as write_seurat
     from celloquy.tasks import Task as Task
     from celloquy.tasks import embed as embed
+    from celloquy.tasks import gene_attention as gene_attention
+    from celloquy.tasks import gene_embeddings as gene_embeddings
+    from celloquy.tasks import similar_genes as similar_genes
     from celloquy.tasks.annotation import Annotator as Annotator
     from celloquy.tasks.annotation import annotate as annotate
+    from celloquy.tasks.annotation import known_types as known_types
     from celloquy.tasks.denoising import Denoiser as Denoiser
     from celloquy.tasks.denoising import denoise as denoise
     from celloquy.tasks.imputation import Imputer as Imputer
@@ -48,6 +58,10 @@ _HOME = {
     "CellModel": "models",
     "CellModelConfig": "models",
     "Denoiser": "tasks.denoising",
+    "FactorModel": "models",
+    "FactorModelConfig": "models",
+    "GeneModel": "models",
+    "GeneModelConfig": "models",
     "GeneVocabulary": "genes",
     "Imputer": "tasks.imputation",
     "Integrator": "tasks.integration",
@@ -57,14 +71,20 @@ _HOME = {
     "annotate": "tasks.annotation",
     "denoise": "tasks.denoising",
     "embed": "tasks",
+    "gene_attention": "tasks",
+    "gene_embeddings": "tasks",
+    "get": "data",
     "identify_genes": "genes",
     "impute": "tasks.imputation",
     "integrate": "tasks.integration",
+    "known_types": "tasks.annotation",
     "orthologs": "genes",
     "pretrain": "training",
     "read_cellplm": "models",
+    "read_genecompass": "models",
     "read_seurat": "seurat",
     "recover_counts": "data",
+    "similar_genes": "tasks",
     "write_seurat": "seurat",
 }
 _MODULES = ("data", "errors", "evaluate", "genes", "keys", "models", "nn", "plots", "seurat", "tasks", "training")

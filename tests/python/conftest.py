@@ -1,6 +1,7 @@
 """Fixtures and settings that all test files share."""
 
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,17 @@ from hypothesis import settings
 # The machine is small and shared, so a slow example is no defect; the same examples are drawn in every run.
 settings.register_profile("celloquy", deadline=None, max_examples=50, derandomize=True)
 settings.load_profile("celloquy")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache_folder(tmp_path_factory) -> Iterator[None]:
+    """Keep the cache folder of whoever runs the tests out of them, and the network."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        # huggingface_hub reads it when it is first imported.
+        patch.setenv("HF_HUB_OFFLINE", "1")
+        patch.delenv("HF_TOKEN", raising=False)
+        yield
 
 
 @pytest.fixture(scope="session")

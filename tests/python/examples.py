@@ -1,5 +1,7 @@
 """A small model with random weights, and cells that it can embed."""
 
+import signal
+
 import anndata as ad
 import numpy as np
 import pandas as pd
@@ -7,6 +9,7 @@ import torch
 from scipy import sparse
 
 import celloquy as cq
+from celloquy.training import keeper, snapshots
 
 GENES = 30
 IDS = np.array([f"ENSG{i:011d}" for i in range(1, GENES + 1)])
@@ -40,3 +43,12 @@ def embed_slowly(path, out, model):
     """Embed a file in many small steps, for tests that interrupt a process."""
     torch.set_num_threads(1)
     cq.embed(path, model=model, out=out, tissue_key="sample", batch_size=4, precision="float32", progress=False)
+
+
+def pretrain_until_killed(path, out, seconds, options):
+    """Pretrain with a snapshot after every step, and be killed after so much time of the processor; 0: never."""
+    torch.set_num_threads(1)
+    snapshots.SAVE_EVERY = keeper.SAVE_EVERY = 0.0
+    # Nothing handles this signal, so it ends the process at once, between any two instructions.
+    signal.setitimer(signal.ITIMER_PROF, seconds)
+    cq.pretrain(path, out=out, resume=True, progress=False, **options)

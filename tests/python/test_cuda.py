@@ -7,6 +7,7 @@ import torch
 import celloquy as cq
 from celloquy.nn import densify
 from examples import cells, small_model
+from gene_examples import HUMAN, gene_cells, small_gene_model
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
 
@@ -32,3 +33,18 @@ def test_embedding_is_that_of_the_processor(monkeypatch, batch_size, dense_from,
 def test_pretraining_learns(precision):
     model = cq.pretrain(cells(200), epochs=3, device="cuda", precision=precision, progress=False)
     assert all(weight.isfinite().all() for weight in model.parameters())
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_what_a_gene_model_knows_of_cells_and_genes_is_that_of_the_processor(precision):
+    model, adata = small_gene_model(), gene_cells(100, empty=True)
+    close = {"atol": 1e-4} if precision == "float32" else {"atol": 0.2}
+    found = {}
+    for device in ("cpu", "cuda"):
+        how = {"precision": precision, "device": device, "progress": False}
+        done = cq.embed(adata, model=model, copy=True, **how)
+        vectors = cq.gene_embeddings(model, adata, **how)
+        attention = cq.gene_attention(model, adata, HUMAN[:5], **how)
+        found[device] = done.obsm["X_celloquy"], vectors.X, attention["attention"].to_numpy()
+    for one, other in zip(*found.values(), strict=True):
+        np.testing.assert_allclose(one, other, **close)

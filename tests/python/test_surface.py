@@ -67,13 +67,19 @@ def of_class(verb: str) -> Options:
 def of_command(verb: str) -> Options:
     (command,) = [one.callback for one in app.registered_commands if one.callback.__name__ == verb]
     parameters = list(inspect.signature(command).parameters.values())
-    return {one.name: one.default for one in parameters if one.name not in ("context", "file", "files")}
+    return {one.name: one.default for one in parameters if one.name not in ("context", "file", "corpus")}
 
 
 def of_r(verb: str) -> Options:
-    name = VERBS[verb][2]
-    source = (ROOT / "R" / f"{name.split('.')[0]}.R").read_text(encoding="utf-8")
-    (formals,) = re.findall(rf"^{re.escape(name)} <- function\(object,(.*?)\) \{{$", source, re.MULTILINE | re.DOTALL)
+    found = r_formals(VERBS[verb][2])
+    del found["object"]
+    return found
+
+
+def r_formals(name: str) -> Options:
+    sources = [file.read_text(encoding="utf-8") for file in (ROOT / "R").glob("*.R")]
+    pattern = re.compile(rf"^{re.escape(name)} <- function\((.*?)\) \{{$", re.MULTILINE | re.DOTALL)
+    (formals,) = [formals for source in sources for formals in pattern.findall(source)]
     # Split at commas outside of brackets.
     parts = re.split(r",\s*(?![^()]*\))", formals.strip())
     pairs = [part.partition("=") for part in parts if part.strip() != "..."]
@@ -125,6 +131,34 @@ def test_a_verb_takes_the_same_options_everywhere(verb, where, read, rule):
         if name not in extra and REQUIRED not in (default, found[name]) and found[name] != default:
             # What a function needs may be left to a saved task elsewhere; a default that R computes is its own.
             assert "(" in str(found[name]), (name, found[name], default)
+
+
+@pytest.mark.parametrize(
+    ("function", "in_seurat", "flag"),
+    [
+        (cq.gene_embeddings, "GeneEmbeddings", "embed"),
+        (cq.gene_attention, "GeneAttention", "attention"),
+        (cq.similar_genes, "SimilarGenes", "similar"),
+    ],
+)
+def test_what_a_model_knows_of_genes_is_asked_for_by_the_same_options_everywhere(function, in_seurat, flag):
+    options = {one.name: one.default for one in inspect.signature(function).parameters.values()}
+    shared = [one for one in differences() if len(one.verbs) == len(VERBS) and one.there != "–"]
+    names = {"R": {"adata": "object"}, "command": {"adata": "file", "gene": "similar", "vectors": "model"}}
+    names |= {
+        where: own | {one.option: one.names()[0] for one in shared if one.where == where and one.option != "–"}
+        for where, own in names.items()
+    }
+    found = r_formals(in_seurat)
+    assert set(found) - {"assay"} == {names["R"].get(name, in_r(name)) for name in options}
+    for name, default in options.items():
+        if name not in names["R"]:
+            assert found[in_r(name)] == default, name
+    (command,) = [one.callback for one in app.registered_commands if one.callback.__name__ == "genes"]
+    given = inspect.signature(command).parameters
+    assert {flag} | {names["command"].get(name, name) for name in options} <= set(given)
+    if "n" in options:
+        assert given["n"].default == options["n"]
 
 
 def test_every_listed_difference_is_one():

@@ -114,6 +114,8 @@ def column_to_r(series: pd.Series, kind: str | None = None) -> Column | None:
     kind
         What it was in R: times that lie as text in an h5ad file become times again.
     """
+    if isinstance(series.dtype, pd.SparseDtype):
+        series = series.astype(series.dtype.subtype)
     if kind in _TIMES and not pd.api.types.is_numeric_dtype(series.dtype):
         series = _time_from_text(series, kind)
     dtype = series.dtype

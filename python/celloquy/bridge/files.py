@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import scipy.sparse as sp
@@ -14,6 +14,23 @@ from celloquy.errors import ArgumentError
 
 if TYPE_CHECKING:
     from anndata import AnnData
+
+_LOOM = 'SeuratObject::as.Seurat(SeuratDisk::Connect("{path}", mode = "r"))'
+_TABLE = 'data.table::fread("{path}")'
+_READ_IN_R: Final = {
+    "a loom file": _LOOM,
+    "the kind .loom": _LOOM,
+    "an h5Seurat file": 'SeuratDisk::LoadH5Seurat("{path}")',
+    "the kind .rds": 'readRDS("{path}")',
+    "the kind .mtx": 'Matrix::readMM("{path}")',
+    "the kind .csv": _TABLE,
+    "the kind .tsv": _TABLE,
+    "the kind .txt": _TABLE,
+    "the kind .xlsx": 'readxl::read_excel("{path}")',
+    "a SpatialData": 'SpatialData::readSpatialData("{path}")',
+    "several modalities": 'MuData::readH5MU("{path}")',
+}
+"""What in R reads the files that :mod:`celloquy.data.foreign` refuses, by what it says of them."""
 
 
 def write_h5ad(
@@ -67,21 +84,23 @@ def write_h5ad(
 
 
 def read_h5ad(path: str) -> AnnData:
-    """Read an h5ad file into memory.
+    """Read an h5ad file into memory, or another one that :func:`celloquy.data.store.read_store` reads.
 
     Raises
     ------
     ArgumentError
-        If it is none.
+        If it is none of these; where something in R reads the file, the error says what.
     """
-    import anndata
+    from celloquy.data.store import read_store
 
     try:
-        return anndata.read_h5ad(path)
-    except (OSError, KeyError, ValueError, TypeError) as error:
+        return read_store(Path(path), "file")
+    except ArgumentError as error:
+        said = error.problem.removeprefix(repr(path))
+        line = next((line for kind, line in _READ_IN_R.items() if kind in said), None)
+        if line is None:
+            raise
         raise ArgumentError(
-            f"{path!r} can't be read as h5ad.",
-            found=(str(error).splitlines() or [type(error).__name__])[0],
-            expected="a file that anndata wrote",
-            remedy="check that it is whole, and no h5 file of another kind.",
-        ) from error
+            error.problem, found=error.found, expected=error.expected, remedy=f"read it with {line.format(path=path)}.",
+            argument=error.argument,
+        ) from error  # fmt: skip

@@ -9,7 +9,9 @@ import numpy as np
 
 from celloquy.bridge.columns import column_to_r
 from celloquy.bridge.matrices import assemble_rows, dense_rows, is_sparse
-from celloquy.bridge.values import frame_from_r, text_array, value_from_r
+from celloquy.bridge.values import frame_from_r, value_from_r
+from celloquy.data import features
+from celloquy.data.tables import text_array
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -137,11 +139,23 @@ def overview(adata: AnnData) -> dict[str, Any]:
 
 def _kind_of(value: Any) -> dict[str, Any]:
     kind = "sparse" if is_sparse(value) or hasattr(value, "to_memory") else "dense"
-    if hasattr(value, "columns") or not hasattr(value, "dtype") or value.dtype.kind not in "biuf":
+    if hasattr(value, "columns") or getattr(getattr(value, "dtype", None), "kind", "") not in tuple("biuf"):
         kind = "other"
-    shape = np.array(value.shape, dtype=np.float64)
+    # An awkward array has rows of any length, and no shape.
+    shape = np.array(getattr(value, "shape", ()), dtype=np.float64)
     format_ = getattr(value, "format", "") if kind == "sparse" else ""
     return {"kind": kind, "dtype": str(getattr(value, "dtype", "")), "format": str(format_), "shape": shape}
+
+
+def columns_of_types() -> list[str]:
+    """Return the columns of ``var`` that say what a feature is."""
+    return list(features.FEATURE_TYPES)
+
+
+def types_beside_genes(adata: AnnData) -> Any:
+    """Return what each feature is, ``""`` for genes; None where all are genes, or none is."""
+    types = features.types_beside_genes(adata.var)
+    return text_array(types) if (types == "").any() and (types != "").any() else None
 
 
 def holds_counts(matrix: Any) -> bool:
@@ -164,10 +178,13 @@ def columns_to_r(frame: pd.DataFrame, kinds: Mapping[str, str] | None = None) ->
         What columns that came from R were there, by name.
     """
     kinds = kinds or {}
-    columns = {str(name): column_to_r(frame[name], kinds.get(str(name))) for name in frame}
+    # By place, as pandas lets several columns have one name.
+    names = [str(name) for name in frame.columns]
+    columns = [column_to_r(frame.iloc[:, place], kinds.get(name)) for place, name in enumerate(names)]
+    named = list(zip(names, columns, strict=True))
     return {
-        "columns": [column for column in columns.values() if column is not None],
-        "names": text_array(name for name, column in columns.items() if column is not None),
-        "dropped": text_array(name for name, column in columns.items() if column is None),
-        "rounded": text_array(name for name, column in columns.items() if column and column.get("rounded")),
+        "columns": [column for column in columns if column is not None],
+        "names": text_array(name for name, column in named if column is not None),
+        "dropped": text_array(name for name, column in named if column is None),
+        "rounded": text_array(name for name, column in named if column and column.get("rounded")),
     }

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from celloquy.bridge.values import text_array
+from celloquy import keys
+from celloquy.data.tables import get, text_array
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -22,6 +23,11 @@ def numbers_by_cell(adata: AnnData, key: str) -> np.ndarray:
     return adata.obs[key].to_numpy(dtype=np.float64)
 
 
+def genes_cut(adata: AnnData) -> np.ndarray | None:
+    """Return how many expressed genes of each cell were not read; None if the model reads all of them."""
+    return adata.obs[keys.CUT].to_numpy(dtype=np.int32) if keys.CUT in adata.obs else None
+
+
 def text_by_cell(adata: AnnData, key: str) -> np.ndarray:
     """Return a column of ``obs`` as text."""
     return text_array(adata.obs[key])
@@ -29,7 +35,7 @@ def text_by_cell(adata: AnnData, key: str) -> np.ndarray:
 
 def table_to_r(adata: AnnData, key: str) -> dict[str, Any]:
     """Return a table of numbers, cells × features in Python, as features × cells with names."""
-    table = adata.obsm[key]
+    table = get(adata, key)
     return {
         "values": table.to_numpy(dtype=np.float64).T,
         "features": text_array(table.columns),
@@ -39,4 +45,4 @@ def table_to_r(adata: AnnData, key: str) -> dict[str, Any]:
 
 def texts_to_r(adata: AnnData, key: str) -> dict[str, np.ndarray]:
     """Return the columns of a table of text, by name."""
-    return {str(name): text_array(column) for name, column in adata.obsm[key].items()}
+    return {str(name): text_array(column) for name, column in get(adata, key).items()}

@@ -79,7 +79,9 @@ class WarningRecorder:
         """Stop recording and return the messages of celloquy's warnings; the libraries below warn its authors only."""
         self._catcher.__exit__(None, None, None)
         recorded = self._recorded or []
-        return [str(one.message) for one in recorded if one.category.__module__.startswith("celloquy")]
+        own = [str(one.message) for one in recorded if one.category.__module__.startswith("celloquy")]
+        # What a fit and a prediction both say is said once.
+        return list(dict.fromkeys(own))
 
 
 def record_warnings() -> WarningRecorder:

@@ -14,6 +14,7 @@ import pandas as pd
 
 from celloquy.bridge.columns import column_from_r, column_to_r, integers_to_r, with_dtype
 from celloquy.bridge.matrices import is_sparse, matrix_to_r, numbers_to_r
+from celloquy.data.tables import text_array
 
 Value = dict[str, Any]
 Drop = Callable[[str, str], None]
@@ -35,7 +36,7 @@ def _to_r(value: Any, path: str, drop: Drop) -> Value | None:
         items = {str(place): item for place, item in enumerate(value)}
         return {**_many(items, path, drop), "python": "list"}
     if isinstance(value, pd.DataFrame):
-        columns = {str(name): column_to_r(value[name]) for name in value}
+        columns = {str(name): column_to_r(value.iloc[:, place]) for place, name in enumerate(value.columns)}
         for name in [name for name, column in columns.items() if column is None]:
             drop(f"{path}[{name}]", "its values are of no one type")
         for name in [name for name, column in columns.items() if column and column.get("rounded")]:
@@ -55,7 +56,7 @@ def _to_r(value: Any, path: str, drop: Drop) -> Value | None:
         return _array(value, path, drop)
     if isinstance(value, bool | int | float | str | np.generic):
         return _scalar(value, path, drop)
-    drop(path, f"a {type(value).__name__} is nothing that an h5ad file holds")
+    drop(path, f"R has nothing like {type(value).__module__.partition('.')[0]}'s {type(value).__name__}")
     return None
 
 
@@ -84,11 +85,6 @@ def _scalar(value: Any, path: str, drop: Drop) -> Value | None:
     kind = "numpy" if isinstance(value, np.generic) else "scalar"
     array = _array(np.asarray(value), path, drop)
     return None if array is None else {**array, "python": kind}
-
-
-def text_array(values: Any) -> np.ndarray:
-    """Return text as an array that R takes for a character vector, also where it is empty or of one."""
-    return np.array([str(value) for value in values], dtype=object)
 
 
 def _index(index: pd.Index) -> Value:

@@ -11,5 +11,6 @@ from celloquy.cli import denoise as denoise
 from celloquy.cli import impute as impute
 from celloquy.cli import genes as genes
 from celloquy.cli import info as info
+from celloquy.cli import convert as convert
 
 __all__ = ["app"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -44,9 +45,19 @@ def _main(
 
 @contextmanager
 def plain_errors() -> Iterator[None]:
-    """End with the message alone where the user can mend it, and quietly on Ctrl-C."""
+    """End with the message alone where the user can mend it, and quietly on Ctrl-C; say each warning once."""
+    said: set[str] = set()
+
+    def say(message: Warning | str, category: type[Warning], *_: object, **__: object) -> None:
+        # The warnings of the libraries below are for their authors.
+        if category.__module__.startswith("celloquy") and str(message) not in said:
+            said.add(str(message))
+            typer.echo(f"celloquy: warning: {_in_words_of_the_command(str(message))}", err=True)
+
     try:
-        yield
+        with warnings.catch_warnings(action="always"):
+            warnings.showwarning = say
+            yield
     except CelloquyError as error:
         typer.echo(f"celloquy: {_in_words_of_the_command(str(error))}", err=True)
         raise typer.Exit(1) from None
@@ -55,12 +66,23 @@ def plain_errors() -> Iterator[None]:
         raise typer.Exit(130) from None
 
 
-def _in_words_of_the_command(message: str) -> str:
-    """A message with the names of arguments, which it has in backticks, as options of the command line."""
+def option_name(argument: str) -> str:
+    """Return the option of the call's verb for an argument, or the argument itself where there is none."""
     context = CONTEXT.get(None)
-    options = {} if context is None else context.params
+    options = {} if context is None else {one.name: one.opts[0] for one in context.command.params}
+    return options.get(argument, argument)
+
+
+def _in_words_of_the_command(message: str) -> str:
+    """A message with arguments, which stand in backticks or before a value, as options of the command line."""
 
     def option(match: re.Match[str]) -> str:
-        return f"--{match[1].replace('_', '-')}" if match[1] in options else match[0]
+        name = option_name(match[1])
+        return match[0] if name == match[1] else name
 
-    return re.sub(r"`([a-z][a-z0-9_]*)`", option, message)
+    def value(match: re.Match[str]) -> str:
+        name = option_name(match[1])
+        return match[0] if name == match[1] else f"{name} {match[3]}"
+
+    message = re.sub(r"`([a-z][a-z0-9_]*)`", option, message)
+    return re.sub(r"\b([a-z][a-z0-9_]*)=(['\"])([^'\"]*)\2", value, message)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
 
@@ -14,6 +16,7 @@ from celloquy.cli.options import (
     KeyAdded,
     Modelling,
     Out,
+    Overwrite,
     Reading,
     Running,
     Training,
@@ -42,6 +45,7 @@ def denoise(
     denoiser: Annotated[
         Path | None, typer.Option(help="Directory of a fitted denoiser: read if it is there, else written.")
     ] = None,
+    overwrite: Overwrite = False,
     key_added: KeyAdded = None,
 ) -> None:
     """Denoise the expression of cells.
@@ -52,12 +56,21 @@ def denoise(
     """
     import celloquy
     from celloquy.data.store import open_store
-    from celloquy.tasks.denoising.denoiser import check_request
+    from celloquy.tasks.denoising.request import check_request, reserve_output
 
-    names = names_in(genes)
-    with plain_errors(), open_store(file) as adata:
+    began = time.perf_counter()
+    with plain_errors(), ExitStack() as stack:
+        adata = stack.enter_context(open_store(file))
         # Before the training, not after it.
-        check_request(adata, unit, names, out=out)  # type: ignore[arg-type]  # the call checks it
+        request = check_request(
+            adata,
+            unit,  # type: ignore[arg-type]  # the call checks it
+            names_in(genes),
+            return_std=return_std,
+            out=out,
+            key_added=key_added or keys.DENOISED,
+        )
+        output = reserve_output(adata, request, stack, source=file)
         task = fit_or_load(
             lambda: celloquy.Denoiser(
                 n_neighbors=n_neighbors,
@@ -70,17 +83,12 @@ def denoise(
             lambda task: task.fit(adata),
             kind=celloquy.Denoiser,
             saved=denoiser,
-            load=denoiser is not None and denoiser.exists(),
+            overwrite=overwrite,
+            load=denoiser is not None and denoiser.exists() and not overwrite,
             reading=reading,
             running=running,
             used=("unit", "genes", "return_std"),
         )
-        task.predict(
-            adata,
-            unit=unit,  # type: ignore[arg-type]  # the call checks it
-            genes=names,
-            return_std=return_std,
-            out=out,
-            key_added=key_added or keys.DENOISED,
-        )
-        typer.echo(f"denoised: {out}")
+        with task.kept():
+            task.answer(adata, request, output, began)
+    typer.echo(f"denoised: {out}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 
-def read_whole(file: Path | None) -> AnnData:
+def read_whole(file: Path | None, argument: str = "file") -> AnnData:
     """Return an AnnData in memory.
 
     Raises
@@ -19,34 +19,28 @@ def read_whole(file: Path | None) -> AnnData:
     ArgumentError
         If there is nothing there, or nothing that anndata wrote.
     """
-    import anndata
-
-    from celloquy.data.store import is_zarr, open_store
+    from celloquy.data.store import read_store
 
     assert file is not None
-    # Says of an unfit file what is wrong with it.
-    with open_store(file):
-        pass
-    return anndata.read_zarr(file) if is_zarr(file) else anndata.read_h5ad(file)
+    return read_store(file, argument)
 
 
 @contextmanager
-def changed_file(file: Path, out: Path) -> Iterator[AnnData]:
-    """Give the AnnData of a file, and write it to another when all went well; one that was there is replaced.
+def changed_file(file: Path, out: Path) -> Iterator[tuple[AnnData, Callable[[], None]]]:
+    """Yield the AnnData of a file, and what writes to another file what was added; one that was there is replaced.
+
+    The AnnData is written as it is before anything is computed: what can't be written, and where, is told then.
 
     Raises
     ------
     ArgumentError, DiskError
         If the file can't be read, or the other not written; what was there is then as it was.
     """
-    from celloquy.data.store import is_zarr
+    from celloquy.data.store import update_store, write_whole
     from celloquy.runtime.resume import resumable_output
 
-    # What can't be written is said before the work is done.
     with resumable_output(out) as output:
         adata = read_whole(file)
-        yield adata
-        if is_zarr(out):
-            adata.write_zarr(output.result)
-        else:
-            adata.write_h5ad(output.result)
+        write_whole(adata, output.result)
+        before = {place: dict(getattr(adata, place)) for place in ("obsm", "layers")}
+        yield adata, lambda: update_store(output.result, adata, before)

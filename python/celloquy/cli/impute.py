@@ -15,6 +15,7 @@ from celloquy.cli.options import (
     KeyAdded,
     Modelling,
     Out,
+    Overwrite,
     Reading,
     Reference,
     Running,
@@ -27,7 +28,7 @@ from celloquy.cli.options import (
 
 @verb(app, without=("batch_key", "spatial_key"))
 def impute(
-    file: Annotated[Path, typer.Argument(help="h5ad file or zarr directory of the spatial panel.", show_default=False)],
+    file: Annotated[Path, typer.Argument(help="Spatial panel: h5ad, h5mu, zarr or Cell Ranger.", show_default=False)],
     out: Out,
     modelling: Modelling,
     reading: Reading,
@@ -46,11 +47,12 @@ def impute(
     batch_mixing: Annotated[
         float, typer.Option(help="Weight, in nats a cell, with which panel and reference are drawn together.")
     ] = 0.0,
+    overwrite: Overwrite = False,
     key_added: KeyAdded = None,
 ) -> None:
     """Impute genes that a spatial panel lacks.
 
-    Writes the file with obsm["celloquy_imputed"], and in uns["celloquy"] how far each gene can be trusted.
+    Writes the file with obsm["celloquy_imputed"], whose genes uns["celloquy"] names, with how far each can be trusted.
 
     Example:  celloquy impute starmap.h5ad --reference cortex.h5ad --genes Pvalb,Sst --tissue-key slice -o imputed.h5ad
     """
@@ -66,7 +68,12 @@ def impute(
                 expected="dissociated cells of the same tissue, or a fitted imputer",
                 remedy="pass --reference FILE, or --imputer DIRECTORY.",
             )
-        with changed_file(file, out) as adata:
+
+        def fit(task: celloquy.Imputer) -> None:
+            task.check_request(adata, key_added=key_added)
+            task.fit(adata, read_whole(reference, "reference"), genes=names_in(genes))
+
+        with changed_file(file, out) as (adata, write):
             task = fit_or_load(
                 lambda: celloquy.Imputer(
                     reference_layer=reference_layer,
@@ -78,12 +85,15 @@ def impute(
                     training=training.options(celloquy.Imputer.usual_training),
                     **running.arguments(),
                 ),
-                lambda task: task.fit(adata, read_whole(reference), genes=names_in(genes)),
+                fit,
                 kind=celloquy.Imputer,
                 saved=imputer,
+                overwrite=overwrite,
                 load=reference is None,
                 reading=reading,
                 running=running,
             )
-            task.predict(adata, key_added=key_added or keys.IMPUTED)
+            with task.kept():
+                task.predict(adata, key_added=key_added or keys.IMPUTED)
+                write()
         typer.echo(f"imputed: {out}")

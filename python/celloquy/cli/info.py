@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -11,7 +10,14 @@ from celloquy.cli.app import app, plain_errors
 
 
 @app.command()
-def info(model: Annotated[Path, typer.Argument(help="Directory of a saved model.", show_default=False)]) -> None:
+def info(
+    model: Annotated[
+        str,
+        typer.Argument(
+            help="Directory of a saved model, cells-mini, genes-mini, or org/name on the hub.", show_default=False
+        ),
+    ],
+) -> None:
     """Show what a saved model is and how it was made.
 
     Example:  celloquy info model/

@@ -10,7 +10,18 @@ import typer
 from celloquy import keys
 from celloquy.cli.app import app, plain_errors
 from celloquy.cli.files import changed_file
-from celloquy.cli.options import Input, KeyAdded, Modelling, Out, Reading, Running, Training, fit_or_load, verb
+from celloquy.cli.options import (
+    Input,
+    KeyAdded,
+    Modelling,
+    Out,
+    Overwrite,
+    Reading,
+    Running,
+    Training,
+    fit_or_load,
+    verb,
+)
 
 
 @verb(app)
@@ -30,6 +41,7 @@ def integrate(
     n_top_genes: Annotated[
         int, typer.Option(help="Most variable genes for a model trained from scratch; 0: all genes.")
     ] = 2000,
+    overwrite: Overwrite = False,
     key_added: KeyAdded = None,
 ) -> None:
     """Embed cells of several batches such that the batch does not show.
@@ -49,7 +61,12 @@ def integrate(
                 expected="a column of batches, or a fitted integrator",
                 remedy="pass --batch-key COLUMN, or --integrator DIRECTORY.",
             )
-        with changed_file(file, out) as adata:
+
+        def fit(task: celloquy.Integrator) -> None:
+            task.check_request(adata, key_added=key_added)
+            task.fit(adata)
+
+        with changed_file(file, out) as (adata, write):
             task = fit_or_load(
                 lambda: celloquy.Integrator(
                     batch_mixing=batch_mixing,
@@ -60,12 +77,15 @@ def integrate(
                     training=training.options(celloquy.Integrator.usual_training),
                     **running.arguments(),
                 ),
-                lambda task: task.fit(adata),
+                fit,
                 kind=celloquy.Integrator,
                 saved=integrator,
+                overwrite=overwrite,
                 load=reading.batch_key is None,
                 reading=reading,
                 running=running,
             )
-            task.predict(adata, key_added=key_added or keys.EMBEDDING)
+            with task.kept():
+                task.predict(adata, key_added=key_added or keys.EMBEDDING)
+                write()
         typer.echo(f"integrated: {out}")

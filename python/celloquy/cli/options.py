@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
 
 import typer
 
-from celloquy.cli.app import CONTEXT
+from celloquy.cli.app import CONTEXT, option_name
 from celloquy.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -20,14 +20,20 @@ if TYPE_CHECKING:
     AnyTask = TypeVar("AnyTask", bound=Task)
 
 Input = Annotated[
-    Path, typer.Argument(help="h5ad file or zarr directory with raw counts, cells × genes.", show_default=False)
+    Path, typer.Argument(help="h5ad, h5mu, zarr or Cell Ranger matrix with raw counts.", show_default=False)
 ]
 Out = Annotated[Path, typer.Option("--out", "-o", help="File to write, .h5ad or .zarr.", show_default=False)]
 KeyAdded = Annotated[str | None, typer.Option(help="Key of the result, or prefix of its keys.", show_default=False)]
 Reference = Annotated[
     Path | None,
-    typer.Option("--reference", "-r", help="h5ad file or zarr directory of the reference.", show_default=False),
+    typer.Option("--reference", "-r", help="Cells to learn from: h5ad, h5mu, zarr or Cell Ranger.", show_default=False),
 ]
+Overwrite = Annotated[bool, typer.Option("--force", help="Replace a saved model or task that is there.")]
+
+Devices = Annotated[
+    int | None, typer.Option(help="Processes on each machine; by default those of torchrun or SLURM, or 1.")
+]
+NumNodes = Annotated[int | None, typer.Option(help="Machines; by default likewise.")]
 
 
 @dataclass(frozen=True)
@@ -37,6 +43,10 @@ class Reading:
     layer: Annotated[
         str | None,
         typer.Option(help="Place of the raw counts: a layer, X or raw. By default the first that holds counts."),
+    ] = None
+    counts: Annotated[
+        str | None,
+        typer.Option(help="round: round estimated or corrected counts (RSEM, SoupX). By default an error."),
     ] = None
     tissue_key: Annotated[
         str | None,
@@ -60,7 +70,8 @@ class Modelling:
     """The model that a task starts from."""
 
     model: Annotated[
-        Path | None, typer.Option("--model", "-m", help="Directory of a pretrained model to fine-tune.")
+        str | None,
+        typer.Option("--model", "-m", help="Pretrained model to fine-tune: a directory, or org/name on the hub."),
     ] = None
     freeze_encoder: Annotated[
         bool, typer.Option("--freeze-encoder", help="Leave the pretrained model's embedding as it is.")
@@ -80,6 +91,12 @@ class Training:
 
     epochs: Annotated[int | None, typer.Option(help="Passes over the cells; by default by their number.")] = None
     batch_size: Annotated[int | None, typer.Option(help="Cells of an optimisation step.")] = None
+    cells_per_sentence: Annotated[
+        int | None, typer.Option(help="Cells of a tissue that are read together, at most.")
+    ] = None
+    parts: Annotated[
+        int | None, typer.Option(help="Parts that a step is computed in; by default one for each process.")
+    ] = None
     learning_rate: Annotated[float | None, typer.Option(help="Highest learning rate.")] = None
     weight_decay: Annotated[float | None, typer.Option(help="Weight decay of AdamW.")] = None
     validation: Annotated[float | None, typer.Option(help="Share of the cells that is held out.")] = None
@@ -176,10 +193,12 @@ def fit_or_load(
     *,
     kind: type[AnyTask],
     saved: Path | None,
+    overwrite: bool,
     load: bool,
     reading: Reading,
     running: Running,
     used: Collection[str] = (),
+    unused: Collection[str] = (),
 ) -> AnyTask:
     """Return a fitted task: read from a directory, or fitted, and then kept there.
 
@@ -191,39 +210,73 @@ def fit_or_load(
         Class of the task.
     saved
         Directory of the task, if one was named.
+    overwrite
+        Leave to replace a saved model or task in it.
     load
         True if the task is there already, so that it is read.
     reading, running
         Options of the call that a task that is read takes up, too.
     used
         Names of the verb's own options that a task that is read has a use for.
+    unused
+        Names of options of reading that it has no use for.
 
     Raises
     ------
     ArgumentError
         If an option has no effect on a task that is fitted already.
+    CheckpointError, DiskError
+        If the task can't be kept in the directory, which is told before it is fitted.
     """
     if not load:
+        from celloquy.models.directory import check_directory
+
+        if saved is not None:
+            check_directory(saved, overwrite=overwrite)
+        elif overwrite:
+            raise ArgumentError(
+                "There is nothing to replace.",
+                found=f"{option_name('overwrite')} without --{kind.__name__.lower()}",
+                expected="the directory of a fitted task",
+                remedy=f"name one with --{kind.__name__.lower()}, or leave {option_name('overwrite')} out.",
+            )
         task = make()
         fit(task)
         if saved is not None:
-            task.save(saved)
+            with task.kept():
+                task.save(saved, overwrite=overwrite)
         return task
     assert saved is not None
-    taken = {one.name for record in (Reading, Running) for one in fields(record)} - {"seed"}
+    taken = {one.name for record in (Reading, Running) for one in fields(record)} - {"seed", *unused}
     directory = f"{kind.__name__.lower()}"
-    if idle := given_options() - taken - {"file", "out", "key_added", directory, *used}:
-        raise ArgumentError(
-            f"The task in {str(saved)!r} is fitted already.",
-            found=", ".join(f"--{name.replace('_', '-')}" for name in sorted(idle)),
-            expected="options of how cells are read and computed",
-            remedy="leave these options out, or name another directory to fit anew.",
-        )
-    task = kind.load(saved)
+    refuse_idle(
+        taken | {"key_added", directory, *used},
+        f"The task in {str(saved)!r} is fitted already.",
+        "leave these options out, or name another directory to fit anew.",
+    )
+    task, asked = kind.load(saved), given_options()
     for name, value in {**reading.arguments(), **running.arguments(without=("seed",))}.items():
-        if value is not None:
+        # What is left out is as the task was fitted; the machine is that of this call.
+        if name in asked or name in ("device", "progress"):
             setattr(task, name, value)
     return task
+
+
+def refuse_idle(used: Collection[str], why: str, remedy: str) -> None:
+    """Refuse options that have no effect, beside those named.
+
+    Raises
+    ------
+    ArgumentError
+        If one stands on the command line.
+    """
+    if idle := given_options() - {"file", "out", *used}:
+        raise ArgumentError(
+            why,
+            found=", ".join(map(option_name, sorted(idle))),
+            expected="options of how cells are read and computed",
+            remedy=remedy,
+        )
 
 
 def given_options() -> set[str]:

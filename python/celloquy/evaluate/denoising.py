@@ -7,7 +7,7 @@ to zero, low ones more often (missing at random); RMSE and MAE are those of log1
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -93,7 +93,14 @@ class HeldOutCounts:
         }
 
 
-def hold_out_counts(adata: AnnData, fraction: float = 0.1, seed: int = 0, *, layer: str | None = None) -> HeldOutCounts:
+def hold_out_counts(
+    adata: AnnData,
+    fraction: float = 0.1,
+    seed: int = 0,
+    *,
+    layer: str | None = None,
+    counts: Literal["round"] | None = None,
+) -> HeldOutCounts:
     """Hold out a share of the non-zero counts of every cell.
 
     Parameters
@@ -106,6 +113,8 @@ def hold_out_counts(adata: AnnData, fraction: float = 0.1, seed: int = 0, *, lay
         Seed of the draw.
     layer
         Place of the raw counts; by default the first place that holds counts.
+    counts
+        ``"round"`` rounds estimated or corrected counts; by default they are an error.
 
     Returns
     -------
@@ -133,9 +142,9 @@ def hold_out_counts(adata: AnnData, fraction: float = 0.1, seed: int = 0, *, lay
             remedy="leave it out: 0.1 is usual.",
             argument="fraction",
         )
-    source = choose_counts(adata, layer=layer)
-    counts = source.read(0, source.n_cells).astype(np.float64)
-    expressed = np.diff(counts.indptr)
+    source = choose_counts(adata, layer=layer, counts=counts)
+    observed = source.read(0, source.n_cells).astype(np.float64)
+    expressed = np.diff(observed.indptr)
     n_removed = np.where(expressed > LEAST_GENES, np.floor(fraction * expressed), 0).astype(np.int64)
     if not n_removed.any():
         raise ArgumentError(
@@ -147,19 +156,19 @@ def hold_out_counts(adata: AnnData, fraction: float = 0.1, seed: int = 0, *, lay
         )
     cell = np.repeat(np.arange(source.n_cells), expressed)
     # Efraimidis and Spirakis 2006: the entries with the highest keys are a weighted draw without replacement.
-    weight = np.exp(-counts.data / DECAY).clip(min=1e-300)
+    weight = np.exp(-observed.data / DECAY).clip(min=1e-300)
     keys = np.log(np.random.default_rng(seed).random(len(weight))) / weight
     order = np.lexsort((-keys, cell))
-    rank = np.arange(len(order)) - np.repeat(counts.indptr[:-1], expressed)
+    rank = np.arange(len(order)) - np.repeat(observed.indptr[:-1], expressed)
     removed = np.sort(order[rank < n_removed[cell]])
-    removed_counts = counts.data[removed].copy()
-    removed_cells, removed_genes = cell[removed], counts.indices[removed].astype(np.int64)
-    totals = np.asarray(counts.sum(axis=1), dtype=np.float64).ravel()
-    counts.data[removed] = 0
-    counts.eliminate_zeros()
+    removed_counts = observed.data[removed].copy()
+    removed_cells, removed_genes = cell[removed], observed.indices[removed].astype(np.int64)
+    totals = np.asarray(observed.sum(axis=1), dtype=np.float64).ravel()
+    observed.data[removed] = 0
+    observed.eliminate_zeros()
     # Other matrices of the input are left out, because they would show the removed counts.
     corrupted = AnnData(
-        counts.astype(np.float32),
+        observed.astype(np.float32),
         obs=adata.obs.copy(),
         var=adata.var.copy() if len(adata.var) == source.n_genes else None,
         obsm={key: adata.obsm[key].copy() for key in adata.obsm if key == "spatial"},

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from celloquy.data import choose_counts
+from celloquy.data.matrix import Owner
 from celloquy.errors import ArgumentError
 from celloquy.genes import identify_genes
 
@@ -100,6 +101,7 @@ def hold_out_genes(
     *,
     layer: str | None = None,
     reference_layer: str | None = None,
+    counts: Literal["round"] | None = None,
 ) -> HeldOutGenes:
     """Hold out genes of a spatial panel that a reference has too.
 
@@ -115,6 +117,8 @@ def hold_out_genes(
         Seed of the draw.
     layer, reference_layer
         Places of the raw counts; by default the first place that holds counts.
+    counts
+        ``"round"`` rounds estimated or corrected counts; by default they are an error.
 
     Returns
     -------
@@ -130,12 +134,14 @@ def hold_out_genes(
     --------
     >>> held_out = cq.evaluate.hold_out_genes(spatial, reference, hidden_genes=0.2, seed=0)
     >>> imputed = cq.impute(held_out.spatial, reference=held_out.reference, genes=held_out.genes, copy=True)
-    >>> held_out.score(imputed.obsm["celloquy_imputed"]).mean()
+    >>> held_out.score(cq.get(imputed, "celloquy_imputed")).mean()
     """
     from anndata import AnnData
 
-    counts, others = choose_counts(spatial, layer=layer), choose_counts(reference, layer=reference_layer)
-    shared = shared_genes(counts.var_names.tolist(), others.var_names.tolist())
+    of_reference = Owner("reference", "reference_layer")
+    panel_counts = choose_counts(spatial, layer=layer, counts=counts, owner=Owner("spatial"))
+    others = choose_counts(reference, layer=reference_layer, counts=counts, owner=of_reference)
+    shared = shared_genes(panel_counts.var_names.tolist(), others.var_names.tolist())
     if isinstance(hidden_genes, float | int):
         number = round(float(hidden_genes) * len(shared))
         if not 0 < number < len(shared):
@@ -158,11 +164,11 @@ def hold_out_genes(
                 remedy="leave them out.",
                 argument="hidden_genes",
             )
-    matrix = counts.read(0, counts.n_cells)
-    place = pd.Index(counts.var_names).get_indexer(pd.Index(hidden))
-    kept = np.setdiff1d(np.arange(counts.n_genes), place)
+    matrix = panel_counts.read(0, panel_counts.n_cells)
+    place = pd.Index(panel_counts.var_names).get_indexer(pd.Index(hidden))
+    kept = np.setdiff1d(np.arange(panel_counts.n_genes), place)
     panel = AnnData(matrix[:, kept], obs=spatial.obs.copy(), obsm=dict(spatial.obsm))
-    panel.var_names = np.asarray(counts.var_names)[kept]
+    panel.var_names = np.asarray(panel_counts.var_names)[kept]
     whole = AnnData(others.read(0, others.n_cells), obs=reference.obs.copy())
     whole.var_names = others.var_names
     return HeldOutGenes(panel, whole, hidden, matrix[:, place].tocsc())

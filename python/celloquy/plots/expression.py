@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from celloquy import keys
-from celloquy.data import choose_counts
+from celloquy.data import choose_counts, get
 from celloquy.plots.missing import require
 
 if TYPE_CHECKING:
@@ -41,13 +41,11 @@ def denoised(adata: AnnData, genes: Sequence[str], *, color: str | None = None, 
     """
     import matplotlib.pyplot as plt
 
-    frame = adata.obsm.get(key) if key in adata.obsm else None
-    if frame is None:
-        require(adata.layers, key, "adata.layers", "key")
+    frame = get(adata, key)
     if color is not None:
         require(adata.obs, color, "adata.obs", "color")
     groups = pd.Series("", index=adata.obs_names) if color is None else adata.obs[color].astype(str)
-    counts = choose_counts(adata)
+    counts = choose_counts(adata, counts="round")
     observed = counts.read(0, counts.n_cells)
     rows = -(-len(genes) // COLUMNS)
     wide = min(COLUMNS, len(genes))
@@ -57,11 +55,8 @@ def denoised(adata: AnnData, genes: Sequence[str], *, color: str | None = None, 
     for axis, gene in zip(axes.flat, genes, strict=False):
         require(_places(counts.var_names), gene, "adata.var_names", "genes")
         column = observed[:, _places(counts.var_names)[gene]].toarray().ravel()
-        if frame is not None:
-            require(frame, gene, f"adata.obsm[{key!r}]", "genes")
-            values = frame[gene].to_numpy()
-        else:
-            values = np.asarray(adata[:, gene].layers[key]).ravel()
+        require(frame, gene, f"the table {key!r}", "genes")
+        values = frame[gene].to_numpy()
         for group in sorted(groups.unique()):
             cells = (groups == group).to_numpy()
             axis.plot((column + jitter)[cells], values[cells], ".", markersize=3, alpha=0.6, label=group)
@@ -106,21 +101,21 @@ def imputed(
     """
     import matplotlib.pyplot as plt
 
-    require(adata.obsm, key, "adata.obsm", "key")
+    table = get(adata, key)
     require(adata.obsm, spatial_key, "adata.obsm", "spatial_key")
     place = np.asarray(adata.obsm[spatial_key])
     panels: list[tuple[str, str, Any]] = []
     if measured is not None:
-        counts = choose_counts(measured)
+        counts = choose_counts(measured, counts="round")
         matrix = counts.read(0, counts.n_cells)
         depth = np.maximum(np.asarray(matrix.sum(axis=1)).ravel(), 1)
     for gene in genes:
-        require(adata.obsm[key], gene, f"adata.obsm[{key!r}]", "genes")
+        require(table, gene, f"the table {key!r}", "genes")
         if measured is not None:
             require(_places(counts.var_names), gene, "measured.var_names", "genes")
             column = matrix[:, _places(counts.var_names)[gene]].toarray().ravel()
             panels.append((gene, "measured", np.log1p(column / depth * np.median(depth))))
-        panels.append((gene, "imputed", adata.obsm[key][gene].to_numpy()))
+        panels.append((gene, "imputed", table[gene].to_numpy()))
     wide = len(panels) // len(genes)
     size = (4.4 * wide, 3.6 * len(genes))
     figure, axes = plt.subplots(len(genes), wide, figsize=size, squeeze=False, layout="constrained")
@@ -129,6 +124,8 @@ def imputed(
         top = np.quantile(values, 0.99) or values.max()
         points = axis.scatter(*place[order].T, c=values[order], s=8, cmap="viridis", vmin=0, vmax=max(top, 1e-9))
         axis.set(title=f"{gene}, {kind}", aspect="equal", xticks=[], yticks=[])
+        # The origin of an image is above, as squidpy draws it.
+        axis.invert_yaxis()
         figure.colorbar(points, ax=axis, label="log-normalised")
     return figure
 

@@ -25,6 +25,7 @@ def loss(history: pd.DataFrame) -> Figure:
         If the history has no loss.
     """
     import matplotlib.pyplot as plt
+    from matplotlib.ticker import MaxNLocator
 
     require(history, "loss", "the history", "history")
     figure, axis = plt.subplots(figsize=(6, 3.5))
@@ -35,6 +36,8 @@ def loss(history: pd.DataFrame) -> Figure:
             history["epoch"].iloc[int(history["validation"].argmin())], color="grey", linestyle=":", label="kept"
         )
     axis.set(xlabel="epoch", ylabel="loss, nats a cell")
+    # There are no halves of an epoch.
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     axis.legend(frameon=False)
     axis.spines[["top", "right"]].set_visible(False)
     figure.tight_layout()

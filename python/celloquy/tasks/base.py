@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from contextlib import ExitStack
-from dataclasses import MISSING, asdict, dataclass, field, fields
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from os import PathLike
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,31 +14,35 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 import pandas as pd
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from celloquy.checks import check_choice
 from celloquy.data import CellBatch, CellColumns, CellReader, CellSource
 from celloquy.errors import ArgumentError, CheckpointError
 from celloquy.genes import GeneVocabulary
 from celloquy.models import Model, ModelConfig
 from celloquy.models.base import find_family, resolve_config
-from celloquy.models.checkpoint import replace_directory
+from celloquy.models.checkpoint import check_files, save_files
+from celloquy.models.directory import kept_elsewhere
 from celloquy.models.encoding import EmbeddingOptions
 from celloquy.runtime.hardware import Precision
 from celloquy.runtime.memory import memory_budget
-from celloquy.tasks.results import provenance
+from celloquy.tasks.pretrained import refuse_unread, resolve_model
+from celloquy.tasks.results import check_result, provenance
+from celloquy.tasks.saved import SHARED, TASK, TENSORS
 from celloquy.training.corpus import find_vocabulary
 from celloquy.training.loop import EpochRecord
 from celloquy.training.masked_counts import MaskedCells, MaskedCounts
-from celloquy.training.options import STEPS, TrainingOptions, choose_options
+from celloquy.training.options import TASKS, TrainingOptions, choose_options
 from celloquy.training.trainer import Trainer
 from celloquy.version import VERSION
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
-TASK, TENSORS = "task.json", "task.safetensors"
 
 NOT_SAVED = ("model", "freeze_encoder", "config", "training", "device", "progress")
 """Parameters that ``task.json`` does not list as such: saved apart, or the affair of the machine."""
@@ -69,7 +73,7 @@ class Task(ABC):
     """Training options where the user gives none."""
 
     model: Model | str | PathLike[str] | None = None
-    """Pretrained model, or its directory, to be fine-tuned; by default one is trained on the given cells alone."""
+    """Pretrained model to fine-tune, its directory or its name on the hub; by default one is trained on the cells."""
     freeze_encoder: bool = False
     """Leave the embedding of the pretrained model as it is, and train only what reads it."""
     config: ModelConfig | str = "mini"
@@ -77,6 +81,9 @@ class Task(ABC):
     layer: str | None = None
     """Place of the raw counts: a layer, ``"X"`` or ``"raw"``. By default the first of ``layers["counts"]``, ``X`` and
     ``raw`` that holds counts."""
+    counts: Literal["round"] | None = None
+    """``"round"`` rounds estimated or corrected counts, as RSEM, kallisto, SoupX and decontX leave them. By default
+    values that are not whole are an error."""
     tissue_key: str | None = None
     """Column of ``obs`` with the tissue: cells of one tissue (a sample, a slice) are read together. By default all
     cells of an object are one tissue."""
@@ -87,7 +94,7 @@ class Task(ABC):
     not hold it. By default there are no batches."""
     species: Literal["auto"] | None = None
     """``"auto"`` maps genes of the other species through one-to-one orthologs, with a warning. By default genes of
-    another species are an error."""
+    another species are an error. A model of both species reads either without it."""
     epochs: int | None = None
     """Passes over the cells; by default by their number, more for few."""
     training: TrainingOptions | None = None
@@ -102,8 +109,10 @@ class Task(ABC):
     """Show a progress bar."""
 
     model_: Model | None = field(default=None, init=False)
+    place_: Path | None = field(default=None, init=False)
     history_: pd.DataFrame = field(default_factory=pd.DataFrame, init=False)
     selected_: bool = field(default=False, init=False)
+    shared_: Tensor | None = field(default=None, init=False)
 
     @property
     def columns(self) -> CellColumns:
@@ -131,6 +140,7 @@ class Task(ABC):
 
     def _check(self) -> None:
         """Check the parameters of the task; to be extended by one that has more."""
+        check_choice("freeze_encoder", self.freeze_encoder, (True, False))
         if self.freeze_encoder and self.model is None:
             raise ArgumentError(
                 "There is no model to leave as it is.",
@@ -138,6 +148,18 @@ class Task(ABC):
                 expected="a pretrained model",
                 remedy="pass `model`, or leave `freeze_encoder` out.",
                 argument="freeze_encoder",
+            )
+        self._refuse_with_model("config")
+
+    def _refuse_with_model(self, name: str) -> None:
+        """Refuse a parameter of a model that is trained from scratch, if it is changed and there is a model."""
+        if self.model is not None and any(one.name == name and self._differs(one) for one in fields(self)):
+            raise ArgumentError(
+                f"`{name}` has no use with a pretrained model.",
+                found=f"{name}={_short(getattr(self, name))}, and a model",
+                expected="one of the two",
+                remedy=f"leave `{name}` out, or `model`.",
+                argument=name,
             )
 
     def _prepare(self) -> None:
@@ -149,29 +171,42 @@ class Task(ABC):
             If a parameter can't be used, or the model can't be read or can't do what the task needs.
         """
         self._check()
+        self.place_ = None
         config, _, trainer = resolve_config(self.config), self.columns, self.trainer
         trainer.hardware(config.width)
-        given = self.model
-        if given is not None and not isinstance(given, Model | str | PathLike):
-            raise ArgumentError(
-                "`model` can't be used.",
-                found=f"an object of type {type(given).__name__}",
-                expected="a celloquy model, or the directory of a saved one",
-                remedy="read it with Model.from_pretrained(directory), or leave `model` out.",
-                argument="model",
-            )
-        self._pretrained = Model.from_pretrained(given) if isinstance(given, str | PathLike) else given
+        self._pretrained = None if self.model is None else resolve_model(self.model)
+        if self._pretrained is not None:
+            # What is usual, such as the positions of an imputation, is no demand.
+            asked = {one.name: getattr(self, one.name) if self._differs(one) else None for one in fields(self)}
+            refuse_unread(self._pretrained, spatial_key=asked["spatial_key"], tissue_key=asked["tissue_key"])
         family = find_family(config.family) if self._pretrained is None else type(self._pretrained)
         family.require(self.requires, f"the task {self.name!r}")
         self._config = config
+
+    def check_request(self, adata: AnnData, reference: AnnData | None = None, **asked: Any) -> None:
+        """Check what :meth:`predict` will be asked for, as far as it can be known before :meth:`fit` takes its time.
+
+        Raise ArgumentError if an argument of ``predict``, among those ``asked``, can't be used.
+        """
+        if asked.get("key_added") is not None:
+            check_result(adata, asked["key_added"], copy=asked.get("copy", False))
+
+    def kept(self) -> AbstractContextManager[None]:
+        """Return a context that keeps the fitted task if what is done with it fails, and lets the error say where."""
+        return kept_elsewhere(f"The fitted {type(self).__name__}", self.save, place=self.place_)
 
     def _source(self, adata: AnnData, *, batches: Sequence[str] | None = None, name: str = "adata") -> CellSource:
         """The cells of an object, read as the parameters say; a batch that is not known is -1."""
         return CellSource(adata, self.columns, batches=batches, name=name)
 
     def _over(self, source: CellSource, vocabulary: GeneVocabulary) -> CellReader:
-        """The cells over a vocabulary; where the task has selected some genes of many, ``selected_`` says so."""
-        return source.over(vocabulary, selected=self.selected_)
+        """The cells over a vocabulary; where the task has selected some genes of many, ``selected_`` says so.
+
+        ``shared_`` ``(genes,)`` bool are the genes of a pretrained model that were measured in all that the task was
+        fitted on: to the task no cell measures others.
+        """
+        cells = source.over(vocabulary, selected=self.selected_)
+        return cells if self.shared_ is None else cells.within(self.shared_)
 
     def _vocabulary(self, source: CellSource) -> GeneVocabulary:
         """The pretrained model's genes, or those that the cells express."""
@@ -195,18 +230,23 @@ class Task(ABC):
         factors = self._pretrained.learning_rate_factors(freeze=self.freeze_encoder)
         return {f"model.{start}": factor for start, factor in factors.items()}
 
-    def _fit_counts(self, model: Model, cells: CellBatch, *, batch_mixing: float = 0.0, steps: int = STEPS) -> None:
+    def _fit_counts(
+        self, model: Model, cells: CellBatch, *, batch_mixing: float = 0.0, steps: int = TASKS.steps
+    ) -> None:
         """Train a model to fill in masked counts, see :class:`MaskedCounts`; sets ``model_`` and ``history_``.
 
         ``steps`` is about how many optimisation steps are taken where no epochs are asked for.
         """
-        model.require(("decode",), f"the task {self.name!r}")
+        model.require(("decode", "fill in"), f"the task {self.name!r}")
         trainer, options = self.trainer, self.trainer.options
         _, precision = trainer.hardware(model.config.width)
         data = MaskedCells(
-            cells, model, batch_size=options.cells_a_step(len(cells)), held_out=options.validation, seed=self.seed
+            cells, model, batch_size=options.cells_a_step(len(cells)), held_out=options.validation, seed=self.seed,
+            cells_per_sentence=options.cells_per_sentence, parts=options.parts or 1,
+        )  # fmt: skip
+        schedule = options.schedule(
+            len(cells), model.config.width, self._learning_rate_factors(), pace=replace(TASKS, steps=steps)
         )
-        schedule = options.schedule(len(cells), model.config.width, self._learning_rate_factors(), steps=steps)
         self._fitted(model, trainer.run(MaskedCounts(model, precision, batch_mixing=batch_mixing), data, schedule))
 
     def _fitted(self, model: Model, records: list[EpochRecord]) -> None:
@@ -257,18 +297,27 @@ class Task(ABC):
     def _restore(self, values: dict[str, Any], tensors: dict[str, Tensor]) -> None:
         """Take up what :meth:`_state` returned."""
 
-    def save(self, directory: str | PathLike[str]) -> None:
+    def save(self, directory: str | PathLike[str], *, overwrite: bool = False) -> None:
         """Write the fitted task to a directory, whole or not at all: JSON and safetensors.
 
         The directory is that of a saved model, too: ``Model.from_pretrained(directory)`` reads its model.
 
+        Parameters
+        ----------
+        directory
+            Target directory, new or empty; made if missing.
+        overwrite
+            Replace a saved model or task that is there; by default that is an error.
+
         Raises
         ------
-        ArgumentError, CheckpointError
-            If nothing is fitted, or something else than a saved model is there.
+        ArgumentError, CheckpointError, DiskError
+            If nothing is fitted, something is there, or the directory can't be written to.
         """
         model = self._trained
         values, tensors = self._state()
+        if self.shared_ is not None:
+            tensors = tensors | {SHARED: self.shared_}
         described = {
             "task": self.name,
             "version": VERSION,
@@ -284,7 +333,8 @@ class Task(ABC):
             (folder / TASK).write_text(json.dumps(described, indent=1) + "\n", encoding="utf-8")
             save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, folder / TENSORS)
 
-        replace_directory(directory, write)
+        save_files(directory, write, overwrite=overwrite)
+        self.place_ = Path(directory)
 
     @classmethod
     def load(cls, directory: str | PathLike[str]) -> Self:
@@ -293,10 +343,12 @@ class Task(ABC):
         Raises
         ------
         CheckpointError
-            If there is no such task, or it is damaged.
+            If there is no such task, it is damaged, or its files are not those that were saved together.
         """
         source = Path(directory)
         model = Model.from_pretrained(source)
+        if (source / TASK).is_file():
+            check_files(source, (TASK, TENSORS))
         try:
             described = json.loads((source / TASK).read_text(encoding="utf-8"))
             tensors = load_file(source / TENSORS)
@@ -304,9 +356,12 @@ class Task(ABC):
             if kind == cls.name:
                 training = None if described["training"] is None else TrainingOptions(**described["training"])
                 task = cls(**described["parameters"], config=model.config, training=training)
-                task.model_, task.selected_ = model, bool(described["selected"])
+                task.model_, task.place_, task.selected_ = model, source, bool(described["selected"])
                 task.history_ = pd.DataFrame(described["history"])
-                task._restore(described["fitted"], tensors)
+                task.shared_ = tensors.pop(SHARED, None)
+                # A module draws its weights when it is made, before it gets those of the file.
+                with torch.random.fork_rng(devices=[]):
+                    task._restore(described["fitted"], tensors)
                 return task
         except (OSError, SafetensorError, ValueError, TypeError, KeyError) as error:
             raise CheckpointError(
@@ -325,15 +380,6 @@ class Task(ABC):
     def _parameters(self) -> dict[str, Any]:
         """The parameters as JSON."""
         return {one.name: getattr(self, one.name) for one in fields(self) if one.init and one.name not in NOT_SAVED}
-
-
-def fitted_task(directory: str | PathLike[str]) -> str | None:
-    """Return the name of the task that was saved to a directory, or None if there is none."""
-    file = Path(directory) / TASK
-    try:
-        return str(json.loads(file.read_text(encoding="utf-8"))["task"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
 
 
 def _short(value: object) -> str:

@@ -12,12 +12,12 @@ from torch import Tensor
 from celloquy import keys
 from celloquy.checks import check_number, check_whole_number
 from celloquy.data import CellSource
+from celloquy.data.variable_genes import variable_genes
 from celloquy.errors import ArgumentError
 from celloquy.models import Model, ModelConfig
 from celloquy.runtime.hardware import Precision
 from celloquy.tasks.base import Task
-from celloquy.tasks.results import deliver
-from celloquy.tasks.variable_genes import variable_genes
+from celloquy.tasks.results import check_result, deliver
 from celloquy.training.options import TrainingOptions
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ class Integrator(Task):
         check_number("batch_mixing", self.batch_mixing, remedy=remedy)
         if self.n_top_genes is not None:
             check_whole_number("n_top_genes", self.n_top_genes, least=1, remedy="pass None to take all genes.")
+            self._refuse_with_model("n_top_genes")
 
     def fit(self, adata: AnnData) -> Self:
         """Train on cells of several batches.
@@ -79,7 +80,7 @@ class Integrator(Task):
         return self._fit(self._source(adata))
 
     def _fit(self, source: CellSource) -> Self:
-        self.selected_ = False
+        self.selected_, self.shared_ = False, None
         vocabulary = self._vocabulary(source)
         if len(source.batches) < 2:
             raise ArgumentError(
@@ -89,8 +90,12 @@ class Integrator(Task):
                 remedy="pass the column of the batches as `batch_key`; to embed cells of one batch use cq.embed().",
                 argument="batch_key",
             )
-        counts = self._over(source, vocabulary).read_all()
-        if self._pretrained is None and self.n_top_genes is not None:
+        cells = self._over(source, vocabulary)
+        counts = cells.read_all()
+        if self._pretrained is not None:
+            # Cells to come are read over the genes that these have, too.
+            self.shared_ = cells.measured
+        elif self.n_top_genes is not None:
             vocabulary, self.selected_ = vocabulary.take(variable_genes(counts, self.n_top_genes)), True
             counts = self._over(source, vocabulary).read_all()
         with self.trainer.seeded():
@@ -113,6 +118,7 @@ class Integrator(Task):
             If nothing is fitted, there are no raw counts or too few known genes; ``adata`` is then as it was.
         """
         began = time.perf_counter()
+        check_result(adata, key_added, copy=copy)
         # Cells of new batches need no column of batches.
         source = CellSource(adata, replace(self.columns, batch_key=None))
         return self._predict(adata, source, began, key_added, copy=copy)
@@ -142,6 +148,7 @@ def integrate(
     batch_mixing: float = 100.0,
     n_top_genes: int | None = 2000,
     layer: str | None = None,
+    counts: Literal["round"] | None = None,
     tissue_key: str | None = None,
     spatial_key: str | None = None,
     species: Literal["auto"] | None = None,
@@ -163,7 +170,7 @@ def integrate(
     batch_key
         Column of ``obs`` with the experimental batch, from which the embedding is freed.
     model
-        Pretrained model, or its directory, to be fine-tuned; by default one is trained on these cells.
+        Pretrained model to fine-tune, its directory or its name on the hub; by default one is trained on these cells.
     freeze_encoder
         Leave the pretrained model's embedding as it is.
     config
@@ -172,7 +179,7 @@ def integrate(
         Weight, in nats a cell, with which batches are drawn together in the embedding; 0 leaves it to the decoder.
     n_top_genes
         Most variable genes, to which a model trained from scratch is confined; None takes all.
-    layer, tissue_key, spatial_key, species
+    layer, counts, tissue_key, spatial_key, species
         Reading options, see :class:`celloquy.data.CellColumns`.
     epochs, training, precision, device, seed, progress
         Training and running options, as in :func:`celloquy.pretrain`.
@@ -200,10 +207,13 @@ def integrate(
     began = time.perf_counter()
     integrator = Integrator(
         batch_key=batch_key, model=model, freeze_encoder=freeze_encoder, config=config, batch_mixing=batch_mixing,
-        n_top_genes=n_top_genes, layer=layer, tissue_key=tissue_key, spatial_key=spatial_key, species=species,
-        epochs=epochs, training=training, precision=precision, device=device, seed=seed, progress=progress,
+        n_top_genes=n_top_genes, layer=layer, counts=counts, tissue_key=tissue_key, spatial_key=spatial_key,
+        species=species, epochs=epochs, training=training, precision=precision, device=device, seed=seed,
+        progress=progress,
     )  # fmt: skip
+    check_result(adata, key_added, copy=copy)
     integrator._prepare()
     source = integrator._source(adata)
     integrator._fit(source)
-    return integrator._predict(adata, source, began, key_added, copy=copy)
+    with integrator.kept():
+        return integrator._predict(adata, source, began, key_added, copy=copy)

@@ -38,6 +38,14 @@ def trained(folder) -> Path:
     return folder / "model"
 
 
+@pytest.mark.parametrize("option", ["--tissue-key", "--spatial-key"])
+def test_keys_of_what_the_model_in_the_box_does_not_read_are_refused(folder, tmp_path, option):
+    result = run("embed", folder / "cells.h5ad", "-o", tmp_path / "out.h5ad", option, "donor", "-q")
+    assert result.exit_code != 0
+    assert "has no use with this model" in result.output
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_embedding_a_file_equals_embedding_its_object(folder, trained):
     result = run(
         "embed", folder / "cells.h5ad", "-m", trained, "-o", folder / "out.h5ad", "--tissue-key", "donor", "-q"
@@ -53,6 +61,22 @@ def test_info_tells_what_a_model_is(trained):
     output = run("info", trained).output
     assert cq.CellModel.from_pretrained(trained).fingerprint in output
     assert "30" in output
+
+
+def test_annotate_names_coarse_types_without_a_reference(tmp_path):
+    from scanpy.datasets import pbmc68k_reduced
+
+    blood = pbmc68k_reduced()
+    random = np.random.default_rng(0)
+    counts = sparse.csr_matrix(random.poisson(np.expm1(blood.raw.X.toarray().clip(0, 6))).astype(np.float32))
+    ad.AnnData(counts, obs=blood.obs[[]], var=blood.raw.var[[]]).write_h5ad(tmp_path / "cells.h5ad")
+    result = run("annotate", tmp_path / "cells.h5ad", "-o", tmp_path / "named.h5ad", "--top-k", "2")
+    assert result.exit_code == 0, result.output
+    named = ad.read_h5ad(tmp_path / "named.h5ad")
+    assert set(named.obs["celloquy_label"]) <= {*cq.known_types()["name"], "unknown"}
+    assert cq.get(named, "celloquy_top").shape == (700, 2)
+    b_cells = named.obs["celloquy_label"][(blood.obs["bulk_labels"] == "CD19+ B").to_numpy()]
+    assert (b_cells == "B cell").mean() > 0.5
 
 
 def test_genes_tells_what_each_name_is_taken_for(folder, tmp_path):
@@ -73,7 +97,11 @@ def test_genes_tells_what_each_name_is_taken_for(folder, tmp_path):
         (("pretrain", "{folder}/cells.h5ad", "-o", "{folder}/m2", "--config", "huge"), "no such preset"),
         (("genes", "{folder}/cells.h5ad", "--species", "yeti"), "yeti"),
         (("info", "nowhere"), "no celloquy model in 'nowhere'"),
-        (("annotate", "{folder}/cells.h5ad", "-o", "{folder}/a.h5ad"), "nothing to learn the labels from"),
+        (
+            ("annotate", "{folder}/cells.h5ad", "-o", "{folder}/a.h5ad", "-l", "kind"),
+            "nothing to learn the labels from",
+        ),
+        (("annotate", "{folder}/cells.h5ad", "-o", "{folder}/a.h5ad", "--epochs", "3"), "There is no reference."),
         (("annotate", "{folder}/cells.h5ad", "-o", "{folder}/a.csv", "--annotator", "x"), "the ending '.csv'"),
         (("annotate", "nowhere.h5ad", "-o", "{folder}/a.h5ad", "--annotator", "x"), "no file 'nowhere.h5ad'"),
         (("integrate", "{folder}/cells.h5ad", "-o", "{folder}/a.h5ad"), "no batches to integrate"),
@@ -193,3 +221,12 @@ def test_messages_name_options_as_the_command_line_spells_them(folder):
     output = run("integrate", folder / "cells.h5ad", "-o", folder / "a.h5ad", "-b", "slice").output
     assert "--batch-key" in output
     assert "batch_key" not in output
+
+
+def test_genes_says_where_it_can_not_write(folder, tmp_path):
+    (tmp_path / "file").write_text("")
+    for out in (tmp_path, tmp_path / "file" / "genes.csv"):
+        result = run("genes", folder / "cells.h5ad", "-o", out)
+        assert result.exit_code == 1
+        assert "can't be written" in result.output
+        assert "Fix: " in result.output

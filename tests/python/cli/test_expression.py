@@ -57,7 +57,7 @@ def test_denoise_reads_a_fitted_denoiser_and_takes_some_genes(folder):
     with open_store(folder / "some.h5ad") as written:
         assert list(written.var_names) == [IDS[4], IDS[2]]
         found = np.asarray(written.layers["celloquy_denoised"])
-    np.testing.assert_allclose(found, adata.obsm["celloquy_denoised"].to_numpy(), rtol=1e-4)
+    np.testing.assert_allclose(found, adata.obsm["celloquy_denoised"], rtol=1e-4)
 
 
 def test_denoise_keeps_what_it_fitted(folder):
@@ -91,7 +91,7 @@ def test_impute_writes_what_the_class_writes_and_reads_what_it_saved(folder):
     panel, reference = ad.read_h5ad(folder / "panel.h5ad"), ad.read_h5ad(folder / "cells.h5ad")
     cq.Imputer(epochs=1, progress=False).fit(panel, reference, genes=[IDS[25], IDS[22]]).predict(panel)
     written = ad.read_h5ad(folder / "imputed.h5ad")
-    assert list(written.obsm["celloquy_imputed"].columns) == [IDS[25], IDS[22]]
+    assert list(cq.get(written, "celloquy_imputed")) == [IDS[25], IDS[22]]
     np.testing.assert_allclose(written.obsm["celloquy_imputed"], panel.obsm["celloquy_imputed"], rtol=1e-4, atol=1e-5)
     again = run("impute", folder / "panel.h5ad", "-o", folder / "again.h5ad", "--imputer", folder / "imputer")
     assert again.exit_code == 0, again.output
@@ -118,3 +118,16 @@ def test_errors_are_one_message_and_leave_no_file(folder, arguments, message, mo
     assert message in result.output
     assert "Traceback" not in result.output
     assert not (folder / "none.h5ad").exists()
+
+
+def test_an_imputer_that_was_fitted_without_positions_needs_none_from_the_command(folder, tmp_path):
+    panel, reference = ad.read_h5ad(folder / "panel.h5ad"), ad.read_h5ad(folder / "cells.h5ad")
+    del panel.obsm["spatial"]
+    imputer = cq.Imputer(epochs=1, n_models=2, spatial_key=None, precision="float32", progress=False)
+    imputer.fit(panel, reference).save(tmp_path / "imputer")
+    panel.write_h5ad(tmp_path / "panel.h5ad")
+    result = run("impute", tmp_path / "panel.h5ad", "--imputer", tmp_path / "imputer", "-o", tmp_path / "o.h5ad", "-q")
+    assert result.exit_code == 0, result.output
+    parameters = ad.read_h5ad(tmp_path / "o.h5ad").uns["celloquy"]["celloquy_imputed"]["parameters"]
+    assert parameters["precision"] == "float32"
+    assert parameters["spatial_key"] == ""

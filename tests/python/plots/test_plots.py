@@ -82,6 +82,22 @@ def test_integration_is_drawn_before_and_after_and_the_input_unchanged(adata, mo
     assert not adata.uns
 
 
+def test_attention_between_genes_is_drawn_for_every_group():
+    table = pd.DataFrame({
+        "group": pd.Categorical(["T", "T", "B"]), "query": ["A", "B", "A"], "key": ["B", "A", "A"],
+        "attention": [0.2, 0.4, 0.1], "n_cells": [3, 2, 1],
+    })  # fmt: skip
+    figure = plots.gene_attention(table)
+    drawn = {axis.get_title(): axis.images[0].get_array() for axis in figure.axes if axis.get_title()}
+    np.testing.assert_array_equal(drawn["T"].filled(np.nan), [[np.nan, 0.2], [0.4, np.nan]])
+    np.testing.assert_array_equal(drawn["B"].filled(np.nan), [[0.1, np.nan], [np.nan, np.nan]])
+    one = plots.gene_attention(table[:2].drop(columns="group"))
+    assert [label.get_text() for label in one.axes[0].get_xticklabels()] == ["A", "B"]
+    assert plots.gene_attention(table[:0])
+    with pytest.raises(ArgumentError, match=r"'key' in the table"):
+        plots.gene_attention(table.drop(columns="key"))
+
+
 def test_loss_curves_show_the_epoch_that_was_kept():
     history = pd.DataFrame({"epoch": [1, 2, 3], "loss": [3.0, 2.0, 1.0], "validation": [3.0, 1.5, 2.0]})
     (axis,) = plots.loss(history).axes
@@ -99,3 +115,14 @@ def test_a_missing_result_of_a_task_is_named(adata):
     assert caught.value.argument == "before"
     with pytest.raises(ArgumentError, match="'loss' in the history"):
         plots.loss(pd.DataFrame())
+
+
+@pytest.mark.parametrize("epochs", [2, 3, 7, 60])
+def test_the_loss_has_ticks_at_whole_epochs(epochs):
+    mpl.use("Agg")
+    history = pd.DataFrame({"epoch": np.arange(1, epochs + 1), "loss": np.linspace(2, 1, epochs)})
+    figure = plots.loss(history)
+    figure.canvas.draw()
+    ticks = figure.axes[0].get_xticks()
+    assert len(ticks)
+    assert np.array_equal(ticks, np.rint(ticks))

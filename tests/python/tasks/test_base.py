@@ -1,9 +1,8 @@
 """What every task shares, on the smallest task there is: one that counts."""
 
-import json
-
 import anndata as ad
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -48,7 +47,8 @@ class Other(Example):
 
 
 def fitted(**options) -> Example:
-    return Example(**{"config": TINY, "batch_key": "sample"} | QUICK | options).fit(cells(60))
+    shape = {} if "model" in options else {"config": TINY}
+    return Example(**{"batch_key": "sample"} | shape | QUICK | options).fit(cells(60))
 
 
 def test_a_seed_gives_the_same_fit_bit_for_bit_and_leaves_torch_alone():
@@ -89,7 +89,7 @@ def test_what_can_not_be_loaded_or_saved_is_said_to_be(tmp_path):
     task.save(tmp_path / "task")
     with pytest.raises(CheckpointError, match=r"There is no Other in .*\n.*'example'"):
         Other.load(tmp_path / "task")
-    (tmp_path / "task" / "task.json").write_text(json.dumps({"task": "example"}))
+    (tmp_path / "task" / "task.json").unlink()
     with pytest.raises(CheckpointError, match="There is no Example in"):
         Example.load(tmp_path / "task")
     (tmp_path / "mine").mkdir()
@@ -99,10 +99,45 @@ def test_what_can_not_be_loaded_or_saved_is_said_to_be(tmp_path):
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "years of work"
 
 
+def test_a_configuration_beside_a_pretrained_model_is_refused():
+    with pytest.raises(ArgumentError, match="`config` has no use with a pretrained model"):
+        fitted(model=small_model(), config="base")
+
+
+@pytest.mark.parametrize("file", ["task.json", "task.safetensors"])
+def test_parts_of_another_task_are_refused_by_name(tmp_path, file):
+    fitted().save(tmp_path / "one")
+    fitted(seed=1).save(tmp_path / "two")
+    (tmp_path / "one" / file).write_bytes((tmp_path / "two" / file).read_bytes() + b"\n" * (file == "task.json"))
+    with pytest.raises(CheckpointError, match=rf"belong together(.|\n)*Found: {file} other"):
+        Example.load(tmp_path / "one")
+    (tmp_path / "one" / file).unlink()
+    with pytest.raises(CheckpointError, match=file):
+        Example.load(tmp_path / "one")
+
+
+def test_a_fitted_task_is_replaced_only_if_that_is_asked_for(tmp_path):
+    first, second = fitted(), fitted(seed=1)
+    first.save(tmp_path / "task")
+    for other in (second, second.model_):
+        with pytest.raises(CheckpointError, match="There is a saved model in") as caught:
+            other.save(tmp_path / "task")
+        assert caught.value.argument == "overwrite"
+    assert Example.load(tmp_path / "task").model_.fingerprint == first.model_.fingerprint
+    (tmp_path / "task" / "notes.txt").write_text("mine")
+    second.save(tmp_path / "task", overwrite=True)
+    assert Example.load(tmp_path / "task").model_.fingerprint == second.model_.fingerprint
+    # Of the task nothing is left beside a model alone.
+    second.model_.save(tmp_path / "task", overwrite=True)
+    assert sorted(one.name for one in (tmp_path / "task").iterdir()) == [
+        "README.md", "config.json", "genes.tsv", "model.safetensors", "notes.txt"
+    ]  # fmt: skip
+
+
 def test_a_pretrained_model_is_tuned_slowly_or_left_as_it_is():
     model = small_model()
     before = {name: weight.clone() for name, weight in model.state_dict().items()}
-    frozen = fitted(model=model, freeze_encoder=True, config="mini").model_
+    frozen = fitted(model=model, freeze_encoder=True).model_
     tuned = fitted(model=model).model_
     assert frozen.config.covariates == (("batch", 3),)
     for name, weight in frozen.state_dict().items():
@@ -120,6 +155,7 @@ def test_a_pretrained_model_is_tuned_slowly_or_left_as_it_is():
     ("parameters", "message"),
     [
         ({"freeze_encoder": True}, "no model to leave as it is"),
+        ({"freeze_encoder": np.array([1, 2])}, "`freeze_encoder` can't be used"),
         ({"species": "yeti"}, "`species` can't be used"),
         ({"config": "huge"}, "no such preset"),
         ({"config": 3}, "`config` can't be used"),
@@ -208,3 +244,56 @@ def test_a_fit_finds_the_counts_of_an_object_once(monkeypatch):
         found.clear()
         call(adata, **QUICK)
         assert found == [adata]
+
+
+def test_loading_draws_no_random_number(tmp_path):
+    cq.Annotator(label_key="sample", config=TINY, **QUICK).fit(cells(60)).save(tmp_path / "annotator")
+    before = torch.get_rng_state()
+    cq.Annotator.load(tmp_path / "annotator")
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("thing", [None, "cells.h5ad", [1], cells().X, Example()], ids=lambda one: type(one).__name__)
+def test_what_is_no_anndata_is_said_to_be_none(thing):
+    for call in (
+        lambda: cq.annotate(cells(), reference=thing if thing is not None else 3, label_key="sample", **QUICK),
+        lambda: cq.Annotator(label_key="sample", **QUICK).fit(thing),
+        lambda: cq.Denoiser(**QUICK).fit(thing),
+        lambda: cq.denoise(thing, **QUICK),
+        lambda: cq.integrate(thing, batch_key="sample", **QUICK),
+    ):
+        with pytest.raises(ArgumentError, match=r"This is not an AnnData|`out` is missing|There is no file"):
+            call()
+
+
+@pytest.mark.parametrize(
+    "model", [5, (1, 2), [small_model()], cells(), pd.DataFrame({"a": [1, 2]})], ids=lambda one: type(one).__name__
+)
+def test_what_is_no_model_is_said_to_be_none(model):
+    for call in (lambda: cq.embed(cells(), model=model), lambda: cq.denoise(cells(), model=model, **QUICK)):
+        with pytest.raises(ArgumentError, match="`model` can't be used"):
+            call()
+
+
+def test_a_seed_that_a_generator_does_not_take_and_a_vocabulary_that_is_none_are_refused():
+    for name, value in (("seed", 10**20), ("seed", -1), ("vocabulary", ["CD3E"])):
+        with pytest.raises(ArgumentError, match=f"`{name}` can't be used"):
+            cq.pretrain(cells(), config=TINY, **{name: value}, **QUICK)
+
+
+@pytest.mark.parametrize("value", [5, b"cpu", np.array([1, 2]), [], {}], ids=str)
+def test_devices_and_precisions_that_are_no_names_are_refused(value):
+    for name in ("device", "precision"):
+        with pytest.raises(ArgumentError, match=f"`{name}` can't be used"):
+            cq.embed(cells(), model=small_model(), progress=False, **{name: value})
+
+
+@pytest.mark.parametrize("genes", [5, True, 10**20, b"CD3E", [5], [None], {"CD3E": 1}], ids=str)
+def test_genes_that_are_no_names_are_refused(genes):
+    panel = cells()[:, :20].copy()
+    for call in (
+        lambda: cq.denoise(cells(), genes=genes, **QUICK),
+        lambda: cq.impute(panel, reference=cells(), genes=genes, n_models=2, spatial_key=None, **QUICK),
+    ):
+        with pytest.raises(ArgumentError, match="`genes` can't be used"):
+            call()

@@ -134,11 +134,6 @@ def test_positions_count_and_their_unit_does_not():
     assert_same(embedding(adata, spatial_key="spatial"), placed)
 
 
-def test_without_positions_in_the_model_places_are_ignored():
-    model, adata = small_model(positions=False), cells()
-    np.testing.assert_array_equal(embedding(adata, model, spatial_key="spatial"), embedding(adata, model))
-
-
 def test_bfloat16_stays_close():
     adata = cells(200)
     exact, half = embedding(adata), embedding(adata, precision="bfloat16")
@@ -270,6 +265,27 @@ def test_unfit_arguments_are_refused_and_the_object_left_unchanged(name):
         cq.embed(adata, **{"model": MODEL, "progress": False} | options)
     assert caught.value.remedy
     assert_unchanged(adata, before)
+
+
+def test_keys_of_what_a_model_does_not_read_are_refused():
+    adata = cells()
+    adata.obsm["spatial"] = np.random.default_rng(0).random((adata.n_obs, 2))
+    alone, unplaced = small_model(attention="none", positions=False), small_model(positions=False)
+    refused = [
+        ("cells-mini", "tissue_key", "sample"), ("cells-mini", "spatial_key", "spatial"),
+        (alone, "tissue_key", "sample"), (alone, "spatial_key", "spatial"), (unplaced, "spatial_key", "spatial"),
+    ]  # fmt: skip
+    before = adata.copy()
+    for model, name, key in refused:
+        with pytest.raises(ArgumentError, match=f"`{name}` has no use with this model") as caught:
+            cq.embed(adata, model=model, progress=False, **{name: key})
+        assert caught.value.argument == name
+        assert_unchanged(adata, before)
+    # What is taken has an effect.
+    for model, name, key in [(MODEL, "spatial_key", "spatial"), (unplaced, "tissue_key", "sample")]:
+        with_it = cq.embed(adata, model=model, progress=False, copy=True, **{name: key})
+        without = cq.embed(adata, model=model, progress=False, copy=True)
+        assert not np.allclose(with_it.obsm["X_celloquy"], without.obsm["X_celloquy"], atol=1e-4)
 
 
 def test_missing_tissues_and_odd_positions_are_refused():

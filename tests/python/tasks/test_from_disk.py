@@ -181,7 +181,7 @@ def test_a_killed_run_goes_on_to_the_same_file(tmp_path):
 
 def test_another_model_or_other_cells_start_anew(tmp_path, monkeypatch):
     path, out = write(cells(30), tmp_path / "cells.h5ad"), tmp_path / "out.h5ad"
-    stop_after_the_first_tissue(monkeypatch)
+    stop_in_the_first_tissue(monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         embed(path, out, tissue_key="sample", batch_size=4)
     monkeypatch.undo()
@@ -193,23 +193,23 @@ def test_another_model_or_other_cells_start_anew(tmp_path, monkeypatch):
     )
 
 
-def stop_after_the_first_tissue(monkeypatch):
+def stop_in_the_first_tissue(monkeypatch):
     from celloquy.runtime.resume import Journal
 
     note = Journal.note
 
     def stop(self, **steps):
         note(self, **steps)
-        if steps.get("tissues") == 1:
+        if "layers" in steps or "together" in steps:
             raise KeyboardInterrupt
 
     monkeypatch.setattr(Journal, "note", stop)
 
 
-@pytest.mark.parametrize("lost", ["vectors", "embedding", "empty", "journal.json"])
+@pytest.mark.parametrize("lost", ["vectors", "embedding", "expressed", "journal.json"])
 def test_a_run_whose_files_were_lost_starts_anew(tmp_path, monkeypatch, lost):
     path, out = write(cells(30), tmp_path / "cells.h5ad"), tmp_path / "out.h5ad"
-    stop_after_the_first_tissue(monkeypatch)
+    stop_in_the_first_tissue(monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         embed(path, out, tissue_key="sample", batch_size=4)
     monkeypatch.undo()
@@ -220,7 +220,7 @@ def test_a_run_whose_files_were_lost_starts_anew(tmp_path, monkeypatch, lost):
 
 def test_an_interrupted_run_does_not_do_again_what_is_done(tmp_path, monkeypatch):
     path, out = write(cells(30), tmp_path / "cells.h5ad"), tmp_path / "out.h5ad"
-    stop_after_the_first_tissue(monkeypatch)
+    stop_in_the_first_tissue(monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         embed(path, out, tissue_key="sample", batch_size=4)
     monkeypatch.undo()

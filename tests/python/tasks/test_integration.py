@@ -31,11 +31,11 @@ def cells(n: int = 200, seed: int = 0, batches=("a", "b")) -> ad.AnnData:
 
 
 def fitted(adata: ad.AnnData, **options) -> cq.Integrator:
-    options = {
+    shared = {
         "training": cq.TrainingOptions(epochs=40, learning_rate=8e-3, batch_size=100),
         "progress": False,
-        "config": TINY,
-    } | options
+    } | ({} if "model" in options else {"config": TINY})
+    options = shared | options
     return cq.Integrator(batch_key="donor", **options).fit(adata)
 
 

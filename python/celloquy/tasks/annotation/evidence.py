@@ -11,6 +11,7 @@ import pandas as pd
 from torch import Tensor
 
 from celloquy.data.neighbours import nearest_of
+from celloquy.data.tables import Table, text_array
 from celloquy.training.split import hold_out
 
 NEAREST = 5
@@ -40,9 +41,9 @@ class ReferenceCells:
         if len(kept) > KEPT_REFERENCE:
             share = KEPT_REFERENCE / len(kept)
             kept = np.sort(hold_out(codes.numpy(), share, np.random.default_rng(seed))[1])
-        return cls(np.asarray(names, dtype=str)[kept].tolist(), codes[kept], embedding[kept])
+        return cls(text_array(names)[kept].tolist(), codes[kept], embedding[kept])
 
-    def nearest(self, embedding: Tensor, labels: Sequence[str], index: pd.Index) -> pd.DataFrame:
+    def nearest(self, embedding: Tensor, labels: Sequence[str]) -> Table:
         """Return the nearest reference cells and their labels, a row for every cell.
 
         Parameters
@@ -51,12 +52,10 @@ class ReferenceCells:
             ``(cells, width)``.
         labels
             Names of the labels, in the order of their codes.
-        index
-            Names of the cells.
         """
         near = nearest_of(self.embedding.numpy(), embedding.numpy(), min(NEAREST, len(self.codes)))
-        cells, of_cells = np.array(self.names), np.array(labels)[self.codes.numpy()]
+        cells, of_cells = text_array(self.names), text_array(labels)[self.codes.numpy()]
         columns: dict[str, np.ndarray] = {}
         for rank in range(near.shape[1]):
             columns |= {f"cell_{rank + 1}": cells[near[:, rank]], f"label_{rank + 1}": of_cells[near[:, rank]]}
-        return pd.DataFrame(columns, index=index)
+        return Table.of_texts(columns)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -16,10 +15,6 @@ from celloquy.training.loop import Objective
 
 if TYPE_CHECKING:
     from celloquy.data import CellBatch
-
-
-PRIOR = 0.5
-"""Strength of the prior that both heads are calibrated as they are, in cells."""
 
 
 class MaskedLabels(Objective):
@@ -70,33 +65,3 @@ class MaskedLabels(Objective):
         weight = self.weight[labels]
         losses = functional.cross_entropy(logits.float(), labels, reduction="none")
         return {"loss": (weight * losses).sum() / len(labels)}
-
-
-def calibrate_heads(linear: Tensor, embedded: Tensor, labels: Tensor) -> Tensor:
-    """Return the weights ``(2,)`` under which the sum of two heads' logits is most probable to give the labels.
-
-    Temperature scaling (Guo et al. 2017) of two heads at once. With few cells to tell, both stay near 1.
-
-    Parameters
-    ----------
-    linear, embedded
-        ``(n, c)`` logits of cells that neither was fitted to.
-    labels
-        ``(n,)`` int64.
-    """
-    if not len(labels):
-        return torch.ones(2)
-    log_weight = torch.zeros(2, dtype=torch.float64, requires_grad=True)
-    first, second = linear.double(), embedded.double()
-    optimizer = torch.optim.LBFGS([log_weight], max_iter=100, line_search_fn="strong_wolfe")
-
-    def loss() -> Tensor:
-        optimizer.zero_grad()
-        weight = log_weight.exp()
-        found = functional.cross_entropy(weight[0] * first + weight[1] * second, labels)
-        found = found + PRIOR / len(labels) * log_weight.square().sum()
-        found.backward()
-        return found
-
-    optimizer.step(loss)
-    return log_weight.detach().exp().float()

@@ -8,45 +8,30 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 import pandas as pd
 from torch import Tensor
 
 from celloquy import keys
-from celloquy.checks import check_choice, check_whole_number
-from celloquy.data import CellReader, CellSource
-from celloquy.data.store import opened, write_store
-from celloquy.errors import ArgumentError, some
+from celloquy.checks import check_whole_number
+from celloquy.data import CellSource
+from celloquy.data.store import add_to_store, opened
+from celloquy.data.tables import Table
+from celloquy.errors import ArgumentError
 from celloquy.genes import GeneVocabulary
 from celloquy.models import Model, ModelConfig
-from celloquy.runtime.arrays import reserve
 from celloquy.runtime.hardware import Precision
-from celloquy.runtime.memory import memory_budget
-from celloquy.runtime.resume import ROOM, Output, resumable_output
+from celloquy.runtime.resume import ROOM, Output
 from celloquy.tasks.base import Task
 from celloquy.tasks.denoising.expression import DenoisedExpression, DenoisedRows, Unit
+from celloquy.tasks.denoising.request import Request, check_request, reserve_output
 from celloquy.tasks.results import deliver
-from celloquy.training.options import ALL_CELLS, STEPS, TrainingOptions
+from celloquy.training.options import ALL_CELLS, TASKS, TrainingOptions
 
 if TYPE_CHECKING:
     from anndata import AnnData
-
-
-@dataclass(frozen=True)
-class Request:
-    """Request to :meth:`Denoiser.predict`, checked."""
-
-    unit: Unit
-    names: pd.Index[str]
-    """Names of the genes wanted."""
-    all_genes: bool
-    """True if these are all genes of the object."""
-    return_std: bool
-    out: Path | None
-    key_added: str
-    copy: bool
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -105,7 +90,7 @@ class Denoiser(Task):
         with self.trainer.seeded():
             model = self._start(vocabulary, counts, len(cells.batches))
             # By then hundreds of cells are not yet learned by heart, and of thousands more is learned.
-            self._fit_counts(model, counts, steps=round(STEPS * min(max(len(counts) / 900, 1), 2)))
+            self._fit_counts(model, counts, steps=round(TASKS.steps * min(max(len(counts) / 900, 1), 2)))
         self.batches_ = cells.batches
         return self
 
@@ -143,9 +128,9 @@ class Denoiser(Task):
         Returns
         -------
         None, or the copy. Written are ``layers["celloquy_denoised"]``, ``(cells, genes)`` float32, for some genes
-        ``obsm["celloquy_denoised"]`` as a DataFrame; standard deviations under ``"celloquy_denoised_std"``; and how it
-        was made in ``uns["celloquy"]["celloquy_denoised"]``, where ``["genes"]["unknown"]`` names the genes that the
-        model does not know: these keep their counts.
+        ``obsm["celloquy_denoised"]``, which :func:`celloquy.get` returns with their names; standard deviations under
+        ``"celloquy_denoised_std"``; and how it was made in ``uns["celloquy"]["celloquy_denoised"]``, where
+        ``["genes"]["unknown"]`` names the genes that the model does not know: these keep their counts.
 
         Raises
         ------
@@ -153,19 +138,28 @@ class Denoiser(Task):
             If nothing is fitted, there are no raw counts, too few known genes, or the result does not fit the memory.
             ``adata`` is then as it was.
         """
-        began, model = time.perf_counter(), self._trained
+        began, _ = time.perf_counter(), self._trained
         request = check_request(adata, unit, genes, return_std=return_std, out=out, key_added=key_added, copy=copy)
         with ExitStack() as stack:
-            output = _reserve(adata, request, stack)
-            source = self._source(adata, batches=self.batches_ or None)
-            return self._predict(adata, source, model, request, began, output)
+            output = reserve_output(adata, request, stack, source=adata.filename)
+            return self.answer(adata, request, output, began)
+
+    def answer(self, adata: AnnData, request: Request, output: Output | None, began: float) -> AnnData | None:
+        """Denoise cells as a checked request asks; see :meth:`predict` and :func:`reserve_output`."""
+        source = self._source(adata, batches=self.batches_ or None)
+        return self._predict(adata, source, request, began, output)
+
+    def check_request(self, adata: AnnData, reference: AnnData | None = None, **asked: Any) -> None:
+        """See :meth:`Task.check_request`."""
+        check_request(adata, **asked)
 
     def _predict(
-        self, adata: AnnData, source: CellSource, model: Model, request: Request, began: float, output: Output | None
+        self, adata: AnnData, source: CellSource, request: Request, began: float, output: Output | None
     ) -> AnnData | None:
+        model = self._trained
         cells = self._over(source, model.vocabulary)
         expression = DenoisedExpression(
-            model, cells, self._embed(cells), n_neighbors=self.n_neighbors, columns=_columns(cells, request.names),
+            model, cells, self._embed(cells), n_neighbors=self.n_neighbors, columns=_columns(source, request.names),
             unit=request.unit,
         )  # fmt: skip
         key = request.key_added
@@ -175,17 +169,15 @@ class Denoiser(Task):
         record = self._record(cells, began)
         record["parameters"] |= {"unit": request.unit}
         if output is not None:
-            var = adata.var if request.all_genes else adata.var.loc[request.names]
-            uns = {keys.PROVENANCE: {key: record}}
             (output.folder / ROOM).unlink()
-            write_store(output.result, adata.obs, var=var, layers=results, uns=uns)
+            add_to_store(output.result, layers=results, uns={keys.PROVENANCE: {key: record}})
             return None
         values = {name: rows.read(slice(0, adata.n_obs)).numpy() for name, rows in results.items()}
         record["seconds"] = round(time.perf_counter() - began, 3)
         if request.all_genes:
             return deliver(adata, layers=values, record=record, key=key, copy=request.copy)
-        frames = {name: pd.DataFrame(one, index=adata.obs_names, columns=request.names) for name, one in values.items()}
-        return deliver(adata, obsm=frames, record=record, key=key, copy=request.copy)
+        tables = {name: Table(one, request.names.tolist()) for name, one in values.items()}
+        return deliver(adata, obsm=tables, record=record, key=key, copy=request.copy)
 
     def _vocabulary(self, source: CellSource) -> GeneVocabulary:
         # A gene without a known name has counts all the same.
@@ -212,6 +204,7 @@ def denoise(
     config: ModelConfig | str = "mini",
     n_neighbors: int = 30,
     layer: str | None = None,
+    counts: Literal["round"] | None = None,
     tissue_key: str | None = None,
     spatial_key: str | None = None,
     batch_key: str | None = None,
@@ -230,12 +223,12 @@ def denoise(
     Parameters
     ----------
     adata
-        Cells × genes with raw counts, or the path of an h5ad file or a zarr directory; then ``out`` is needed.
+        Cells × genes with raw counts, or the path of a file, as of :func:`celloquy.embed`; then ``out`` is needed.
     unit, genes, return_std, out, key_added, copy
         Result wanted, and its place, see :meth:`celloquy.Denoiser.predict`.
     model, freeze_encoder, config, n_neighbors
         Model to train, see :class:`celloquy.Denoiser`.
-    layer, tissue_key, spatial_key, batch_key, species
+    layer, counts, tissue_key, spatial_key, batch_key, species
         Reading options, see :class:`celloquy.data.CellColumns`.
     epochs, training, precision, device, seed, progress
         Training and running options, as in :func:`celloquy.pretrain`.
@@ -258,8 +251,8 @@ def denoise(
     began = time.perf_counter()
     denoiser = Denoiser(
         model=model, freeze_encoder=freeze_encoder, config=config, n_neighbors=n_neighbors, layer=layer,
-        tissue_key=tissue_key, spatial_key=spatial_key, batch_key=batch_key, species=species, epochs=epochs,
-        training=training, precision=precision, device=device, seed=seed, progress=progress,
+        counts=counts, tissue_key=tissue_key, spatial_key=spatial_key, batch_key=batch_key, species=species,
+        epochs=epochs, training=training, precision=precision, device=device, seed=seed, progress=progress,
     )  # fmt: skip
     path = Path(adata) if isinstance(adata, str | PathLike) else None
     if path is not None and out is None:
@@ -275,84 +268,24 @@ def denoise(
         # Before the training, not after it.
         request = check_request(cells, unit, genes, return_std=return_std, out=out, key_added=key_added, copy=copy)
         denoiser._prepare()
-        output = _reserve(cells, request, stack)
+        output = reserve_output(cells, request, stack, source=path or cells.filename)
         source = denoiser._source(cells)
+        _columns(source, request.names)
         denoiser._fit(source)
-        return denoiser._predict(cells, source, denoiser._trained, request, began, output)
+        with denoiser.kept():
+            return denoiser._predict(cells, source, request, began, output)
 
 
-def _reserve(adata: AnnData, request: Request, stack: ExitStack) -> Output | None:
-    """Take the room of the output file before hours are spent: HDF5 does not survive a full disk."""
-    if request.out is None:
-        return None
-    output = stack.enter_context(resumable_output(request.out))
-    results = 4 * adata.n_obs * len(request.names) * (2 if request.return_std else 1)
-    tables = sum(int(table.memory_usage(deep=True).sum()) for table in (adata.obs, adata.var))
-    reserve(output.folder / ROOM, results + 2 * tables + 2**20)
-    return output
-
-
-def check_request(
-    adata: AnnData,
-    unit: Unit,
-    genes: Sequence[str] | None,
-    *,
-    return_std: bool = False,
-    out: str | PathLike[str] | None = None,
-    key_added: str = keys.DENOISED,
-    copy: bool = False,
-) -> Request:
-    """Check what :meth:`Denoiser.predict` is asked for.
-
-    Raises
-    ------
-    ArgumentError
-        If there is no such unit or gene, or the result does not fit the memory.
-    """
-    check_choice("unit", unit, get_args(Unit))
-    names = adata.var_names if genes is None else _names(adata, genes)
-    if out is None:
-        _check_memory(adata.n_obs, len(names), 2 if return_std else 1)
-    target = None if out is None else Path(out)
-    return Request(unit, names, genes is None, return_std, target, key_added, copy)
-
-
-def _names(adata: AnnData, genes: Sequence[str]) -> pd.Index[str]:
-    """The genes asked for, each once."""
-    wanted = pd.Index([genes] if isinstance(genes, str) else genes).unique()
-    missing = wanted[~wanted.isin(adata.var_names)]
-    if not len(wanted) or len(missing) or adata.var_names[adata.var_names.isin(wanted)].has_duplicates:
-        raise ArgumentError(
-            "Some of `genes` can't be denoised.",
-            found=f"{some(missing)} not in adata.var_names" if len(missing) else "no gene, or a name of several",
-            expected=f"names in adata.var_names, such as {', '.join(adata.var_names[:3])}",
-            remedy="pass names as the object spells them, or leave `genes` out.",
-            argument="genes",
-        )
-    return wanted
-
-
-def _columns(cells: CellReader, names: pd.Index[str]) -> np.ndarray:
+def _columns(cells: CellSource, names: pd.Index[str]) -> np.ndarray:
     """Columns of the counts that have these names."""
     if cells.var_names.equals(names):
         return np.arange(len(names))
     columns = cells.var_names.get_indexer_for(names)
     if len(columns) != len(names) or (columns < 0).any():
         raise ArgumentError(
-            f"The counts in {cells.source} are not those of adata.var_names.",
+            f"The counts in {cells.counts.source} are not those of adata.var_names.",
             found=f"{int((columns < 0).sum()):,} names that the counts lack, or names of several columns",
             expected="a column of counts for every gene of the object",
             remedy="pass `layer` with counts of the object's genes, or `genes`.",
         )
     return columns
-
-
-def _check_memory(cells: int, genes: int, results: int) -> None:
-    needed, free = 4 * cells * genes * results, memory_budget(None)
-    if needed > free:
-        raise ArgumentError(
-            "The denoised expression does not fit the memory.",
-            found=f"{cells:,} cells × {genes:,} genes, {needed / 1e9:,.1f} GB",
-            expected=f"at most {free / 1e9:,.1f} GB, half of what is free",
-            remedy="pass `genes` for some of them, or out='denoised.h5ad' to write them by blocks.",
-        )

@@ -55,7 +55,7 @@ class PanelReader(CellReader):
     """
 
     def __init__(self, source: CellSource, vocabulary: GeneVocabulary, genes: torch.Tensor) -> None:
-        super().__init__(source, vocabulary)
+        super().__init__(source, vocabulary, warn=False)
         self.genes = genes
 
     def read(self, start: int, stop: int) -> CellBatch:

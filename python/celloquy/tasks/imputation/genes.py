@@ -8,9 +8,14 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pandas as pd
+import torch
+from numpy.typing import NDArray
 from scipy import sparse
+from torch import Tensor
 
+from celloquy.checks import check_names
 from celloquy.data import CellSource
+from celloquy.data.tables import unwritable
 from celloquy.errors import ArgumentError, GenesError, some
 from celloquy.genes import GeneVocabulary, identify_genes, in_species
 from celloquy.genes.species import detect_species
@@ -30,7 +35,7 @@ class PanelGenes:
     wanted: dict[str, str]
     """Name → id of the genes to impute."""
     of_reference: dict[str, str]
-    """Name → id of the genes of the reference, in the panel's species."""
+    """Name → id of the genes of the reference, in the panel's species unless the vocabulary is of both."""
 
     def narrow(self, reference: CellSource) -> AnnData:
         """Return the reference with the genes of the vocabulary alone, named by id; columns of one gene are summed."""
@@ -38,7 +43,7 @@ class PanelGenes:
 
         counts = reference.counts
         ids = pd.Series([self.of_reference.get(str(name), "") for name in counts.var_names])
-        known = np.flatnonzero(ids.isin(list(self.vocabulary.ids)))
+        known = np.flatnonzero([gene in self.vocabulary for gene in ids])
         codes, genes = pd.factorize(ids[known])
         ones = np.ones(len(known), dtype=np.float32)
         summing = sparse.csr_matrix((ones, (known, codes)), shape=(counts.n_genes, len(genes)))
@@ -60,7 +65,8 @@ def match_genes(
     Parameters
     ----------
     spatial, reference
-        The panel's cells and those of the reference; ``species="auto"`` maps the reference to the panel's species.
+        The panel's cells and those of the reference; ``species="auto"`` maps the reference to the panel's species,
+        which a vocabulary of both species has no need of.
     genes
         Genes to impute, as the reference or the panel would spell it; by default all that the panel lacks.
     vocabulary
@@ -76,8 +82,15 @@ def match_genes(
     names, others, species = spatial.expressed_names(), reference.expressed_names(), spatial.columns.species
     # A gene that the reference measured and never saw can be asked for, and is then 0, but tells nothing of a cell.
     measured = list(dict.fromkeys(map(str, reference.var_names)))
-    ids = dict(zip(measured, _gene_ids(_mapped(names, measured, species)), strict=True))
-    panel = dict.fromkeys(_gene_ids(names))
+    both = vocabulary is not None and vocabulary.pairs > 0
+    of_reference = dict(zip(measured, _gene_ids(measured if both else _mapped(names, measured, species)), strict=True))
+
+    def row(gene: str) -> str:
+        """Return the id that stands for a gene and, if the vocabulary is of both species, its ortholog."""
+        return vocabulary.ids[vocabulary.index(gene)] if vocabulary is not None and gene in vocabulary else gene
+
+    ids = {name: row(gene) for name, gene in of_reference.items()}
+    panel = dict.fromkeys(map(row, _gene_ids(names)))
     # The first of several names of a gene stands for it.
     available = {gene: name for name, gene in reversed(ids.items()) if vocabulary is None or gene in vocabulary}
     expressed = {ids[name] for name in others} & available.keys()
@@ -91,12 +104,19 @@ def match_genes(
         )
     wanted = {name: gene for gene, name in reversed(available.items()) if gene in expressed and gene not in panel}
     if genes is not None:
-        asked = [genes] if isinstance(genes, str) else list(dict.fromkeys(genes))
-        wanted = {name: ids.get(name, gene) for name, gene in zip(asked, _gene_ids(asked), strict=True)}
+        asked = check_names("genes", genes, "names of genes")
+        wanted = {name: ids.get(name, row(gene)) for name, gene in zip(asked, _gene_ids(asked), strict=True)}
     _check(wanted, panel, available)
     if vocabulary is None:
         vocabulary = GeneVocabulary.from_names([*panel, *wanted.values()], keep_unknown=True)
-    return PanelGenes(vocabulary, shared, wanted, ids)
+    return PanelGenes(vocabulary, shared, wanted, of_reference)
+
+
+def genes_at(vocabulary: GeneVocabulary, places: NDArray[np.int64]) -> Tensor:
+    """Return ``(genes,)`` bool, true at some places of a vocabulary."""
+    chosen = torch.zeros(len(vocabulary), dtype=torch.bool)
+    chosen[torch.from_numpy(places)] = True
+    return chosen
 
 
 def _mapped(names: list[str], others: list[str], species: Literal["auto"] | None) -> list[str]:
@@ -134,6 +154,14 @@ def _check(wanted: dict[str, str], panel: dict[str, None], available: dict[str, 
             found=f"{some(measured)} in the panel",
             expected="genes that the panel lacks",
             remedy="leave them out; to smooth measured genes use cq.denoise().",
+            argument="genes",
+        )
+    if odd := unwritable(wanted):
+        raise GenesError(
+            "The reference has names of genes that no file can hold.",
+            found=some(odd),
+            expected="text without null characters, in Unicode",
+            remedy="rename them, or leave them out of `genes`.",
             argument="genes",
         )
     if absent := [name for name, gene in wanted.items() if gene not in available]:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from os import PathLike
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import pandas as pd
@@ -19,11 +18,10 @@ from celloquy import keys
 from celloquy.checks import check_number, check_whole_number
 from celloquy.data import CellColumns, CellReader, CellSource
 from celloquy.data.neighbours import neighbour_means
-from celloquy.data.store import opened
+from celloquy.data.tables import Table, text_array
 from celloquy.errors import ArgumentError, GenesError
 from celloquy.genes import GeneVocabulary
-from celloquy.models import CellModelConfig, Model, ModelConfig
-from celloquy.runtime.hardware import Precision
+from celloquy.models import CellModelConfig
 from celloquy.tasks.base import Task
 from celloquy.tasks.imputation.ensemble import (
     PREDICTORS,
@@ -34,7 +32,7 @@ from celloquy.tasks.imputation.ensemble import (
     blocks,
     log_normalised,
 )
-from celloquy.tasks.imputation.genes import match_genes
+from celloquy.tasks.imputation.genes import genes_at, match_genes
 from celloquy.tasks.imputation.objective import PanelCounts, PanelTrainingData, at_panel_depth
 from celloquy.tasks.imputation.reliability import (
     Blend,
@@ -44,7 +42,7 @@ from celloquy.tasks.imputation.reliability import (
     predict_reliability,
     smooth,
 )
-from celloquy.tasks.results import deliver
+from celloquy.tasks.results import check_result, deliver
 from celloquy.training.options import ALL_CELLS, TrainingOptions
 
 if TYPE_CHECKING:
@@ -147,7 +145,8 @@ class Imputer(Task):
 
     def _fit(self, spatial: CellSource, reference: AnnData, genes: Sequence[str] | None) -> Self:
         known_genes = None if self._pretrained is None else self._pretrained.vocabulary
-        dissociated = CellSource(reference, CellColumns(layer=self.reference_layer), name="reference")
+        columns = CellColumns(layer=self.reference_layer, counts=self.counts)
+        dissociated = CellSource(reference, columns, name="reference", layer_argument="reference_layer")
         matched = match_genes(spatial, dissociated, genes, vocabulary=known_genes, least=self.n_models)
         vocabulary, self.genes_ = matched.vocabulary, matched.wanted
         panel = self._over(spatial, vocabulary)
@@ -156,7 +155,7 @@ class Imputer(Task):
         counts, known = panel.read_all(), narrow.over(vocabulary).read_all()
         counts = replace(counts, batch=torch.full_like(counts.batch, SPATIAL))
         known = replace(known, batch=torch.full_like(known.batch, REFERENCE))
-        depths = counts.keep_genes(_at(vocabulary, seen_places)).library_size()
+        depths = counts.keep_genes(genes_at(vocabulary, seen_places)).library_size()
         self.depth_ = float(depths.clamp(min=1).median())
         self._expression = log_normalised(known, seen_places, self.depth_)
         part = np.random.default_rng(self.seed).permutation(len(seen_places)) % self.n_models
@@ -173,10 +172,10 @@ class Imputer(Task):
 
         Returns
         -------
-        None, or the copy. Written are ``obsm["celloquy_imputed"]``, a DataFrame cells × genes of log1p of counts scaled
-        to the median depth of the panel in training, and ``uns["celloquy"]["celloquy_imputed"]``, in which
-        ``"reliability"`` has the predicted correlation of each gene, and ``"panel"`` those that the panel's own genes
-        reached when held out.
+        None, or the copy. Written are ``obsm["celloquy_imputed"]``, cells × genes, log1p of counts scaled to the median
+        depth of the panel in training, which :func:`celloquy.get` returns with the genes' names, and
+        ``uns["celloquy"]["celloquy_imputed"]``, in which ``"reliability"`` has the predicted correlation of each gene,
+        and ``"panel"`` those that the panel's own genes reached when held out.
 
         Raises
         ------
@@ -185,6 +184,7 @@ class Imputer(Task):
             columns are missing; ``spatial`` is then as it was.
         """
         began = time.perf_counter()
+        check_result(spatial, key_added, copy=copy)
         return self._predict(spatial, self._source(spatial, name="spatial"), began, key_added, copy=copy)
 
     def _predict(
@@ -208,14 +208,13 @@ class Imputer(Task):
         for block in blocks(len(cells), len(wanted)):
             predicted = self._predictors(embeddings, wanted[block])
             values[:, block] = self.blend_.apply(predicted, smooth(nearest, predicted))
-        imputed = pd.DataFrame(values, index=spatial.obs_names, columns=pd.Index(list(self.genes_)))
         record = self._record(cells, began)
-        names = np.array(list(self.genes_), dtype=str)
-        record["reliability"] = {"gene": names, "predicted": self.reliability_.to_numpy()}
-        record["panel"] = {"gene": self.panel_.index.to_numpy(dtype=str), "reached": self.panel_.to_numpy()}
-        weights = dict(zip(PREDICTORS, self.blend_.weights, strict=True))
-        record["weights"] = weights | {"smoothing": self.blend_.smoothing}
-        return deliver(spatial, obsm={key_added: imputed}, record=record, key=key_added, copy=copy)
+        record["reliability"] = {"gene": text_array(self.genes_), "predicted": self.reliability_.to_numpy()}
+        record["panel"] = {"gene": text_array(self.panel_.index), "reached": self.panel_.to_numpy()}
+        blend = (*self.blend_.weights, self.blend_.smoothing)
+        record["weights"] = dict(zip((*PREDICTORS, "smoothing"), blend, strict=True))
+        obsm = {key_added: Table(values, list(self.genes_))}
+        return deliver(spatial, obsm=obsm, record=record, key=key_added, copy=copy)
 
     def _train(
         self, number: int, vocabulary: GeneVocabulary, shared: NDArray[np.int64], held_out: NDArray[np.int64],
@@ -224,8 +223,8 @@ class Imputer(Task):
         """Train one model, from which some genes of the panel are held out."""
         trainer = replace(self.trainer, seed=self.seed + number)
         options = trainer.options
-        seen = _at(vocabulary, np.setdiff1d(shared, held_out))
-        measured = counts.keep_genes(~_at(vocabulary, held_out))
+        seen = genes_at(vocabulary, np.setdiff1d(shared, held_out))
+        measured = counts.keep_genes(~genes_at(vocabulary, held_out))
         cells = measured.concatenate([measured, known], renumber_tissues=True)
         with trainer.seeded():
             # Seen as the encoder sees them; in the raw counts the sources differ more than the cells do.
@@ -233,7 +232,7 @@ class Imputer(Task):
             _, precision = trainer.hardware(model.config.width)
             data = PanelTrainingData(
                 cells, model, batch_size=options.cells_a_step(len(cells)), held_out=options.validation,
-                seed=trainer.seed,
+                seed=trainer.seed, parts=options.parts or 1,
             )  # fmt: skip
             schedule = options.schedule(len(cells), model.config.width, self._learning_rate_factors())
             if options.epochs is None:
@@ -321,80 +320,3 @@ class Imputer(Task):
         self.panel_ = pd.Series(
             values["panel"]["reached"], index=pd.Index(values["panel"]["gene"], name="gene"), name="reached"
         )
-
-
-def impute(
-    spatial: AnnData,
-    *,
-    reference: AnnData | str | PathLike[str],
-    genes: Sequence[str] | None = None,
-    model: Model | str | PathLike[str] | None = None,
-    freeze_encoder: bool = False,
-    config: ModelConfig | str = "mini",
-    n_models: int = 4,
-    batch_mixing: float = 0.0,
-    layer: str | None = None,
-    reference_layer: str | None = None,
-    tissue_key: str | None = None,
-    spatial_key: str | None = "spatial",
-    species: Literal["auto"] | None = None,
-    epochs: int | None = None,
-    training: TrainingOptions | None = None,
-    precision: Precision = "auto",
-    device: str = "auto",
-    seed: int = 0,
-    progress: bool = True,
-    key_added: str = keys.IMPUTED,
-    copy: bool = False,
-) -> AnnData | None:
-    """Impute genes that a spatial panel lacks: fit a :class:`celloquy.Imputer`, and apply it to the same cells.
-
-    Parameters
-    ----------
-    spatial, reference, genes
-        Objects and genes, see :meth:`celloquy.Imputer.fit`; ``reference`` may be the path of a file, too.
-    model, freeze_encoder, config, n_models, batch_mixing
-        Model to train, see :class:`celloquy.Imputer`.
-    layer, tissue_key, spatial_key, species
-        Reading options for the panel, see :class:`celloquy.data.CellColumns`; ``tissue_key`` names the slices.
-    reference_layer
-        Place of the raw counts of the reference; by default the first that holds counts.
-    epochs, training, precision, device, seed, progress
-        Training and running options, as in :func:`celloquy.pretrain`.
-    key_added, copy
-        Key of the result, and whether to return a copy, see :meth:`celloquy.Imputer.predict`.
-
-    Returns
-    -------
-    None, or the copy, see :meth:`celloquy.Imputer.predict`.
-
-    Raises
-    ------
-    CountsError, GenesError, ArgumentError, CheckpointError, ModelError
-        If an input or an argument is unfit; ``spatial`` is then as it was.
-
-    Examples
-    --------
-    >>> import celloquy as cq
-    >>> cq.impute(spatial, reference=cortex, genes=["Pvalb", "Sst"], tissue_key="slice")
-    >>> spatial.obsm["celloquy_imputed"]["Pvalb"]
-    >>> spatial.uns["celloquy"]["celloquy_imputed"]["reliability"]
-    """
-    began = time.perf_counter()
-    imputer = Imputer(
-        model=model, freeze_encoder=freeze_encoder, config=config, n_models=n_models, batch_mixing=batch_mixing,
-        layer=layer, reference_layer=reference_layer, tissue_key=tissue_key, spatial_key=spatial_key, species=species,
-        epochs=epochs, training=training, precision=precision, device=device, seed=seed, progress=progress,
-    )  # fmt: skip
-    imputer._prepare()
-    source = imputer._source(spatial, name="spatial")
-    with opened(reference) as dissociated:
-        imputer._fit(source, dissociated, genes)
-    return imputer._predict(spatial, source, began, key_added, copy=copy)
-
-
-def _at(vocabulary: GeneVocabulary, places: NDArray[np.int64]) -> Tensor:
-    """``(genes,)`` bool, true at some places."""
-    chosen = torch.zeros(len(vocabulary), dtype=torch.bool)
-    chosen[torch.from_numpy(places)] = True
-    return chosen

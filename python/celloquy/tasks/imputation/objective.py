@@ -58,9 +58,9 @@ class PanelCounts(MaskedCounts):
 class PanelTrainingData(MaskedCells):
     """The cells of a panel and of its reference, some of both in every step, so that they are learned as one."""
 
-    def _sentences(self, cells: np.ndarray, random: np.random.Generator) -> list[list[np.ndarray]]:
-        steps = np.array_split(random.permutation(cells), -(-len(cells) // self._longest))
-        return [[step[self._tissue[step] == one] for one in np.unique(self._tissue[step])] for step in steps]
+    def _sentences(self, tissue: np.ndarray, random: np.random.Generator) -> list[list[np.ndarray]]:
+        steps = np.array_split(random.permutation(len(tissue)), -(-len(tissue) // self._batch_size))
+        return [[step[tissue[step] == one] for one in np.unique(tissue[step])] for step in steps]
 
 
 def at_panel_depth(batch: CellBatch, genes: Tensor, share: Tensor | float = 1.0) -> CellBatch:

@@ -12,7 +12,7 @@ from scipy import sparse
 
 import celloquy as cq
 from celloquy.data import CellSource
-from celloquy.errors import ArgumentError, CountsError, GeneCoverageWarning, GenesError, KeyWarning
+from celloquy.errors import ArgumentError, CountsError, GeneCoverageWarning, GenesError, KeyWarning, MissingLabelWarning
 from celloquy.tasks.annotation.annotator import SHAPE
 
 GENES = 60
@@ -38,7 +38,8 @@ def cells(n: int = 160, seed: int = 0, shares=(0.4, 0.3, 0.25, 0.05), strength: 
 
 
 def fitted(reference=None, *, query=None, **options) -> cq.Annotator:
-    options = {"label_key": "cell_type", "config": TINY, "training": QUICK, "progress": False} | options
+    shape = {} if "model" in options else {"config": TINY}
+    options = {"label_key": "cell_type", "training": QUICK, "progress": False} | shape | options
     return cq.Annotator(**options).fit(cells() if reference is None else reference, query=query)
 
 
@@ -48,7 +49,7 @@ def annotator() -> cq.Annotator:
 
 
 def probability(annotator: cq.Annotator, adata: ad.AnnData) -> pd.DataFrame:
-    return annotator.predict(adata, copy=True).obsm["celloquy_probability"]
+    return cq.get(annotator.predict(adata, copy=True), "celloquy_probability")
 
 
 def test_labels_are_the_names_of_the_reference(annotator):
@@ -59,7 +60,7 @@ def test_labels_are_the_names_of_the_reference(annotator):
     assert set(label[known]) == set(TYPES)
     assert (label[known].astype(str) == adata.obs["cell_type"][known].astype(str)).mean() > 0.95
     assert known.mean() > 0.85
-    found = adata.obsm["celloquy_probability"]
+    found = cq.get(adata, "celloquy_probability")
     assert list(found.columns) == list(TYPES)
     np.testing.assert_allclose(found.sum(1), 1, rtol=1e-5)
     np.testing.assert_allclose(adata.obs["celloquy_confidence"], found.max(1))
@@ -136,14 +137,14 @@ def test_held_out_cells_choose_no_gene_and_train_no_weight():
     from celloquy.tasks.annotation.linear import marker_genes
     from celloquy.training.masked_counts import split_cells
 
-    _, kept = split_cells(counts, annotator._held_out(codes), 0, codes)
+    _, kept = split_cells(counts.batch, annotator._held_out(codes), 0, codes)
     assert 0 < len(kept) < len(codes) / 3
     spoiled = reference.copy()
     noise = reference.X.toarray()
     noise[kept.numpy()] = np.random.default_rng(0).poisson(50.0, (len(kept), GENES))
     spoiled.X = sparse.csr_matrix(noise)
     again = CellSource(spoiled).over(cq.GeneVocabulary.from_ids(IDS.tolist())).read_all()
-    used, _ = split_cells(again, annotator._held_out(codes), 0, codes)
+    used, _ = split_cells(again.batch, annotator._held_out(codes), 0, codes)
     every = torch.ones(GENES, dtype=torch.bool)
     np.testing.assert_array_equal(
         marker_genes(counts.select(used), codes[used], 4, every),
@@ -177,24 +178,24 @@ adata.write_h5ad({str(tmp_path / "out.h5ad")!r})
     np.testing.assert_allclose(there.obsm["celloquy_probability"], here.obsm["celloquy_probability"], atol=1e-5)
     np.testing.assert_allclose(there.obs["celloquy_novelty"], here.obs["celloquy_novelty"], atol=1e-4)
     for key in ("celloquy_top", "celloquy_evidence"):
-        assert there.obsm[key].astype(str).equals(here.obsm[key].astype(str))
+        pd.testing.assert_frame_equal(cq.get(there, key), cq.get(here, key))
     assert (there.obs["celloquy_label"].astype(str) == here.obs["celloquy_label"].astype(str)).all()
 
 
 def test_top_labels_and_evidence_come_in_order(annotator):
     adata = cells(30, seed=1)
     annotator.predict(adata, top_k=3, return_evidence=True)
-    found = adata.obsm["celloquy_probability"].to_numpy()
-    top = adata.obsm["celloquy_top"]
+    found = adata.obsm["celloquy_probability"]
+    top = cq.get(adata, "celloquy_top")
     assert list(top.columns) == ["1", "2", "3"]
     assert (top["1"].astype(str) == np.array(TYPES)[found.argmax(1)]).all()
     assert (top["2"].astype(str) == np.array(TYPES)[np.argsort(-found, 1)[:, 1]]).all()
     reference = cells()
-    evidence = adata.obsm["celloquy_evidence"]
+    evidence = cq.get(adata, "celloquy_evidence")
     assert list(evidence.columns[:2]) == ["cell_1", "label_1"]
     assert (reference.obs.loc[evidence["cell_1"], "cell_type"].astype(str).to_numpy() == evidence["label_1"]).all()
     assert (evidence["label_1"] == adata.obs["cell_type"].astype(str)).mean() > 0.8
-    own = annotator.predict(reference, return_evidence=True, copy=True).obsm["celloquy_evidence"]
+    own = cq.get(annotator.predict(reference, return_evidence=True, copy=True), "celloquy_evidence")
     assert (own["cell_1"] == reference.obs_names).all()
 
 
@@ -238,10 +239,7 @@ def alone(reference):
     reference.obs["cell_type"] = ["the only one"] + ["B cell"] * 30 + ["T cell"] * 29
 
 
-def missing(reference):
-    reference.obs.loc[reference.obs_names[:3], "cell_type"] = np.nan
-
-
+@pytest.mark.filterwarnings("ignore::celloquy.errors.MissingLabelWarning")
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -249,10 +247,9 @@ def missing(reference):
             lambda r: r.obs.drop(columns="cell_type", inplace=True),
             r"no column 'cell_type' in reference\.obs[\s\S]*donor",
         ),
-        (missing, r"'cell_type' of reference\.obs has missing values[\s\S]*3 of 60"),
         (lambda r: r.obs.__setitem__("cell_type", "B cell"), r"has one label[\s\S]*'B cell'"),
         (alone, r"labels of one cell[\s\S]*the only one"),
-        (lambda r: r.obs.__setitem__("cell_type", ["unknown", "B cell"] * 30), r"has the label 'unknown'"),
+        (lambda r: r.obs.__setitem__("cell_type", ["nan", ""] * 30), r"has no label"),
     ],
 )
 def test_labels_that_can_not_be_learned_are_named(change, message):
@@ -306,7 +303,8 @@ def test_a_second_annotation_leaves_the_first():
         cq.annotate(adata, label_key="lineage", **options)
     pd.testing.assert_series_equal(adata.obs["celloquy_label"], fine)
     assert set(adata.obs["celloquy_lineage_label"]) <= {"lymphoid", "myeloid", "unknown"}
-    assert set(adata.uns["celloquy"]) == {"celloquy_label", "celloquy_lineage_label"}
+    records = adata.uns["celloquy"]
+    assert {key for key in records if "task" in records[key]} == {"celloquy_label", "celloquy_lineage_label"}
     cq.annotate(adata, label_key="lineage", key_added="coarse", **options)
     assert "coarse_confidence" in adata.obs
 
@@ -324,4 +322,52 @@ def test_a_reference_may_be_a_file(tmp_path):
     options = {"label_key": "cell_type", "config": TINY, "epochs": 2, "progress": False, "copy": True}
     here = cq.annotate(cells(30, seed=1), reference=cells(), **options)
     there = cq.annotate(cells(30, seed=1), reference=tmp_path / "reference.h5ad", **options)
-    pd.testing.assert_frame_equal(there.obsm["celloquy_probability"], here.obsm["celloquy_probability"])
+    pd.testing.assert_frame_equal(*(cq.get(one, "celloquy_probability") for one in (there, here)))
+
+
+def test_cells_without_a_label_and_rare_types_teach_nothing():
+    reference, adata = cells(), cells(40, seed=1)
+    kinds = reference.obs["cell_type"].astype(object)
+    lost = np.arange(20, 60)
+    kinds.iloc[lost[::2]], kinds.iloc[lost[1::2]] = "Unassigned", np.nan
+    kinds.iloc[:3] = "a rare type"
+    reference.obs["cell_type"] = kinds
+    with pytest.warns(MissingLabelWarning, match="40 of 160"):
+        found = fitted(reference, drop_rare=4)
+    assert found.labels_ == TYPES
+    left = np.setdiff1d(np.arange(160), [0, 1, 2, *lost])
+    expected = fitted(reference[left].copy())
+    assert set(found.reference_.names) == set(expected.reference_.names) == set(reference.obs_names[left])
+    np.testing.assert_allclose(probability(found, adata), probability(expected, adata), atol=0.02)
+
+
+def test_the_reference_has_a_layer_of_its_own():
+    reference, adata = cells(), cells(30, seed=1)
+    expected = probability(fitted(reference), adata)
+    reference.layers["umi"], reference.X = reference.X.copy(), reference.X.log1p()
+    pd.testing.assert_frame_equal(probability(fitted(reference, reference_layer="umi"), adata), expected)
+    with pytest.raises(CountsError, match=r"X of reference[\s\S]*reference_layer='umi'"):
+        fitted(reference)
+
+
+def test_with_a_model_too_nothing_is_told_by_genes_that_only_one_of_the_two_has(tmp_path):
+    reference, adata = cells(), cells(60, seed=1)
+    model = cq.pretrain(reference, config=TINY, training=cq.TrainingOptions(epochs=2), progress=False)
+    panel = [gene for place, gene in enumerate(IDS) if place % 10 < 6]
+    query = adata[:, panel].copy()
+    narrow = probability(fitted(reference[:, panel].copy(), query=query, model=model), query)
+    wide = fitted(reference, query=query, model=model)
+    pd.testing.assert_frame_equal(probability(wide, query), narrow)
+    # Cells that have more genes than both are read over the shared ones, also from the disk.
+    wide.save(tmp_path / "annotator")
+    for annotator in (wide, cq.Annotator.load(tmp_path / "annotator")):
+        pd.testing.assert_frame_equal(probability(annotator, adata), narrow)
+    with pytest.warns(GeneCoverageWarning, match="of the counts of the reference"):
+        cq.annotate(
+            query[:, panel[:8]].copy(),
+            reference=reference,
+            label_key="cell_type",
+            model=model,
+            epochs=1,
+            progress=False,
+        )

@@ -72,7 +72,7 @@ def test_genes_of_unknown_names_are_learned_too(denoiser):
 def test_some_genes_are_what_they_are_among_all(denoiser):
     adata = kinds(seed=1)
     denoiser.predict(adata)
-    some = denoiser.predict(adata, genes=["GFP", IDS[3]], copy=True).obsm["celloquy_denoised"]
+    some = cq.get(denoiser.predict(adata, genes=["GFP", IDS[3]], copy=True), "celloquy_denoised")
     assert list(some.columns) == ["GFP", IDS[3]]
     np.testing.assert_allclose(some.to_numpy(), values(adata)[:, [20, 3]], rtol=1e-6)
 
@@ -177,7 +177,7 @@ def test_a_file_gets_what_the_object_gets(denoiser, tmp_path, ending):
 
 def test_what_does_not_fit_the_memory_is_refused_with_the_ways_out(denoiser, monkeypatch):
     adata = kinds(seed=1)
-    monkeypatch.setattr("celloquy.tasks.denoising.denoiser.memory_budget", lambda _: 1000)
+    monkeypatch.setattr("celloquy.tasks.denoising.request.memory_budget", lambda _: 1000)
     with pytest.raises(cq.errors.ArgumentError, match=r"out='denoised.h5ad'"):
         denoiser.predict(adata)
     assert not adata.layers

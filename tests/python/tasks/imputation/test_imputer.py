@@ -61,7 +61,7 @@ def imputer() -> cq.Imputer:
 
 
 def imputed(adata: ad.AnnData) -> pd.DataFrame:
-    return adata.obsm["celloquy_imputed"]
+    return cq.get(adata, "celloquy_imputed")
 
 
 def test_imputed_genes_follow_the_truth_and_are_named_as_asked_for(imputer, spatial):
@@ -146,6 +146,20 @@ def test_a_reference_of_the_other_species_is_mapped_when_asked(spatial, referenc
     with pytest.warns(cq.errors.OtherSpeciesWarning, match="one-to-one"):
         result = cq.impute(spatial, genes=[human["Reln"]], species="auto", copy=True, **options)
     assert list(imputed(result).columns) == [human["Reln"]]
+
+
+def test_a_model_of_both_species_takes_a_reference_of_the_other_species(spatial, reference):
+    human = cq.orthologs(GENES, to="human").frame.set_index("name")["ortholog_symbol"]
+    other = reference[:, [gene for gene in GENES if gene in human.index]].copy()
+    other.var_names = human[other.var_names].tolist()
+    model = cq.CellModel(TINY, cq.GeneVocabulary.both(GENES, ["H2-K1", "AMY1A"]))
+    options = {"genes": ["RELN", "CALB1"], "model": model, "epochs": 2, "progress": False, "copy": True}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        result = cq.impute(spatial, reference=other, **options)
+        same = cq.impute(spatial, reference=reference, **options | {"genes": ["Reln", "Calb1"]})
+    assert list(imputed(result).columns) == ["RELN", "CALB1"]
+    np.testing.assert_allclose(imputed(result), imputed(same), rtol=1e-3, atol=1e-4)
 
 
 def test_names_in_capitals_are_no_other_species(spatial, reference):

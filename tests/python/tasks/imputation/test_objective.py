@@ -51,7 +51,7 @@ def test_hidden_counts_and_their_sum_reach_nothing_that_is_seen(batch):
 def test_every_step_has_cells_of_both_sources_and_every_cell_is_used_once(batch):
     two = replace(batch, tissue=torch.arange(40) // 20, batch=torch.arange(40) // 20)
     data = PanelTrainingData(two, small_model(), batch_size=10, held_out=0.0, seed=0)
-    steps = [step for step, _ in data.epoch(0)]
+    steps = [batch for step in data.epoch(0) for batch, _ in step.parts]
     assert [len(step) for step in steps] == [10, 10, 10, 10]
     assert all(set(step.batch.tolist()) == {0, 1} for step in steps)
     # Cells of one sentence are of one source.

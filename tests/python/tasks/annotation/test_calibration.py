@@ -3,7 +3,7 @@
 import torch
 from torch.nn import functional
 
-from celloquy.tasks.annotation.objective import calibrate_heads
+from celloquy.tasks.annotation.calibration import calibrate
 
 
 def readings(n: int = 600) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -16,7 +16,7 @@ def readings(n: int = 600) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
 
 def test_a_reading_that_is_too_sure_is_taken_back_and_noise_is_dropped():
     right, noise, labels = readings()
-    weight = calibrate_heads(right, noise, labels)
+    weight = calibrate([right, noise], labels)
     assert 0.15 < weight[0] < 0.28
     assert weight[1] < 0.06
     before = functional.cross_entropy(right + noise, labels)
@@ -25,6 +25,6 @@ def test_a_reading_that_is_too_sure_is_taken_back_and_noise_is_dropped():
 
 def test_without_cells_the_readings_stay_as_they_are_and_with_few_they_stay_near():
     right, noise, labels = readings()
-    assert torch.equal(calibrate_heads(right[:0], noise[:0], labels[:0]), torch.ones(2))
-    few, many = calibrate_heads(right[:4], noise[:4], labels[:4]), calibrate_heads(right, noise, labels)
+    assert torch.equal(calibrate([right[:0], noise[:0]], labels[:0]), torch.ones(2))
+    few, many = calibrate([right[:4], noise[:4]], labels[:4]), calibrate([right, noise], labels)
     assert (few.log().abs() < many.log().abs()).all()

@@ -12,8 +12,8 @@
 #' @param object A Seurat object, an assay, a SingleCellExperiment, or a matrix of raw counts (genes × cells).
 #' @param features Genes to return; by default the variable features. A SingleCellExperiment and a matrix have none.
 #' @param model.object The directory of a model that this verb kept with `model.dir`, which is then applied to the
-#'   object as it is, or a pretrained model to fine-tune (its directory, or a model of Python). `NULL` trains one on the
-#'   object.
+#'   object as it is, or a pretrained model to fine-tune (its directory, its name on the Hugging Face hub, or a model of
+#'   Python). `NULL` trains one on the object.
 #' @param layer Layer with the raw counts.
 #' @param unit `"lognorm"`: log1p of counts per 10,000, as `Seurat::NormalizeData()` gives and plots expect them;
 #'   `"counts"`: the expected counts at each cell's own depth.
@@ -51,11 +51,12 @@ DenoiseExpression <- function(object, ...) {
 #' @export
 DenoiseExpression.Seurat <- function(object, features = NULL, model.object = NULL, assay = NULL, layer = "counts",
                                      unit = c("lognorm", "counts"), return.std = FALSE, n.neighbors = 30,
-                                     tissue.by = NULL, spatial = FALSE, batch.by = NULL, species = NULL,
+                                     tissue.by = NULL, spatial = FALSE, batch.by = NULL, counts = NULL, species = NULL,
                                      freeze.encoder = FALSE, config = "mini", epochs = NULL, training = NULL,
-                                     model.dir = NULL, precision = "auto", device = "auto",
+                                     model.dir = NULL, overwrite = FALSE, precision = "auto", device = "auto",
                                      new.assay.name = "denoised", seed.use = 42, verbose = TRUE, ...) {
   rlang::check_dots_empty()
+  check_new_name(new.assay.name, object, c("Assay", "StdAssay"))
   unit <- rlang::arg_match(unit)
   assay <- choose_assay(object, assay)
   columns <- cell_columns(object, tissue.by, spatial, batch.by)
@@ -71,9 +72,10 @@ DenoiseExpression.Seurat <- function(object, features = NULL, model.object = NUL
 #' @export
 DenoiseExpression.Assay <- function(object, features = NULL, model.object = NULL, assay = NULL, layer = "counts",
                                     unit = c("lognorm", "counts"), return.std = FALSE, n.neighbors = 30, tissue = NULL,
-                                    positions = NULL, batch = NULL, species = NULL, freeze.encoder = FALSE,
-                                    config = "mini", epochs = NULL, training = NULL, model.dir = NULL,
-                                    precision = "auto", device = "auto", seed.use = 42, verbose = TRUE, ...) {
+                                    positions = NULL, batch = NULL, counts = NULL, species = NULL,
+                                    freeze.encoder = FALSE, config = "mini", epochs = NULL, training = NULL,
+                                    model.dir = NULL, overwrite = FALSE, precision = "auto", device = "auto",
+                                    seed.use = 42, verbose = TRUE, ...) {
   rlang::check_dots_empty()
   columns <- list(tissue = tissue, positions = positions, batch = batch)
   features <- features %||% SeuratObject::VariableFeatures(object)
@@ -90,13 +92,14 @@ DenoiseExpression.StdAssay <- DenoiseExpression.Assay
 #' @rdname DenoiseExpression
 #' @export
 DenoiseExpression.SingleCellExperiment <- function(object, features = NULL, model.object = NULL, layer = "counts",
-                                                   unit = c("lognorm", "counts"), return.std = FALSE,
-                                                   n.neighbors = 30, tissue.by = NULL, positions = NULL,
-                                                   batch.by = NULL, species = NULL, freeze.encoder = FALSE,
-                                                   config = "mini", epochs = NULL, training = NULL, model.dir = NULL,
+                                                   unit = c("lognorm", "counts"), return.std = FALSE, n.neighbors = 30,
+                                                   tissue.by = NULL, positions = NULL, batch.by = NULL, counts = NULL,
+                                                   species = NULL, freeze.encoder = FALSE, config = "mini",
+                                                   epochs = NULL, training = NULL, model.dir = NULL, overwrite = FALSE,
                                                    precision = "auto", device = "auto", new.assay.name = "denoised",
                                                    seed.use = 42, verbose = TRUE, ...) {
   rlang::check_dots_empty()
+  check_new_name(new.assay.name)
   unit <- rlang::arg_match(unit)
   columns <- cell_columns(object, tissue.by, batch.by = batch.by)
   columns$positions <- positions
@@ -109,9 +112,10 @@ DenoiseExpression.SingleCellExperiment <- function(object, features = NULL, mode
 #' @export
 DenoiseExpression.default <- function(object, features = NULL, model.object = NULL, unit = c("lognorm", "counts"),
                                       return.std = FALSE, n.neighbors = 30, tissue = NULL, positions = NULL,
-                                      batch = NULL, species = NULL, freeze.encoder = FALSE, config = "mini",
-                                      epochs = NULL, training = NULL, model.dir = NULL, precision = "auto",
-                                      device = "auto", seed.use = 42, verbose = TRUE, ...) {
+                                      batch = NULL, counts = NULL, species = NULL, freeze.encoder = FALSE,
+                                      config = "mini", epochs = NULL, training = NULL, model.dir = NULL,
+                                      overwrite = FALSE, precision = "auto", device = "auto", seed.use = 42,
+                                      verbose = TRUE, ...) {
   rlang::check_dots_empty()
   unit <- rlang::arg_match(unit)
   columns <- list(tissue = tissue, positions = positions, batch = batch)
@@ -122,6 +126,9 @@ DenoiseExpression.default <- function(object, features = NULL, model.object = NU
 denoise_cells <- function(cells, columns, features, options, unit, return.std, n.neighbors,
                           call = rlang::caller_env()) {
   n.neighbors <- whole_number(n.neighbors, call = call)
+  if (!is.null(fitted_task(options$model.object, call))) {
+    check_idle(options, c(of_fitting, "n.neighbors"), is_fitted, call)
+  }
   if (!length(features)) {
     cli::cli_abort(c(
       "There are no features to return.",

@@ -16,8 +16,8 @@
 #' @param features Genes to impute, as the reference spells them, none of them in the panel. The result is a dense
 #'   matrix of `features` × cells.
 #' @param model.object The directory of a model that this verb kept with `model.dir`, which then needs neither
-#'   `reference` nor `features`, or a pretrained model to fine-tune (its directory, or a model of Python). `NULL` trains
-#'   the ensemble on the object and the reference.
+#'   `reference` nor `features`, or a pretrained model to fine-tune (its directory, its name on the Hugging Face hub, or
+#'   a model of Python). `NULL` trains the ensemble on the object and the reference.
 #' @param tissue.by Column of the metadata with the slice. By default each image is one with `spatial = TRUE`, and
 #'   otherwise all cells are.
 #' @param spatial Average predictions over the neighbours of a cell in the tissue, as far as held-out genes gain by it;
@@ -55,11 +55,12 @@ ImputeGenes <- function(object, ...) {
 #' @export
 ImputeGenes.Seurat <- function(object, reference = NULL, features = NULL, model.object = NULL, assay = NULL,
                                layer = "counts", reference.assay = NULL, reference.layer = "counts", tissue.by = NULL,
-                               spatial = length(SeuratObject::Images(object)) > 0, species = NULL, n.models = 4,
-                               batch.mixing = 0, freeze.encoder = FALSE, config = "mini", epochs = NULL,
-                               training = NULL, model.dir = NULL, precision = "auto", device = "auto",
-                               new.assay.name = "imputed", seed.use = 42, verbose = TRUE, ...) {
+                               spatial = length(SeuratObject::Images(object)) > 0, counts = NULL, species = NULL,
+                               n.models = 4, batch.mixing = 0, freeze.encoder = FALSE, config = "mini", epochs = NULL,
+                               training = NULL, model.dir = NULL, overwrite = FALSE, precision = "auto",
+                               device = "auto", new.assay.name = "imputed", seed.use = 42, verbose = TRUE, ...) {
   rlang::check_dots_empty()
+  check_new_name(new.assay.name, object, c("Assay", "StdAssay"))
   assay <- choose_assay(object, assay)
   columns <- cell_columns(object, tissue.by, spatial)
   found <- impute_genes(
@@ -76,9 +77,10 @@ ImputeGenes.Seurat <- function(object, reference = NULL, features = NULL, model.
 #' @export
 ImputeGenes.Assay <- function(object, reference = NULL, features = NULL, model.object = NULL, assay = NULL,
                               layer = "counts", reference.assay = NULL, reference.layer = "counts", tissue = NULL,
-                              positions = NULL, species = NULL, n.models = 4, batch.mixing = 0, freeze.encoder = FALSE,
-                              config = "mini", epochs = NULL, training = NULL, model.dir = NULL, precision = "auto",
-                              device = "auto", seed.use = 42, verbose = TRUE, ...) {
+                              positions = NULL, counts = NULL, species = NULL, n.models = 4, batch.mixing = 0,
+                              freeze.encoder = FALSE, config = "mini", epochs = NULL, training = NULL, model.dir = NULL,
+                              overwrite = FALSE, precision = "auto", device = "auto", seed.use = 42, verbose = TRUE,
+                              ...) {
   rlang::check_dots_empty()
   columns <- list(tissue = tissue, positions = positions)
   result_assay(impute_genes(
@@ -95,11 +97,13 @@ ImputeGenes.StdAssay <- ImputeGenes.Assay
 #' @export
 ImputeGenes.SingleCellExperiment <- function(object, reference = NULL, features = NULL, model.object = NULL,
                                              layer = "counts", reference.assay = NULL, reference.layer = "counts",
-                                             tissue.by = NULL, positions = NULL, species = NULL, n.models = 4,
-                                             batch.mixing = 0, freeze.encoder = FALSE, config = "mini", epochs = NULL,
-                                             training = NULL, model.dir = NULL, precision = "auto", device = "auto",
-                                             new.assay.name = "imputed", seed.use = 42, verbose = TRUE, ...) {
+                                             tissue.by = NULL, positions = NULL, counts = NULL, species = NULL,
+                                             n.models = 4, batch.mixing = 0, freeze.encoder = FALSE, config = "mini",
+                                             epochs = NULL, training = NULL, model.dir = NULL, overwrite = FALSE,
+                                             precision = "auto", device = "auto", new.assay.name = "imputed",
+                                             seed.use = 42, verbose = TRUE, ...) {
   rlang::check_dots_empty()
+  check_new_name(new.assay.name)
   columns <- cell_columns(object, tissue.by)
   columns$positions <- positions
   found <- impute_genes(
@@ -111,10 +115,10 @@ ImputeGenes.SingleCellExperiment <- function(object, reference = NULL, features 
 
 #' @rdname ImputeGenes
 #' @export
-ImputeGenes.default <- function(object, reference = NULL, features = NULL, model.object = NULL,
-                                reference.assay = NULL, reference.layer = "counts", tissue = NULL, positions = NULL,
-                                species = NULL, n.models = 4, batch.mixing = 0, freeze.encoder = FALSE,
-                                config = "mini", epochs = NULL, training = NULL, model.dir = NULL, precision = "auto",
+ImputeGenes.default <- function(object, reference = NULL, features = NULL, model.object = NULL, reference.assay = NULL,
+                                reference.layer = "counts", tissue = NULL, positions = NULL, counts = NULL,
+                                species = NULL, n.models = 4, batch.mixing = 0, freeze.encoder = FALSE, config = "mini",
+                                epochs = NULL, training = NULL, model.dir = NULL, overwrite = FALSE, precision = "auto",
                                 device = "auto", seed.use = 42, verbose = TRUE, ...) {
   rlang::check_dots_empty()
   columns <- list(tissue = tissue, positions = positions)
@@ -129,6 +133,10 @@ impute_genes <- function(cells, columns, reference, reference.assay, reference.l
   n.models <- whole_number(n.models, call = call)
   task <- fitted_task(options$model.object, call)
   check_source(task, c(!is.null(reference), !is.null(features)), c("reference", "features"), call)
+  if (!is.null(task)) {
+    of_reference <- c("n.models", "batch.mixing", "reference.assay", "reference.layer")
+    check_idle(options, c(of_fitting, of_reference), is_fitted, call)
+  }
   known <- if (!is.null(reference)) {
     cross_cells(read_cells(reference, reference.assay, reference.layer, "reference", call), call = call)
   }

@@ -16,6 +16,7 @@
 #' | reductions | `obsm["X_pca"]`, …; loadings in `varm["PCs"]` (PCA) or under the reduction's name |
 #' | graphs, neighbours | `obsp` |
 #' | images and fields of view | `obsm["spatial"]`, and `uns["spatial"]` as scanpy and squidpy have it |
+#' | assays of antibodies, guides, …, made of one AnnData | features of `X` and `layers`, by `var["feature_types"]` |
 #' | other assays, commands, tools, misc, and whatever else the way back needs | `uns["seurat"]` |
 #'
 #' Counts and other numbers stay as they are: R's numbers are `float64` in Python, and a matrix that came from Python as
@@ -76,43 +77,49 @@ finish_anndata <- function(adata, report, verbose) {
 # Everything that Python needs to make the AnnData of one assay.
 seurat_parts <- function(object, assay, layer, alone = FALSE, on_disk = FALSE, call = rlang::caller_env()) {
   report <- new_report("Seurat", "AnnData")
-  cells <- colnames(object)
+  drop <- function(path, why) dropped(report, sub("^[$]", "", path), why)
+  for (name in names(object@assays)) object@assays[[name]] <- known_assay(object@assays[[name]], name, report)
+  check_valid(object, call)
+  object <- with_cells_of(object, assay, if (alone) new_report() else report)
+  cells <- rownames(object@meta.data)
   origin <- SeuratObject::Misc(object, "anndata")
   if (!identical(origin$assay, assay)) origin <- NULL
-  main <- object[[assay]]
-  if (!identical(colnames(main), cells)) {
-    # An assay that has only some of the cells becomes an AnnData of those.
-    object <- suppressWarnings(subset(object, cells = colnames(main)))
-    cells <- colnames(object)
-    main <- object[[assay]]
-  }
+  made_by_r <- unchanged_columns(object, origin, intersect(c(assay, origin$types), names(object@assays)))
+  joined <- if (!alone) joined_types(object, assay, origin)
+  if (!is.null(joined)) object@assays[[assay]] <- joined$assay
+  main <- object@assays[[assay]]
+  genes <- rownames(main)
+  reductions <- reductions_to_python(object, genes, report)
+  images <- images_to_python(object, origin$images, report)
   all_layers <- assay_layers(main)
+  from_raw <- layers_of_raw(all_layers, object, assay, origin)
+  all_layers <- all_layers[setdiff(names(all_layers), names(from_raw))]
   whole <- names(layer_groups(all_layers))
   first <- if (layer %in% whole) layer else utils::head(whole, 1)
-  layers <- layers_to_python(all_layers, rownames(main), length(cells), first, origin$layers, on_disk, call)
-  for (group in names(layers$layout)) {
-    layout <- layers$layout[[group]]
-    kept(report, paste0("layer ", group), where_is(layout))
-  }
-  obs <- cell_metadata(object, report)
-  reductions <- reductions_to_python(object, assay, report)
+  reserved <- c(names(reductions$obsm), "spatial", "seurat")
+  layers <- layers_to_python(all_layers, genes, length(cells), first, origin$layers, on_disk, reserved, call)
+  for (group in names(layers$layout)) kept(report, paste("layer", group), where_is(layers$layout[[group]]))
+  for (group in names(from_raw)) kept(report, paste("layer", group), "raw")
+  obs <- cell_metadata(object, images, made_by_r, names(origin$obs), report)
   graphs <- graphs_to_python(object, report)
-  images <- images_to_python(object, origin$images, report)
-  drop <- function(path, why) dropped(report, sub("^[$]", "", path), why)
-  var <- feature_metadata(main, origin$derived, report)
-  besides <- setdiff(SeuratObject::Assays(object), c(assay, origin$raw$assay))
-  others <- if (alone) list() else parts_named(object, besides)
+  var <- feature_metadata(main, origin, report)
+  for (name in names(joined$types)[-1]) kept(report, paste("assay", name), "X and layers, as features of its type")
+  besides <- setdiff(names(object@assays), c(assay, names(joined$types), origin$raw$assay))
+  others <- if (alone) list() else object@assays[besides]
   misc <- SeuratObject::Misc(object)
   layout <- list(
     version = SeuratObject::Version(object), project.name = SeuratObject::Project(object),
-    active.assay = SeuratObject::DefaultAssay(object), assay = assay, assay.order = SeuratObject::Assays(object),
+    active.assay = SeuratObject::DefaultAssay(object), assay = assay, assay.order = names(object@assays),
     metadata = obs$layout, identities = obs$identities,
-    main = c(assay_layout(main), list(layers = layers$layout, metadata = var$layout)),
-    foreign = !is.null(origin),
+    main = c(assay_layout(main), list(layers = c(from_raw, layers$layout), metadata = var$layout)),
+    foreign = !is.null(origin), feature.column = origin$feature.column, made = origin$made,
+    apart = joined$types, with_types = origin$types, feature.order = origin$feature.order,
+    renamed = if (length(origin$types) && is.null(joined)) origin$genes,
     types = remembered_types(origin, list(
       obs = obs$data, var = var$data, layers = layers$layout, reductions = reductions$layout, obsp_types = graphs$layout
     )),
     reductions = reductions$layout, graphs = graphs$layout, neighbors = graphs$neighbors, images = images$layout,
+    pictured = images$pictured,
     commands = object@commands, tools = object@tools,
     misc = misc[setdiff(names(misc), "anndata")],
     assays = lapply(others, assay_whole), empty = empty_containers(object)
@@ -124,20 +131,17 @@ seurat_parts <- function(object, assay, layer, alone = FALSE, on_disk = FALSE, c
   }
   parts <- list(
     obs = frame_to_python(obs$data, original(cells, origin$cells), origin$obs_index %||% "", origin$obs),
-    var = frame_to_python(var$data, original(rownames(main), origin$genes), origin$var_index %||% "", origin$var),
+    var = frame_to_python(var$data, original(genes, origin$genes), origin$var_index %||% "", origin$var),
     X = layers$X, layers = named(layers$layers),
     obsm = c(reductions$obsm, images$obsm, layers$obsm, aligned_layout(c(layers$cells, reductions$cells), cells)),
     varm = reductions$varm, obsp = graphs$obsp, uns = images$uns, plain = list(seurat = plain)
   )
   if (!is.null(origin)) {
-    parts <- with_remembered(parts, origin, cells, rownames(main), raw_of_seurat(object, origin$raw))
+    parts <- with_remembered(parts, origin, cells, genes, raw_of_seurat(object, origin$raw))
   }
   parts <- lapply(parts, function(part) if (is.list(part)) named(part) else part)
   list(parts = parts, report = report, blocks = layers$blocks, size = dim(main))
 }
-
-# The parts of a Seurat object with these names.
-parts_named <- function(object, names) lapply(stats::setNames(nm = names), function(name) object[[name]])
 
 # Containers without entries, which may be lists with or without names, so that they return as they were.
 empty_containers <- function(object) {
@@ -147,7 +151,10 @@ empty_containers <- function(object) {
 }
 
 where_is <- function(layout) {
-  if (layout$place == "X") "X" else paste0(layout$place, "[\"", layout$key, "\"]")
+  paste0(
+    if (layout$place == "X") "X" else paste0(layout$place, "[\"", layout$key, "\"]"),
+    if (!is.null(layout$without)) paste0(", with zeros for ", layout$without, " cells that it has no values of")
+  )
 }
 
 # Names as they were before Seurat insisted on others.
@@ -164,54 +171,76 @@ aligned_layout <- function(columns, cells) {
   list(seurat = c(list(python = "frame"), frame_to_python(data, cells)))
 }
 
-cell_metadata <- function(object, report) {
-  data <- object[[]]
-  idents <- SeuratObject::Idents(object)
-  layout <- list(
-    order = names(data),
-    prototypes = lapply(data, prototype_of),
-    attributes = attributes(data)[setdiff(names(attributes(data)), c("names", "row.names", "class"))]
-  )
-  values <- unname(idents)
-  same <- vapply(data, function(column) identical(unname(column), values), NA)
+# The metadata of cells, with the columns that are made for Python: identities that no column has, and the image that
+# each cell is on. `derived` are columns that Python is not given, as R can make them again.
+cell_metadata <- function(object, images, derived, given, report) {
+  data <- object@meta.data
+  cells <- attr(data, "row.names")
+  sent <- unclass(data)[setdiff(seq_along(data), which(names(data) %in% derived))]
+  table <- table_to_python(sent, cells, "metadata column", "uns[\"seurat\"]", report, given)
+  layout <- table$layout
+  layout$attributes <- attributes(data)[setdiff(names(attributes(data)), c("names", "row.names", "class"))]
+  # All columns in their order, those that R makes among them.
+  order <- names(data) %in% derived
+  layout$order <- rep("", length(data))
+  layout$order[order] <- names(data)[order]
+  layout$order[!order] <- layout$keys
+  layout$derived <- derived
+  if (length(table$data)) kept(report, "metadata of cells", paste0("obs, ", length(table$data), " columns"))
+  add <- function(name, values) {
+    key <- utils::tail(make.unique(c(unique(c(names(table$data), layout$keys)), name), sep = "_"), 1)
+    table$data[[key]] <<- values
+    layout$added <<- c(layout$added, key)
+    key
+  }
+  values <- unname(object@active.ident)
+  same <- function(columns) names(columns)[vapply(columns, function(column) identical(unname(column), values), NA)]
   identities <- list(prototype = prototype_of(values))
-  if (any(same)) {
-    identities$column <- names(data)[which(same)[[1]]]
+  if (length(found <- same(table$data))) {
+    identities$column <- found[[1]]
+  } else if (length(found <- same(unclass(data)[derived]))) {
+    identities$derived <- found[[1]]
   } else if (length(unique(values)) == 1) {
     identities$all <- as.character(values[[1]])
   } else {
-    identities$column <- utils::tail(make.unique(c(names(data), "ident"), sep = "_"), 1)
-    identities$added <- TRUE
-    data[[identities$column]] <- values
+    identities$column <- add("ident", values)
   }
   kept(report, "identities", if (is.null(identities$column)) "uns" else paste0("obs[\"", identities$column, "\"]"))
-  columns <- columns_to_python(data, function(name, why) dropped(report, paste("metadata column", name), why))
-  if (length(columns)) kept(report, "metadata of cells", paste0("obs, ", length(columns), " columns"))
-  list(data = data[names(columns)], layout = layout, identities = identities)
+  if (!is.null(images$of)) {
+    key <- add("library_id", images$of)
+    kept(report, "image of each cell", paste0("obs[\"", key, "\"]"))
+  }
+  list(data = table$data, layout = layout, identities = identities)
 }
 
-feature_metadata <- function(assay, derived, report) {
+feature_metadata <- function(assay, origin, report) {
   v5 <- methods::is(assay, "StdAssay")
   data <- if (v5) assay@meta.data else assay@meta.features
-  # The columns that were derived from an AnnData's highly_variable will be derived again.
-  data <- data[setdiff(names(data), derived)]
-  layout <- list(
-    order = names(data), prototypes = lapply(data, prototype_of),
-    rows = row_numbers(data)
-  )
+  features <- rownames(assay)
+  if (is.character(attr(data, "row.names")) && !identical(attr(data, "row.names"), features)) {
+    data <- data[match(features, rownames(data)), , drop = FALSE]
+  }
+  # The columns that were derived from an AnnData's highly_variable will be derived again, if they are as they were.
+  as_derived <- as_variable(data[["highly_variable"]] %in% TRUE, features)
+  same <- identical(unclass(data)[origin$derived], as_derived[origin$derived])
+  sent <- unclass(data)[setdiff(seq_along(data), if (same) which(names(data) %in% origin$derived))]
+  table <- table_to_python(sent, features, "feature column", "uns[\"seurat\"]", report, names(origin$var))
+  layout <- c(table$layout, list(row.numbers = row_numbers(data)))
   variable <- if (v5) {
     if ("var.features" %in% names(data)) data$var.features[!is.na(data$var.features)]
   } else {
     SeuratObject::VariableFeatures(assay)
   }
-  if (length(variable) && !"highly_variable" %in% names(data)) {
-    data$highly_variable <- rownames(assay) %in% variable
-    layout$added <- "highly_variable"
+  had <- table$data[["highly_variable"]]
+  anew <- !is.null(origin) && is.logical(had) && !identical(features %in% variable, had %in% TRUE)
+  if (anew) dropped(report, "feature column highly_variable", "variable features were chosen anew since")
+  if (length(variable) && (is.null(had) || anew)) {
+    table$data$highly_variable <- features %in% variable
+    if (is.null(had)) layout$added <- "highly_variable"
     kept(report, "variable features", "var[\"highly_variable\"]")
   }
-  columns <- columns_to_python(data, function(name, why) dropped(report, paste("feature column", name), why))
-  if (length(layout$order)) kept(report, "metadata of features", paste0("var, ", length(layout$order), " columns"))
-  list(data = data[names(columns)], layout = layout)
+  if (length(table$layout$keys)) kept(report, "metadata of features", paste0("var, ", length(sent), " columns"))
+  list(data = table$data, layout = layout)
 }
 
 # The row numbers of a feature's metadata: none where they count the rows, NULL where rows have names. Some versions
@@ -231,22 +260,20 @@ assay_layout <- function(assay) {
     methods::slotNames(assay),
     c("layers", "cells", "features", "meta.data", "meta.features", "counts", "data", "scale.data")
   )
+  v5 <- methods::is(assay, "StdAssay")
   list(
-    class = as.character(class), package = attr(class, "package"),
-    layer.order = names(assay_layers(assay)),
+    class = as.character(class), package = attr(class, "package"), v5 = v5,
+    layer.order = if (v5) names(assay@layers) else names(assay_layers(assay)),
     # The two maps of an Assay5 may list its layers in orders of their own.
-    map.order = if (methods::is(assay, "StdAssay")) {
+    map.order = if (v5) {
       list(features = colnames(assay@features@.Data), cells = colnames(assay@cells@.Data))
     },
     slots = lapply(stats::setNames(nm = slots), function(name) methods::slot(assay, name)),
+    # Whose what else the class holds is.
+    had = if (!class %in% c("Assay", "Assay5")) list(features = rownames(assay), cells = colnames(assay)),
     # A layer without values is a matrix of one class or another.
-    empty = if (!methods::is(assay, "StdAssay")) empty_slots(assay)
+    empty = empty_layers(assay)
   )
-}
-
-empty_slots <- function(assay) {
-  slots <- list(counts = assay@counts, data = assay@data, scale.data = assay@scale.data)
-  slots[vapply(slots, function(slot) any(dim(slot) == 0), NA)]
 }
 
 # An assay besides the main one, whole, with the names of its features and cells.

@@ -22,7 +22,15 @@ tasks_of_r <- c(
   Integrator = "RunCelloquy", Annotator = "AnnotateCells", Denoiser = "DenoiseExpression", Imputer = "ImputeGenes"
 )
 
+# Functions that are named rather than called.
+functions_of_r <- c(
+  gene_embeddings = "GeneEmbeddings()", similar_genes = "SimilarGenes()", gene_attention = "GeneAttention()"
+)
+
 r_name <- function(name) {
+  if (name %in% names(functions_of_r)) {
+    return(functions_of_r[[name]])
+  }
   if (name %in% names(argument_exceptions)) {
     return(argument_exceptions[[name]][["r"]])
   }
@@ -41,7 +49,7 @@ in_terms_of_r <- function(text, subject) {
   # Values as R writes them.
   text <- gsub("(?<![[:alnum:]])'([^']*)'(?![[:alnum:]])", "\"\\1\"", text, perl = TRUE)
   for (value in list(c("None", "NULL"), c("True", "TRUE"), c("False", "FALSE"))) {
-    text <- gsub(paste0("\\b", value[[1]], "\\b"), value[[2]], text)
+    text <- gsub(paste0("\\b", value[[1]], "\\b(?! of )"), value[[2]], text, perl = TRUE)
   }
   text
 }
@@ -49,12 +57,17 @@ in_terms_of_r <- function(text, subject) {
 # The parts of an AnnData as those of an object of R.
 of_seurat <- function(text, subject) {
   counts <- "\\bX of (adata|reference|spatial)\\b|\\badata[.]X\\b"
-  text <- gsub(counts, gsub("\\", "\\\\", subject, fixed = TRUE), text, perl = TRUE)
+  subject <- gsub("\\", "\\\\", subject, fixed = TRUE)
+  text <- gsub(counts, subject, text, perl = TRUE)
   text <- gsub("\\b(adata|spatial)[.]obs\\b", "the metadata", text, perl = TRUE)
   text <- gsub("\\breference[.]obs\\b", "the metadata of the reference", text, perl = TRUE)
   names <- "`?\\b(adata|reference|spatial)[.]var_names\\b`?"
   text <- gsub(paste0("\\bin ", names), "among the features", text, perl = TRUE)
-  gsub(names, "the names of the features", text, perl = TRUE)
+  text <- gsub(names, "the names of the features", text, perl = TRUE)
+  text <- gsub("\\bgene of reference\\b", "gene of the reference", text, perl = TRUE)
+  # To Python's training R's one object is input 1.
+  within <- sub("^(.)", "\\L\\1", subject, perl = TRUE)
+  gsub("\\bgene of (adata|spatial|input 1)\\b", paste("gene of", within), text, perl = TRUE)
 }
 
 # Functions, classes and saved tasks of Python as the functions of R.
@@ -84,19 +97,26 @@ replace_matches <- function(text, pattern, replacement) {
   text
 }
 
-# What to do, in terms of R. What to do to an object of Python helps no one here: what helps with every error of its
-# class is then said instead.
+# What to do, in terms of R: of several ways those that R's users can go. What to do to an object of Python helps no one
+# here; where there is no other way, what helps with every error of its class is said instead.
 remedy_in_r <- function(remedy, class, argument, subject) {
   # Results stay in R's object, so there is no file to write them to.
   remedy <- gsub(", or out='[^']*'[^.]*", "", remedy)
-  remedy <- in_terms_of_r(remedy, subject)
   of_python <- paste(
-    "\\b(adata|celloquy[.]|cq[.]|obsm?\\b|uns\\b|var_names|fit\\()", "[A-Za-z]+[.][a-z_]+\\(", "from_pretrained",
-    "(Config|Vocabulary|AnnData)\\b",
+    "\\b(adata|anndata|celloquy[.]|cq[.]|obsm?\\b|uns\\b|var[._]names|fit\\()", "[A-Za-z]+[.][a-z_]+\\(",
+    "from_pretrained", "(Config|Vocabulary|AnnData)\\b",
     sep = "|"
   )
-  if (grepl(of_python, remedy, perl = TRUE)) {
-    remedy <- switch(class,
+  ways <- strsplit(sub("[.]$", "", remedy), "(, or |; |, and )", perl = TRUE)[[1]]
+  ways <- vapply(ways, in_terms_of_r, "", subject = subject, USE.NAMES = FALSE)
+  usable <- !grepl(of_python, ways, perl = TRUE)
+  remedy <- if (all(usable)) {
+    in_terms_of_r(remedy, subject)
+  } else if (usable[[1]]) {
+    # What follows the first way may speak of it, so only whole ways at the end are left out.
+    paste0(paste(ways[seq_len(which(!usable)[[1]] - 1)], collapse = ", or "), ".")
+  } else {
+    switch(class,
       CountsError = "Pass the raw counts, in a Seurat object by naming their `layer` (not `data`, not `scale.data`).",
       GenesError = "Name the features with gene symbols or Ensembl ids.",
       CheckpointError = "Pass the directory of a saved model as `model.object`.",

@@ -1,8 +1,10 @@
 # The pieces of a conversion on their way to Python and back: arrays of either side, each copied once.
 
 # A data frame as it crosses: its columns, their order, and an index. `dtypes` are the types that columns had in Python.
-frame_to_python <- function(data, index, index_name = "", dtypes = list(), drop = function(name, why) NULL) {
-  columns <- columns_to_python(data, drop)
+frame_to_python <- function(data, index, index_name = "", dtypes = list()) {
+  columns <- columns_to_python(data)
+  # pandas takes no index that has the name of a column.
+  if (index_name %in% names(columns)) index_name <- ""
   for (name in intersect(names(columns), names(dtypes))) {
     columns[[name]]$dtype <- dtypes[[name]]
   }
@@ -12,19 +14,25 @@ frame_to_python <- function(data, index, index_name = "", dtypes = list(), drop 
   )
 }
 
-# A data frame of the columns of obs or var, and the types they had; `drop(name, why)` is called for every loss.
-frame_from_python <- function(frame, row_names, prototypes, drop, bridge = import_bridge()) {
+# A data frame of the columns of obs or var, and the types they had; `drop(name, why)` is called for every loss,
+# `rename(old, new)` for every name that R's users could not tell from another.
+frame_from_python <- function(frame, row_names, prototypes, drop, rename = function(old, new) NULL,
+                              bridge = import_bridge()) {
   kinds <- vapply(prototypes, kind_of_column, "")
   crossed <- reticulate::py_to_r(bridge$columns_to_r(frame, named(as.list(kinds))))
   columns <- lapply(crossed$columns, column_from_python)
-  names(columns) <- as.vector(crossed$names)
+  had <- as.character(as.vector(crossed$names))
+  names <- had
+  names[!nzchar(names)] <- "unnamed"
+  names <- make.unique(names, sep = ".")
+  for (i in which(names != had)) rename(had[[i]], names[[i]])
+  names(columns) <- names
   for (name in intersect(names(columns), names(prototypes))) {
     columns[[name]] <- as_prototype(columns[[name]], prototypes[[name]])
   }
-  data <- structure(columns, names = names(columns) %||% character(), class = "data.frame", row.names = row_names)
   for (name in as.vector(crossed$dropped)) drop(name, "its values are of no one type")
   for (name in as.vector(crossed$rounded)) drop(paste0(name, ", nanoseconds"), "times of R hold microseconds")
-  list(data = data, dtypes = stats::setNames(lapply(crossed$columns, `[[`, "dtype"), names(columns)))
+  list(data = data_frame(columns, row_names), dtypes = stats::setNames(lapply(crossed$columns, `[[`, "dtype"), names))
 }
 
 present <- function(x) x[!vapply(x, is.null, NA)]

@@ -8,10 +8,19 @@ whole_number <- function(value, arg = rlang::caller_arg(value), call = rlang::ca
   if (!rlang::is_integerish(value, n = 1, finite = TRUE)) {
     cli::cli_abort(c(
       "{.arg {arg}} must be a whole number.",
-      x = "Found: {.obj_type_friendly {value}}."
+      x = found_value(value)
     ), class = "celloquy_ArgumentError", argument = arg, call = call)
   }
   as.integer(value)
+}
+
+# The bullet that shows a value, or says what it is where it is not a few numbers or words.
+found_value <- function(value) {
+  if (is.atomic(value) && !is.null(value) && length(value) %in% 1:5 && is.null(dim(value))) {
+    paste0("Found: ", literal(toString(vapply(value, deparse, ""))), ".")
+  } else {
+    paste0("Found: ", literal(cli::format_inline("{.obj_type_friendly {value}}")), ".")
+  }
 }
 
 # Options of training by their names in Python. Which there are is Python's to say.
@@ -22,7 +31,7 @@ check_training <- function(training, call = rlang::caller_env()) {
   if (!is.list(training) || length(training) && !rlang::is_named(training)) {
     cli::cli_abort(c(
       "{.arg training} must be a list with names.",
-      x = "Found: {.obj_type_friendly {training}}.",
+      x = found_value(training),
       i = "Pass options by name, such as {.code training = list(learning.rate = 1e-3, patience = 10)}."
     ), class = "celloquy_ArgumentError", argument = "training", call = call)
   }
@@ -41,7 +50,7 @@ check_model <- function(model.object, call = rlang::caller_env()) {
     cli::cli_abort(c(
       "This is not a model.",
       x = if (lost) "It was saved with R and did not survive that." else "Found: {.obj_type_friendly {model.object}}.",
-      i = "Pass the directory of a saved model as {.arg model.object}, or leave it out to train one."
+      i = "Pass the directory or the name of a saved model as {.arg model.object}, or leave it out."
     ), class = "celloquy_ArgumentError", argument = "model.object", call = call)
   }
   model.object
@@ -70,6 +79,22 @@ check_source <- function(task, given, what, call) {
   }
 }
 
+# Refuse options that were changed (see task_options()) and that a call has no use for; `because` says why.
+check_idle <- function(options, idle, because, call) {
+  idle <- intersect(options$changed, idle)
+  if (length(idle)) {
+    cli::cli_abort(c(
+      "There is no use here for {.arg {idle}}.",
+      x = because,
+      i = "Leave {.arg {idle}} out."
+    ), class = "celloquy_ArgumentError", argument = idle[[1]], call = call)
+  }
+}
+
+# Options of fitting, which a fitted model has no use for.
+of_fitting <- c("freeze.encoder", "config", "epochs", "training", "seed.use")
+is_fitted <- "`model.object` is fitted already, and does what it was fitted to do."
+
 # The verb with whose task a model was fitted, as `model.dir` keeps it; NULL for models of no task, and for no model.
 fitted_task <- function(model.object, call = rlang::caller_env()) {
   if (rlang::is_string(model.object) && dir.exists(model_path(model.object))) {
@@ -81,6 +106,7 @@ fitted_task <- function(model.object, call = rlang::caller_env()) {
 # metadata came by.
 metadata_column <- function(data, column, arg, whose = "object", call = rlang::caller_env()) {
   if (!rlang::is_string(column) || !column %in% names(data)) {
+    if (!rlang::is_string(column)) column <- paste0("<", class(column)[[1]], ">")
     of_whom <- if (whose == "object") "" else paste(" of the", whose)
     cli::cli_abort(c(
       "There is no column {.val {column}} in the metadata.",
@@ -159,7 +185,9 @@ check_positions <- function(positions, counts, call = rlang::caller_env()) {
 }
 
 check_seurat <- function(object, call = rlang::caller_env()) {
-  if (!methods::is(object, "Seurat")) {
+  if (methods::is(object, "Seurat") || inherits(object, "seurat")) {
+    check_current(object, call)
+  } else {
     cli::cli_abort(c(
       "This is not a Seurat object.",
       x = "Found: {.obj_type_friendly {object}}.",
@@ -190,8 +218,9 @@ check_anndata <- function(adata, call = rlang::caller_env()) {
 }
 
 choose_assay <- function(object, assay, call = rlang::caller_env()) {
+  check_current(object, call)
   assay <- assay %||% SeuratObject::DefaultAssay(object)
-  if (!assay %in% SeuratObject::Assays(object)) {
+  if (!rlang::is_string(assay) || !assay %in% SeuratObject::Assays(object)) {
     cli::cli_abort(c(
       "There is no assay {.val {assay}}.",
       x = "Assays: {.val {SeuratObject::Assays(object)}}.",
@@ -216,4 +245,40 @@ check_new_file <- function(file, overwrite, call = rlang::caller_env()) {
     ), class = "celloquy_ArgumentError", argument = "overwrite", call = call)
   }
   path.expand(file)
+}
+
+# The name of a new reduction or assay. In a Seurat object (`object`) it may be that of an older one (`classes`), but of
+# nothing else.
+check_new_name <- function(name, object = NULL, classes = NULL, arg = rlang::caller_arg(name),
+                           call = rlang::caller_env()) {
+  if (!rlang::is_string(name) || is.na(name) || !nzchar(name)) {
+    cli::cli_abort(c(
+      "{.arg {arg}} must be a name.",
+      x = "Found: {.obj_type_friendly {name}}.",
+      i = "Pass one text, or leave {.arg {arg}} out."
+    ), class = "celloquy_ArgumentError", argument = arg, call = call)
+  }
+  # Asked for its names, an object of an older Seurat fails.
+  check_current(object, call)
+  there <- if (name %in% names(object)) object[[name]]
+  if (!is.null(there) && !any(vapply(classes, function(class) methods::is(there, class), TRUE))) {
+    cli::cli_abort(c(
+      "{.arg {arg}} must be a name that the object has free.",
+      x = "{.val {name}} is a {.cls {class(there)[[1]]}}.",
+      i = "Pass another name."
+    ), class = "celloquy_ArgumentError", argument = arg, call = call)
+  }
+  name
+}
+
+# The key of a new reduction, as Seurat wants it: Seurat changes any other, with a warning.
+check_new_key <- function(key, arg = rlang::caller_arg(key), call = rlang::caller_env()) {
+  if (!rlang::is_string(key) || !grepl("^[A-Za-z][A-Za-z0-9]*_$", key)) {
+    cli::cli_abort(c(
+      "{.arg {arg}} must be a key of Seurat.",
+      x = found_value(key),
+      i = "Pass letters and digits with an underscore at the end, such as {.val CELLOQUY_}."
+    ), class = "celloquy_ArgumentError", argument = arg, call = call)
+  }
+  key
 }

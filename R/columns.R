@@ -3,14 +3,8 @@
 # A column crosses as a list: `kind`, what it is; `values`, an array without NA; `missing`, the places of NA from 0; and
 # `levels`, `ordered`, `zone` or `units` where the kind has them.
 
-# `drop(column, why)` is called for columns without a counterpart in pandas.
-columns_to_python <- function(data, drop) {
-  columns <- lapply(stats::setNames(names(data), names(data)), function(name) column_to_python(data[[name]]))
-  for (name in names(data)[vapply(columns, is.null, NA)]) {
-    drop(name, paste0("pandas has no column like a ", class(data[[name]])[[1]]))
-  }
-  columns[!vapply(columns, is.null, NA)]
-}
+# Columns without a counterpart in pandas are left out.
+columns_to_python <- function(data) present(lapply(unclass(data), column_to_python))
 
 column_to_python <- function(x) {
   kind <- kind_of_column(x)
@@ -43,7 +37,7 @@ is_nan <- function(x) {
 
 # The kind of a column, as Python is told; NA for columns that can't cross.
 kind_of_column <- function(x) {
-  if (!is.atomic(x) || is.null(x) || length(dim(x)) > 1) {
+  if (!is.atomic(x) || is.null(x) || isS4(x) || length(dim(x)) > 1) {
     return(NA_character_)
   }
   for (class in c("factor", "integer64", "POSIXct", "Date", "difftime")) {

@@ -1,6 +1,6 @@
 # What a conversion kept, renamed and dropped: gathered on the way, returned with the result.
 
-new_report <- function(from, to) {
+new_report <- function(from = "", to = "") {
   report <- new.env(parent = emptyenv())
   report$from <- from
   report$to <- to
@@ -14,6 +14,7 @@ dropped <- function(report, part, why) add_row(report, "dropped", part, why)
 
 add_row <- function(report, action, part, detail) {
   report$rows[[length(report$rows) + 1]] <- list(part = part, action = action, detail = detail)
+  invisible()
 }
 
 report_table <- function(report) {

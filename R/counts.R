@@ -11,7 +11,12 @@ assay_counts <- function(object, layer, name, call = rlang::caller_env()) {
     }
     object <- SeuratObject::JoinLayers(object, layers = layer)
   }
-  counts <- SeuratObject::LayerData(object, layer = layer)
+  # Of an assay of version 3 with one cell, LayerData() makes a vector.
+  counts <- if (methods::is(object, "Assay")) {
+    methods::slot(object, layer)
+  } else {
+    SeuratObject::LayerData(object, layer = layer)
+  }
   if (any(dim(counts) == 0)) {
     abort_no_layer(layer, name, present, call)
   }

@@ -4,12 +4,15 @@
 #' file, whoever wrote it. What goes where is told in [SeuratToAnnData()] and [SCEToAnnData()], and nothing that these
 #' keep is lost in the file: reading returns what was written.
 #'
+#' `ReadH5AD()` reads h5mu files (their RNA), zarr directories and Cell Ranger's `filtered_feature_bc_matrix` (the h5
+#' file or the folder), too. Of files of other kinds the error names the line that reads them.
+#'
 #' Layers that are on disk (BPCells, DelayedArray) are written block by block and are never in memory as a whole; the
 #' same holds for split layers that together have more than 2^31 - 1 non-zeros, which one matrix of R can't hold.
 #'
 #' @inheritParams SeuratToAnnData
 #' @param object A Seurat object or a SingleCellExperiment.
-#' @param file The file, ending in `.h5ad`.
+#' @param file The file; one to write ends in `.h5ad`.
 #' @param overwrite Replace a file that is there. The new one takes its place only when it is whole.
 #' @param compression Compression of the file: `"gzip"` makes files a third as large and writing about ten times slower;
 #'   `NULL` does neither.
@@ -56,10 +59,12 @@ WriteH5AD.default <- function(object, file, ...) {
 }
 
 #' @rdname WriteH5AD
+#' @inheritParams AnnDataToSeurat
 #' @param as Class of the result: `"Seurat"` or `"SingleCellExperiment"`.
 #' @return `ReadH5AD()`: a Seurat object or a SingleCellExperiment, as [AnnDataToSeurat()] and [AnnDataToSCE()] make it.
 #' @export
-ReadH5AD <- function(file, as = c("Seurat", "SingleCellExperiment"), assay = "RNA", verbose = TRUE) {
+ReadH5AD <- function(file, as = c("Seurat", "SingleCellExperiment"), assay = "RNA", feature.column = NULL,
+                     verbose = TRUE) {
   as <- rlang::arg_match(as)
   if (!rlang::is_string(file) || !file.exists(file)) {
     cli::cli_abort(c(
@@ -70,9 +75,9 @@ ReadH5AD <- function(file, as = c("Seurat", "SingleCellExperiment"), assay = "RN
   bridge <- python_bridge()
   adata <- with_python(bridge$read_h5ad(path.expand(file)), basename(file))
   if (as == "SingleCellExperiment") {
-    return(AnnDataToSCE(adata, verbose = verbose))
+    return(AnnDataToSCE(adata, feature.column = feature.column, verbose = verbose))
   }
-  AnnDataToSeurat(adata, assay = assay, verbose = verbose)
+  AnnDataToSeurat(adata, assay = assay, feature.column = feature.column, verbose = verbose)
 }
 
 write_parts <- function(parts, file, compression, verbose, subject, call = rlang::caller_env()) {

@@ -165,7 +165,7 @@ IntegrationPlot <- function(object, group.by, before = "pca", after = "celloquy"
   rlang::check_installed(c("Seurat", "patchwork"))
   for (column in group.by) metadata_column(object[[]], column, "group.by")
   rows <- lapply(c(before, after), function(reduction) {
-    if (!reduction %in% SeuratObject::Reductions(object)) {
+    if (!rlang::is_string(reduction) || !reduction %in% SeuratObject::Reductions(object)) {
       cli::cli_abort(c(
         "There is no reduction {.val {reduction}}.",
         x = "Reductions: {.val {SeuratObject::Reductions(object)}}.",
@@ -207,6 +207,8 @@ LossPlot <- function(object, result = "celloquy") {
   ggplot2::ggplot(drawn, ggplot2::aes(.data$epoch, .data$loss, colour = .data$cells)) +
     ggplot2::geom_vline(xintercept = best, colour = "grey70", linetype = "dotted") +
     ggplot2::geom_line() +
+    # A loss is of a whole epoch.
+    ggplot2::scale_x_continuous(breaks = function(limits) unique(round(pretty(limits)))) +
     ggplot2::labs(colour = NULL, caption = if (held.out) paste("Kept: epoch", best)) +
     ggplot2::theme_classic()
 }

@@ -14,7 +14,7 @@ with_python <- function(code, subject = "The matrix", call = rlang::caller_env()
     },
     finally = recorded <- unlist(reticulate::py_to_r(recorder$stop()))
   )
-  for (warning in recorded) {
+  for (warning in unique(recorded)) {
     lines <- strsplit(in_terms_of_r(warning, subject), "\n", fixed = TRUE)[[1]]
     cli::cli_warn(bullets("{lines[[%d]]}", lines), call = call)
   }

@@ -1,15 +1,22 @@
 # Reductions, graphs and neighbours of a Seurat object in AnnData's obsm, varm and obsp.
 
-reductions_to_python <- function(object, assay, report) {
-  cells <- colnames(object)
-  genes <- rownames(object[[assay]])
+reductions_to_python <- function(object, genes, report) {
+  cells <- rownames(object@meta.data)
   out <- list(obsm = list(), varm = list(), cells = list(), layout = list())
-  for (name in SeuratObject::Reductions(object)) {
-    reduction <- object[[name]]
+  for (name in names(object@reductions)) {
+    reduction <- object@reductions[[name]]
     origin <- SeuratObject::Misc(object, "anndata")$reductions[[name]]
-    key <- origin$key %||% safe_key(paste0("X_", name), names(out$obsm))
+    key <- origin$key %||% safe_keys(paste0("X_", name), c(names(out$obsm), "spatial", "seurat"))
     embeddings <- SeuratObject::Embeddings(reduction)
     rows <- match(rownames(embeddings), cells)
+    if (all(is.na(rows))) {
+      dropped(report, paste("reduction", name), "it has none of these cells")
+      next
+    }
+    if (anyNA(rows)) {
+      embeddings <- embeddings[!is.na(rows), , drop = FALSE]
+      rows <- rows[!is.na(rows)]
+    }
     slots <- c("assay.used", "global", "stdev", "jackstraw", "misc", "key")
     layout <- list(
       key = key, columns = colnames(embeddings), attributes = other_attributes(embeddings),
@@ -22,7 +29,7 @@ reductions_to_python <- function(object, assay, report) {
     }
     for (slot in c("feature.loadings", "feature.loadings.projected")) {
       loadings <- methods::slot(reduction, slot)
-      stored <- loadings_to_python(loadings, slot, name, genes)
+      stored <- loadings_to_python(loadings, slot, name, genes, names(out$varm))
       layout[[slot]] <- stored$layout
       if (!is.null(stored$varm)) {
         stored$varm$dtype <- origin[[slot]]$dtype
@@ -44,7 +51,7 @@ other_attributes <- function(matrix) {
 
 # Loadings cover some genes, in an order of their own: they go to varm, with NaN for other genes, and the order is
 # remembered. Loadings of genes that the assay lacks are remembered whole.
-loadings_to_python <- function(loadings, slot, name, genes) {
+loadings_to_python <- function(loadings, slot, name, genes, taken) {
   if (!length(loadings)) {
     return(list(layout = list(whole = loadings)))
   }
@@ -53,11 +60,8 @@ loadings_to_python <- function(loadings, slot, name, genes) {
   if (unfit) {
     return(list(layout = list(whole = loadings)))
   }
-  key <- if (slot == "feature.loadings") {
-    if (name == "pca") "PCs" else safe_key(name, character())
-  } else {
-    paste0(safe_key(name, character()), "_projected")
-  }
+  wanted <- if (slot == "feature.loadings.projected") paste0(name, "_projected") else if (name == "pca") "PCs" else name
+  key <- safe_keys(wanted, taken)
   list(
     layout = list(
       key = key, columns = colnames(loadings), features = if (!identical(rows, seq_along(genes))) rownames(loadings)
@@ -98,29 +102,38 @@ loadings_from_layout <- function(layout, genes, fetch) {
 }
 
 graphs_to_python <- function(object, report) {
-  cells <- colnames(object)
+  cells <- rownames(object@meta.data)
   out <- list(obsp = list(), layout = list(), neighbors = list())
-  for (name in SeuratObject::Graphs(object)) {
-    graph <- object[[name]]
+  for (name in names(object@graphs)) {
+    graph <- object@graphs[[name]]
     origin <- SeuratObject::Misc(object, "anndata")$obsp_types[[name]]
-    if (!identical(rownames(graph), cells) || !identical(colnames(graph), cells)) {
-      out$layout[[name]] <- list(whole = graph)
-      kept(report, paste("graph", name), "uns[\"seurat\"], as it is not of all cells")
+    if (!all(cells %in% rownames(graph)) || !all(cells %in% colnames(graph))) {
+      some <- graph_of_cells(graph, name, cells, function(part, why) dropped(report, part, why))
+      if (!is.null(some)) {
+        out$layout[[name]] <- list(whole = some)
+        kept(report, paste("graph", name), "uns[\"seurat\"], as it is not of all cells")
+      }
       next
     }
     class <- class(graph)
-    key <- origin$key %||% safe_key(name, names(out$obsp))
+    key <- origin$key %||% safe_keys(name, names(out$obsp))
     out$layout[[name]] <- list(
       key = key, class = as.character(class), package = attr(class, "package"),
       assay.used = if (methods::.hasSlot(graph, "assay.used")) SeuratObject::DefaultAssay(graph)
     )
     matrix <- methods::as(graph, "dgCMatrix")
+    ordered <- identical(rownames(graph), cells) && identical(colnames(graph), cells)
+    if (!ordered) matrix <- matrix[cells, cells, drop = FALSE]
     out$obsp[[key]] <- list(matrix = unnamed_matrix(matrix), dtype = origin$dtype)
     kept(report, paste("graph", name), paste0("obsp[\"", key, "\"]"))
   }
-  for (name in SeuratObject::Neighbors(object)) {
-    neighbor <- object[[name]]
-    stored <- neighbor_to_python(neighbor, name, cells)
+  for (name in names(object@neighbors)) {
+    neighbor <- object@neighbors[[name]]
+    if (!all(neighbor@cell.names %in% cells)) {
+      dropped(report, paste("neighbors", name), "not all of its cells are among these")
+      next
+    }
+    stored <- neighbor_to_python(neighbor, name, cells, names(out$obsp))
     if (!is.null(neighbor@alg.idx)) {
       dropped(report, paste0("index of neighbors ", name), "it lives in memory only; FindNeighbors() makes it anew")
     }
@@ -133,7 +146,7 @@ graphs_to_python <- function(object, report) {
 }
 
 # The k nearest of every cell: distances in obsp, and beside them the ranks, which ties in distance would lose.
-neighbor_to_python <- function(neighbor, name, cells) {
+neighbor_to_python <- function(neighbor, name, cells, taken) {
   index <- neighbor@nn.idx
   n <- length(cells)
   rows <- rep(seq_len(nrow(index)), ncol(index))
@@ -148,7 +161,7 @@ neighbor_to_python <- function(neighbor, name, cells) {
   }
   distances <- square(neighbor@nn.dist)
   ranks <- square(rep(seq_len(ncol(index)), each = n))
-  keys <- paste0(safe_key(name, character()), c("", "_ranks"))
+  keys <- safe_keys(paste0(name, c("", "_ranks")), taken)
   list(
     obsp = stats::setNames(list(list(matrix = distances), list(matrix = ranks)), keys),
     layout = list(
@@ -158,16 +171,20 @@ neighbor_to_python <- function(neighbor, name, cells) {
   )
 }
 
-neighbor_from_layout <- function(layout, cells, fetch, drop) {
+neighbor_from_layout <- function(layout, name, cells, fetch, drop) {
   if (!is.null(layout$whole)) {
-    return(layout$whole)
+    if (all(layout$whole@cell.names %in% cells)) {
+      return(layout$whole)
+    }
+    drop(paste("neighbors", name), "cells were taken out, so that not all have their neighbours")
+    return(NULL)
   }
   found <- lapply(layout$keys, function(key) fetch("obsp", key))
   n <- length(cells)
   whole <- function(matrix) !is.null(matrix) && length(matrix@x) == n * layout$neighbors
   complete <- all(vapply(found, whole, NA))
   if (!complete) {
-    drop(layout$keys[[1]], "cells were taken out, so that not all have their neighbours")
+    drop(paste("neighbors", name), "cells were taken out, so that not all have their neighbours")
     return(NULL)
   }
   by_rank <- function(of) {

@@ -44,7 +44,11 @@ result_reduction <- function(embedding, key, assay) {
   made <- attr(embedding, "celloquy")
   attr(embedding, "celloquy") <- NULL
   colnames(embedding) <- paste0(key, seq_len(ncol(embedding)))
-  SeuratObject::CreateDimReducObject(embeddings = embedding, key = key, assay = assay, misc = list(celloquy = made))
+  SeuratObject::CreateDimReducObject(
+    embeddings = embedding, key = key, assay = assay, misc = list(celloquy = made),
+    # For ElbowPlot().
+    stdev = unname(apply(embedding, 2, stats::sd))
+  )
 }
 
 # A SingleCellExperiment with results as an alternative experiment; `called` is what its users call the layer `data`.
@@ -52,6 +56,8 @@ with_experiment <- function(object, found, name, called = "logcounts") {
   layers <- found$layers
   names(layers)[names(layers) == "data"] <- called
   experiment <- SummarizedExperiment::SummarizedExperiment(layers)
+  # Cells may have no names, or not unique ones.
+  colnames(experiment) <- colnames(object)
   for (column in names(found$features)) {
     SummarizedExperiment::rowData(experiment)[[column]] <- found$features[[column]]
   }

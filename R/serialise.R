@@ -5,13 +5,22 @@
 # matrices with names. S4 objects are their slots. What has no plain form (functions, environments, pointers, code) is
 # left out and reported.
 
-# Classes whose objects may be made from what a file says; no constructor of theirs runs.
-packages_of_plain_classes <- c("SeuratObject", "Seurat", "Matrix", "sp", "methods")
+# Packages whose classes may be made from what a file says, and are loaded for it; no constructor of theirs runs.
+packages_of_plain_classes <- c(
+  "SeuratObject", "Seurat", "Signac", "Matrix", "sp", "S4Vectors", "IRanges", "GenomicRanges", "GenomeInfoDb",
+  "Seqinfo", "SummarizedExperiment", "SingleCellExperiment", "SpatialExperiment"
+)
+
+# Packages whose functions may be: logs of commands hold them.
+packages_of_plain_functions <- c("SeuratObject", "Seurat")
 
 # `drop(path, why)` is called for every part that is left out.
 as_plain <- function(x, path = "", drop = function(path, why) NULL) {
   if (is.null(x)) {
     return(list(R = "NULL"))
+  }
+  if (inherits(x, "celloquy_plain")) {
+    return(x$plain)
   }
   if (isS4(x)) {
     return(compact_as_plain(x) %||% s4_as_plain(x, path, drop))
@@ -41,6 +50,9 @@ as_plain <- function(x, path = "", drop = function(path, why) NULL) {
   }
   list(R = "object", value = value, attributes = as_plain(kept, paste0(path, " (attributes)"), drop))
 }
+
+# Plain data that as_plain() is to leave as it is.
+as_it_is <- function(plain) structure(list(plain = plain), class = "celloquy_plain")
 
 # Whether the shape of Python's array tells the dimensions. It does not for one dimension, which a vector has, too.
 by_shape <- function(attributes) is.null(attributes$dimnames) && length(attributes$dim) > 1
@@ -91,7 +103,7 @@ list_as_plain <- function(x, names, path, drop) {
 # The package and name of a function of Seurat's, as logs of commands hold them.
 home_of <- function(x) {
   package <- environmentName(environment(x))
-  if (!package %in% packages_of_plain_classes) {
+  if (!package %in% packages_of_plain_functions) {
     return(NULL)
   }
   namespace <- asNamespace(package)
@@ -188,15 +200,25 @@ object_from_plain <- function(x) {
 }
 
 s4_from_plain <- function(x) {
-  if (!x$package %in% packages_of_plain_classes || !requireNamespace(x$package, quietly = TRUE)) {
-    return(NULL)
+  if (is_plain_class(x$class, x$package)) fill(blank(x$class, x$package), from_plain(x$slots))
+}
+
+# Whether objects of a class may be made of what a file says: it is one of a package on the list that is installed.
+is_plain_class <- function(class, package) {
+  listed <- rlang::is_string(class) && rlang::is_string(package) && package %in% packages_of_plain_classes
+  if (!listed || !requireNamespace(package, quietly = TRUE)) {
+    return(FALSE)
   }
-  fill(blank(x$class, x$package), from_plain(x$slots))
+  definition <- methods::getClassDef(class, where = asNamespace(package), inherits = FALSE)
+  !is.null(definition) && !definition@virtual
 }
 
 # An object of a class with its slots as the class has them by default: new() would run what some classes check, which
 # an object without values does not pass.
 blank <- function(class, package = "SeuratObject") {
+  if (!is_plain_class(class, package)) {
+    cli::cli_abort("{.cls {class}} is no class that celloquy makes.", class = "celloquy_ArgumentError")
+  }
   object <- methods::getClass(class, where = asNamespace(package))@prototype
   attr(object, "class") <- structure(class, package = package)
   asS4(object)
@@ -210,8 +232,10 @@ fill <- function(object, slots) {
 }
 
 function_from_plain <- function(x) {
-  if (x$package %in% packages_of_plain_classes && requireNamespace(x$package, quietly = TRUE)) {
-    asNamespace(x$package)[[x$name]]
+  listed <- rlang::is_string(x$package) && x$package %in% packages_of_plain_functions
+  if (listed && requireNamespace(x$package, quietly = TRUE)) {
+    found <- asNamespace(x$package)[[x$name]]
+    if (is.function(found)) found
   }
 }
 

@@ -38,16 +38,21 @@ embed_in_python <- function(counts, model, ...) {
 
 made <- new.env()
 
-# A saved model over the genes of pbmc_small, made once.
-small_model <- function() {
-  if (is.null(made$small_model)) {
-    model <- file.path(withr::local_tempdir(.local_envir = testthat::teardown_env()), "model")
+# A saved model over the genes of pbmc_small, made once; reference.py makes it under the name of its kind.
+saved_once <- function(kind) {
+  if (is.null(made[[kind]])) {
+    model <- file.path(withr::local_tempdir(.local_envir = testthat::teardown_env()), kind)
     counts <- SeuratObject::LayerData(SeuratObject::pbmc_small, layer = "counts")
-    python(testthat::test_path("reference.py"), "model", write_counts(counts), model)
-    made$small_model <- model
+    python(testthat::test_path("reference.py"), kind, write_counts(counts), model)
+    made[[kind]] <- model
   }
-  made$small_model
+  made[[kind]]
 }
+
+small_model <- function() saved_once("model")
+
+# It reads 40 genes of a cell.
+small_gene_model <- function() saved_once("gene_model")
 
 # The counts of scanpy's PBMC, genes × cells, and a model over their genes; made once.
 demo_cells <- function() {

@@ -170,6 +170,53 @@ def visium() -> AnnData:
     return adata
 
 
+def cellxgene(genes: int = 12) -> AnnData:
+    """What CELLxGENE serves: normalised values, counts in raw, Ensembl ids, symbols in a column."""
+    random = np.random.default_rng(0)
+    counts = sp.csr_matrix(random.poisson(1, (30, 12)).astype(np.float32))
+    whole = AnnData(counts)
+    whole.var_names = [f"ENSG{number:011d}" for number in range(12)]
+    whole.obs_names = [f"s{number % 2}_c{number}" for number in range(30)]
+    whole.var["feature_name"] = pd.Categorical([f"SYM{number}" for number in range(11)] + ["SYM0"])
+    adata = whole[:, ::-1][:, -genes:][:, ::-1].copy()
+    adata.X = (adata.X * 0.5).tocsr()
+    adata.raw = whole
+    adata.var["feature_is_filtered"] = False
+    adata.obs["leiden"] = pd.Categorical(["0", "1", "2"] * 10)
+    adata.obsm["X_pca"] = random.random((30, 5))
+    adata.varm["PCs"] = random.random((genes, 5))
+    adata.uns["pca"] = {"variance": np.arange(5, 0, -1.0)}
+    adata.obsm["spatial"] = random.random((30, 2))
+    adata.uns["spatial"] = {"is_single": True}
+    return adata
+
+
+def slides(kinds: list[str]) -> AnnData:
+    """Two slides of Visium, with pictures of these kinds."""
+    random = np.random.default_rng(0)
+    adata = AnnData(random.poisson(1, (20, 3)).astype(np.float32))
+    adata.obsm["spatial"] = random.random((20, 2)) * 600
+    adata.obs["library_id"] = pd.Categorical(["a b"] * 10 + ["c"] * 10)
+    pictures = {"hires": random.random((60, 60, 3)), "lowres": (random.random((20, 20, 3)) * 255).astype(np.uint8)}
+    scales = {"tissue_hires_scalef": 0.1, "tissue_lowres_scalef": 1 / 30, "spot_diameter_fullres": 20.0}
+    slide = {"images": {kind: pictures[kind] for kind in kinds}, "scalefactors": scales}
+    adata.uns["spatial"] = {"a b": slide, "c": slide}
+    return adata
+
+
+def without_like() -> AnnData:
+    """Arrays and columns that R has nothing like, and columns without a name of their own."""
+    adata = AnnData(sp.eye(4, 3, format="csr"))
+    adata.obsm["ragged"] = np.array([["a", 1]] * 4, dtype=object)
+    adata.uns["set"] = {1, 2}
+    adata.obs["a"] = [1, 2, 3, 4]
+    adata.obs.insert(1, "a", [5, 6, 7, 8], allow_duplicates=True)
+    adata.obs[""] = 1
+    adata.obs["period"] = pd.period_range("2020", periods=4, freq="M")
+    adata.obs["sparse"] = pd.arrays.SparseArray([0.0, 0.0, 1.0, 0.0])
+    return adata
+
+
 def select(adata: AnnData) -> AnnData:
     adata = adata[[5, 3, 40, 79, 1], [10, 2, 100]].copy()
     adata.obs["added"] = np.arange(5, dtype=np.int64)
@@ -226,3 +273,40 @@ def too_large() -> AnnData:
     adata = AnnData(X=matrix)
     matrix.__class__ = Claims
     return adata
+
+
+def with_antibodies(counts: sp.csr_matrix, genes: list[str]) -> AnnData:
+    """Counts of genes, with antibodies and guides among them that have the names of genes."""
+    random = np.random.default_rng(0)
+    n = counts.shape[0]
+    beside = ["CD3E_prot", "MS4A1_prot", "CD4", "guide|1"]
+    kinds = ["Antibody Capture"] * 3 + ["CRISPR Guide Capture"]
+    others = sp.csr_matrix(random.poisson(30, (n, 4)).astype(np.float64))
+    adata = AnnData(sp.hstack([counts[:, :100], others, counts[:, 100:]]).tocsr())
+    adata.obs_names = [f"cell{number}" for number in range(n)]
+    adata.var_names = genes[:100] + beside + genes[100:]
+    kinds = ["Gene Expression"] * 100 + kinds + ["Gene Expression"] * (len(genes) - 100)
+    adata.var["feature_types"] = pd.Categorical(kinds)
+    adata.var["number"] = np.arange(adata.n_vars)
+    adata.layers["ambient"] = random.random(adata.shape)
+    adata.varm["PCs"], adata.obsm["X_pca"] = random.random((adata.n_vars, 2)), random.random((n, 2))
+    return adata
+
+
+def cell_ranger_file(adata: AnnData, path: str) -> None:
+    """Write counts as Cell Ranger does."""
+    import h5py
+
+    with h5py.File(path, "w") as file:
+        matrix = file.create_group("matrix")
+        columns = adata.X.tocsr()
+        for name in ("data", "indices", "indptr"):
+            values = getattr(columns, name)
+            matrix[name] = values.astype(np.int32 if name == "data" else np.int64)
+        matrix["shape"] = np.array(adata.shape[::-1], np.int32)
+        matrix["barcodes"] = adata.obs_names.to_numpy(dtype="S")
+        features = matrix.create_group("features")
+        features["id"] = np.array([f"id{number}" for number in adata.var["number"]], dtype="S")
+        features["name"] = adata.var_names.to_numpy(dtype="S")
+        features["feature_type"] = adata.var["feature_types"].to_numpy(dtype="S")
+        features["genome"] = np.array(["GRCh38"] * adata.n_vars, dtype="S")

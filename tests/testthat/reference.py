@@ -2,6 +2,9 @@
 
 reference.py cells FOLDER            the counts of scanpy's 700 PBMC: counts.mtx (genes × cells), genes.txt, cells.txt
 reference.py model FOLDER OUT        a model with drawn weights over the genes of FOLDER
+reference.py gene_model FOLDER OUT   a gene model with drawn weights over them, with their medians and priors that ship
+reference.py no_medians MODEL OUT    that gene model without medians
+reference.py genes FOLDER MODEL OUT  vectors of genes in the cells of FOLDER, by tissue, and the attention between three
 reference.py embed FOLDER MODEL OUT  the embedding of the cells of FOLDER, tissue by tissue if there is a tissue.txt,
                                      with their positions if there is a positions.txt
 """
@@ -17,6 +20,7 @@ import torch
 from scipy import io, sparse
 
 import celloquy as cq
+from celloquy.data import CellSource
 
 
 def cells(folder: str) -> None:
@@ -36,14 +40,48 @@ def model(folder: str, out: str) -> None:
     drawn.save(out)
 
 
-def embed(folder: str, model: str, out: str) -> None:
-    """Embed the cells of a folder."""
+def gene_model(folder: str, out: str) -> None:
+    """Draw the weights of a small gene model over the genes of a folder, of which it reads 40 of a cell."""
+    torch.manual_seed(0)
+    adata = read(folder)
+    vocabulary = cq.GeneVocabulary.both(adata.var_names)
+    shape = {"width": 16, "heads": 2, "feedforward": 24, "context": 40, "priors": (("family", 8),)}
+    batch = CellSource(adata).over(vocabulary).read_all()
+    drawn = cq.GeneModel.initialise(cq.GeneModelConfig(**shape), vocabulary, batch)
+    drawn.save(out)
+
+
+def no_medians(model: str, out: str) -> None:
+    """Save a model without its medians, as a released checkpoint is that was read without them."""
+    loaded = cq.GeneModel.from_pretrained(model)
+    loaded.median = torch.zeros_like(loaded.median)
+    loaded.save(out)
+
+
+def genes(folder: str, model: str, out: str) -> None:
+    """Write vectors of genes in the cells of a folder, by tissue, and the attention between three."""
+    adata, target = read(folder), Path(out)
+    adata.obs["group"] = (Path(folder) / "tissue.txt").read_text().split("\n")
+    vectors = cq.gene_embeddings(model, adata, by="group", progress=False)
+    np.save(target / "vectors.npy", vectors.X)
+    vectors.obs.rename_axis("name").to_csv(target / "vectors.csv")
+    chosen = ["CD3E", "LYZ", "HLA-DRA"]
+    cq.gene_attention(model, adata, chosen, by="group", progress=False).to_csv(target / "attention.csv", index=False)
+
+
+def read(folder: str) -> ad.AnnData:
+    """Read the cells of a folder."""
     source = Path(folder)
-    adata = ad.AnnData(
+    return ad.AnnData(
         sparse.csr_matrix(io.mmread(source / "counts.mtx").T, dtype=np.int32),
         obs=pd.DataFrame(index=(source / "cells.txt").read_text().split("\n")),
         var=pd.DataFrame(index=(source / "genes.txt").read_text().split("\n")),
     )
+
+
+def embed(folder: str, model: str, out: str) -> None:
+    """Embed the cells of a folder."""
+    source, adata = Path(folder), read(folder)
     tissue = positions = None
     if (source / "tissue.txt").exists():
         tissue = "tissue"
@@ -56,4 +94,6 @@ def embed(folder: str, model: str, out: str) -> None:
 
 
 if __name__ == "__main__":
-    {"cells": cells, "model": model, "embed": embed}[sys.argv[1]](*sys.argv[2:])
+    tasks = {"cells": cells, "model": model, "gene_model": gene_model, "genes": genes, "embed": embed}
+    tasks["no_medians"] = no_medians
+    tasks[sys.argv[1]](*sys.argv[2:])

@@ -41,7 +41,7 @@ def annotate(cells: str, reference: str, out: str) -> None:
     cq.annotate(adata, reference=read(reference), label_key="tissue", epochs=2, seed=42, progress=False)
     unknown = adata.obs["celloquy_label"] == "unknown"
     novelty = adata.obs["celloquy_novelty"]
-    write(out, adata.obsm["celloquy_probability"].assign(novelty=novelty, unknown=unknown.astype(float)))
+    write(out, cq.get(adata, "celloquy_probability").assign(novelty=novelty, unknown=unknown.astype(float)))
 
 
 def denoise(cells: str, out: str, *genes: str) -> None:
@@ -49,7 +49,7 @@ def denoise(cells: str, out: str, *genes: str) -> None:
     adata = read(cells)
     batch = "tissue" if "tissue" in adata.obs else None
     cq.denoise(adata, genes=genes, unit="lognorm", return_std=True, batch_key=batch, epochs=2, seed=42, progress=False)
-    write(out, adata.obsm["celloquy_denoised"].join(adata.obsm["celloquy_denoised_std"].add_suffix("_sd")))
+    write(out, cq.get(adata, "celloquy_denoised").join(cq.get(adata, "celloquy_denoised_std").add_suffix("_sd")))
 
 
 def impute(cells: str, reference: str, out: str, *genes: str) -> None:
@@ -61,6 +61,6 @@ def impute(cells: str, reference: str, out: str, *genes: str) -> None:
         adata, reference=read(reference), genes=genes, tissue_key=tissue, spatial_key=spatial, epochs=2, seed=42,
         progress=False,
     )  # fmt: skip
-    table = adata.obsm["celloquy_imputed"]
+    table = cq.get(adata, "celloquy_imputed")
     table.loc["reliability"] = adata.uns["celloquy"]["celloquy_imputed"]["reliability"]["predicted"]
     write(out, table)

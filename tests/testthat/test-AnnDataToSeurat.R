@@ -136,3 +136,26 @@ test_that("what R can't hold is an error that names the file", {
   make <- python_objects()
   expect_snapshot(error = TRUE, AnnDataToSeurat(make$too_large()))
 })
+
+test_that("infinite coordinates make no image, and the report says so", {
+  skip_without_python()
+  adata <- python_objects()$everything(1L)
+  cells <- reticulate::py_to_r(adata$n_obs)
+  places <- matrix(c(Inf, seq_len(2 * cells - 1)), cells)
+  reticulate::py_set_item(adata$obsm, "spatial", reticulate::r_to_py(places))
+  back <- AnnDataToSeurat(adata, verbose = FALSE)
+  expect_length(SeuratObject::Images(back), 0)
+  report <- as.data.frame(attr(back, "report"))
+  expect_true(any(grepl("infinite", unlist(report))))
+})
+
+test_that("cells that are called as parts of an AnnData are no parts of it", {
+  skip_without_python()
+  counts <- SeuratObject::LayerData(SeuratObject::pbmc_small, layer = "counts")[, 1:4]
+  colnames(counts) <- c("obs", "var", "obsm", "layers")
+  object <- SeuratObject::CreateSeuratObject(counts)
+  adata <- SeuratToAnnData(object, verbose = FALSE)
+  expect_identical(colnames(AnnDataToSeurat(adata, verbose = FALSE)), colnames(counts))
+  skip_if_not_installed("SingleCellExperiment")
+  expect_identical(colnames(AnnDataToSCE(adata, verbose = FALSE)), colnames(counts))
+})

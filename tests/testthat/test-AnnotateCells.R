@@ -89,6 +89,22 @@ test_that("what was kept annotates again without the reference, and gives the sa
   again <- AnnotateCells(cells$query, model.object = model, verbose = FALSE)
   expect_identical(again[[]], first[[]])
   expect_match(task_failure(annotate(cells$query, cells$reference, "type", model.object = model)), "fitted already")
+  for (idle in list(list(epochs = 3), list(drop.rare = 5), list(config = "small"), list(seed.use = 1))) {
+    call <- c(list(cells$query, model.object = model, verbose = FALSE), idle)
+    expect_match(task_failure(do.call(AnnotateCells, call)), paste0("no use here for.*", names(idle)))
+  }
+})
+
+test_that("cells without a label and rare labels teach nothing", {
+  skip_without_python()
+  cells <- halves()
+  cells$reference$type[1:6] <- c(NA, "", "Unknown", "unassigned", "nan", "a rare type")
+  expect_match(task_failure(suppressWarnings(annotate(cells$query, cells$reference, "type"))), "labels of one cell")
+  expect_warning(
+    object <- annotate(cells$query, cells$reference, "type", drop.rare = 2),
+    "5 of [0-9]+ reference cells have no label"
+  )
+  expect_setequal(object[["prediction.score.id"]][["label"]]$label, paste0("type_", 0:2))
 })
 
 test_that("a pretrained model is fine-tuned", {
@@ -104,7 +120,7 @@ test_that("a column of labels must be there, and a reference be given", {
   expect_match(task_failure(annotate(cells$query, cells$reference, "celltype")), "There is no column \"celltype\"")
   counts <- SeuratObject::LayerData(cells$reference, layer = "counts")
   expect_match(task_failure(annotate(cells$query, counts, "type")), "There is no metadata")
-  expect_match(task_failure(annotate(cells$query)), "nothing to learn from.*reference.*label.by")
+  expect_match(task_failure(annotate(cells$query, label.by = "type")), "nothing to learn from.*reference")
   expect_match(task_failure(annotate(cells$query, cells$reference)), "Not given: `label.by`")
 })
 
@@ -121,7 +137,7 @@ test_that("labels with gaps, one label, no shared genes and a reference without 
   cells <- halves()
   gaps <- cells$reference
   gaps$type[[1]] <- NA
-  expect_match(task_failure(annotate(cells$query, gaps, "type")), "\"type\" .*missing values.*1 of 40")
+  expect_warning(annotate(cells$query, gaps, "type"), "1 of 40 reference cells")
   expect_match(task_failure(annotate(cells$query, cells$reference, "half")), "has one label")
   counts <- SeuratObject::LayerData(cells$query, layer = "counts")
   known <- rownames(counts) %in% rownames(counts)[1:100]

@@ -51,14 +51,18 @@ test_that("an AnnData with everything in it comes back identical from a SingleCe
   }
 })
 
-test_that("what AnnData has no place for is reported", {
+test_that("what is no plain data is reported, and the rest is kept for the way back", {
   skip_without_python()
   sce <- sce_of_everything()
   SummarizedExperiment::colData(sce)$list <- as.list(1:80)
   SingleCellExperiment::reducedDim(sce, "table") <- data.frame(a = 1:80, row.names = colnames(sce))
-  expect_message(adata <- SCEToAnnData(sce), "Dropped: colData\\$list and reduced dimensions table")
+  kept <- sce
+  SummarizedExperiment::colData(sce)$code <- rep(list(mean), 80)
+  S4Vectors::metadata(sce)$place <- globalenv()
+  expect_message(adata <- SCEToAnnData(sce), "Dropped: colData code and metadata\\$place")
   report <- attr(adata, "report")
   expect_identical(sum(report$action == "dropped"), 2L)
+  expect_identical(without_report(AnnDataToSCE(adata, verbose = FALSE)), kept)
 })
 
 test_that("anything else is refused", {

@@ -35,10 +35,15 @@ test_that("every argument that the rule names is one of the verb", {
   }
 })
 
+test_that("functions that errors name are there", {
+  for (name in functions_of_r) expect_true(is.function(get(sub("()", "", name, fixed = TRUE))))
+  expect_identical(in_terms_of_r("which `gene_embeddings` needs", "counts"), "which `GeneEmbeddings()` needs")
+})
+
 test_that("methods for every class take the options of training and of running by name, with one default", {
   shared <- c(
-    "model.object", "freeze.encoder", "config", "species", "epochs", "training", "model.dir", "precision", "device",
-    "seed.use", "verbose"
+    "model.object", "freeze.encoder", "config", "counts", "species", "epochs", "training", "model.dir", "overwrite",
+    "precision", "device", "seed.use", "verbose"
   )
   for (verb in c("RunCelloquy", "AnnotateCells", "DenoiseExpression", "ImputeGenes")) {
     of_matrices <- if (verb == "RunCelloquy") "dgCMatrix" else "default"
@@ -57,6 +62,7 @@ test_that("what Python says of its arguments and objects is said of R's", {
   expect_identical(said("X of adata is log-normalised."), "Layer \"counts\" is log-normalised.")
   expect_identical(said("species=\"auto\", max_memory='4 GB'"), "species = \"auto\", max.memory = \"4 GB\"")
   expect_identical(said("'auto' or None"), "\"auto\" or NULL")
+  expect_identical(said("None of the features are genes."), "None of the features are genes.")
   expect_identical(said("the panel's genes can't"), "the panel's genes can't")
   expect_identical(said("Column 'a' of reference.obs"), "Column \"a\" of the metadata of the reference")
   expect_identical(said("to smooth them use cq.denoise()."), "to smooth them use DenoiseExpression().")
@@ -65,6 +71,8 @@ test_that("what Python says of its arguments and objects is said of R's", {
   expect_identical(said("one for the task 'denoise'"), "one for DenoiseExpression()")
   expect_identical(said("a directory that Imputer.save() wrote"), "a directory that `model.dir` kept")
   expect_identical(said("fit an Imputer on this panel"), "fit a model of ImputeGenes() on this panel")
+  expect_identical(said("No gene of input 1 is known."), "No gene of layer \"counts\" is known.")
+  expect_identical(said("No gene of reference is known."), "No gene of the reference is known.")
   # What is no identifier is left as it is.
   expect_identical(said("what `R RHOME` prints"), "what `R RHOME` prints")
 })

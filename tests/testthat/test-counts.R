@@ -33,7 +33,7 @@ test_that("log-normalised data is recognised", {
   skip_without_python()
   message <- failure(SeuratObject::pbmc_small, layer = "data")
   expect_match(message, "Layer \"data\" of assay \"RNA\" is log-normalised, not raw counts.", fixed = TRUE)
-  expect_match(message, "in a Seurat object by naming their `layer`", fixed = TRUE)
+  expect_match(message, "Pass `layer` of the raw counts", fixed = TRUE)
 })
 
 test_that("scaled data is recognised", {

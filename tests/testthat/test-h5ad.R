@@ -74,6 +74,28 @@ test_that("the report comes with the file's name", {
   expect_s3_class(attr(written, "report"), "celloquy_conversion")
 })
 
+test_that("files of other kinds are read, or named with the line of R that reads them", {
+  skip_without_python()
+  folder <- withr::local_tempdir()
+  counts <- pbmc_counts()
+  tables <- list(
+    barcodes = colnames(counts), features = paste(rownames(counts), rownames(counts), "Gene Expression", sep = "\t")
+  )
+  zipped <- function(name, text) {
+    file <- gzfile(file.path(folder, name), "w")
+    writeLines(text, file)
+    close(file)
+  }
+  for (name in names(tables)) zipped(paste0(name, ".tsv.gz"), tables[[name]])
+  plain <- withr::local_tempfile()
+  Matrix::writeMM(counts, plain)
+  zipped("matrix.mtx.gz", readLines(plain))
+  expect_identical(SeuratObject::LayerData(ReadH5AD(folder, verbose = FALSE), layer = "counts"), counts)
+  csv <- withr::local_tempfile(fileext = ".csv")
+  writeLines("a,b", csv)
+  expect_error(ReadH5AD(csv), "Read it with data.table::fread\\(", class = "celloquy_ArgumentError")
+})
+
 test_that("what is no h5ad file, or none that can be written, is one error", {
   skip_without_python()
   folder <- withr::local_tempdir()

@@ -71,3 +71,54 @@ test_that("a model that a batch was taken from is kept by IntegrateLayers, too",
     ignore_attr = TRUE
   )
 })
+
+test_that("where a model or a result can't go is told before the training, and a model is replaced only if asked for", {
+  skip_without_python()
+  object <- small_object()
+  model <- withr::local_tempfile()
+  denoise <- function(..., model.dir = model) {
+    DenoiseExpression(object, features = "CD3E", ..., model.dir = model.dir, epochs = 1, verbose = FALSE)
+  }
+  denoise()
+  kept <- readLines(file.path(model, "config.json"))
+  file <- withr::local_tempfile(lines = "mine")
+  # So many epochs would take hours.
+  long <- function(...) DenoiseExpression(object, features = "CD3E", ..., epochs = 1e6, verbose = FALSE)
+  expect_error(long(model.dir = model), "saved model in .* already.*`overwrite`", class = "celloquy_CheckpointError")
+  expect_error(long(model.dir = file.path(file, "model")), "can't be written", class = "celloquy_DiskError")
+  taken <- RunCelloquy(object, small_model(), reduction.name = "mine", verbose = FALSE)
+  expect_error(
+    DenoiseExpression(taken, features = "CD3E", epochs = 1e6, new.assay.name = "mine", verbose = FALSE),
+    "new.assay.name.*free.*DimReduc", class = "celloquy_ArgumentError"
+  )
+  expect_error(RunCelloquy(object, "scratch", epochs = 1e6, reduction.name = "RNA"), "reduction.name.*free.*Assay")
+  expect_error(RunCelloquy(object, "scratch", epochs = 1e6, model.dir = model, verbose = FALSE), "already")
+  expect_identical(readLines(file.path(model, "config.json")), kept)
+  expect_s4_class(denoise(seed.use = 7, overwrite = TRUE), "Seurat")
+  expect_false(identical(readLines(file.path(model, "config.json")), kept))
+})
+
+test_that("a fitted model is kept when its result can't be used, and the error says where", {
+  skip_without_python()
+  object <- small_object()
+  object$type <- paste0("type_", SeuratObject::pbmc_small$RNA_snn_res.1)
+  python_bridge(torch = TRUE)
+  reticulate::py_run_string("
+from celloquy.errors import ArgumentError
+from celloquy.tasks.annotation import Annotator
+
+_predict = Annotator.predict
+
+
+def _fail(*_, **__):
+    raise ArgumentError('No result today.', remedy='Try tomorrow.')
+
+
+Annotator.predict = _fail
+")
+  withr::defer(reticulate::py_run_string("Annotator.predict = _predict"))
+  said <- task_failure(AnnotateCells(object, object, "type", epochs = 1, verbose = FALSE))
+  place <- sub('.*kept in "([^"]+)".*', "\\1", said)
+  expect_true(file.exists(file.path(place, "task.json")))
+  unlink(place, recursive = TRUE)
+})

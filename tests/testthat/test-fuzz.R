@@ -1,0 +1,13 @@
+test_that("random objects, files and arguments end with the right result or a condition of ours", {
+  skip_without_python()
+  skip_if_not_installed("SingleCellExperiment")
+  folder <- test_path("..", "fuzz")
+  skip_if_not(dir.exists(folder), "the sources of the package")
+  fuzz <- new.env(parent = environment())
+  for (file in c("objects.R", "judge.R", "cases.R", "fuzz.R")) sys.source(file.path(folder, file), fuzz)
+  fuzz$start_fuzz(normalizePath(folder))
+  for (seed in 100001:100040) {
+    found <- fuzz$run_seed(seed)
+    expect_null(found$wrong, info = paste("seed", seed, found$case))
+  }
+})

@@ -5,7 +5,10 @@ TEST_PYTHON ?= tests/python
 BENCH ?=
 TEST_R ?=
 WORKERS ?= 2
+N ?= 1000
+SEED ?= 1
 DATA ?=
+STUDIES ?= ../shared/data
 
 venv := .venv/bin
 # Several test processes share the machine: each takes its share of the cores instead of all of them.
@@ -13,7 +16,7 @@ threads := $(shell cores=$$(getconf _NPROCESSORS_ONLN); share=$$((cores / $(WORK
 
 # Tests that touch every dependency and take a minute or two; those that start processes or fill a disk are left out.
 fast := $(addprefix tests/python/,data evaluate genes models tasks cli plots)
-quick = not another_process and not killed and not full_disk
+quick = not process and not killed and not full_disk
 test-in = environment=$$(scripts/floors $(1)) && PYTHONPATH=python OMP_NUM_THREADS=1 \
 	$$environment/bin/python -m pytest -n $(WORKERS) -q $(fast) -k '$(quick)'
 
@@ -23,14 +26,17 @@ check = $(in-build) $(1) sh -c 'R CMD check --no-manual $(2) celloquy_*.tar.gz'
 # What runs vignettes is building them, which leaves out code that can't run; their code alone knows no such thing.
 once = _R_CHECK_VIGNETTES_SKIP_RUN_MAYBE_=true
 
-.PHONY: help demo bench bench-convert test test-python test-r test-floors test-newest lint format document check-r check-r-bare site clean venv
+.PHONY: help demo models bench bench-convert fuzz fuzz-r fuzz-kills test test-python test-r test-floors test-newest check-wheel lint format document check-r check-r-bare site clean venv
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | \
 		awk -F'|' '{ printf "  make %-13s %s\n", $$1, $$2 }'
 
-demo: venv ## Pretrain on real blood cells, embed, cluster, compare with PCA; DATA=file.h5ad for your own
+demo: venv ## Embed real blood cells, cluster, compare with PCA; DATA=file.h5ad for your own
 	$(venv)/python scripts/demo.py $(DATA)
+
+models: venv ## Make the models in the box from a folder of studies (STUDIES=folder)
+	$(venv)/python scripts/make_models.py $(STUDIES)
 
 bench: venv ## Measure beside the released CellPLM; BENCH=--resume goes on with an interrupted run
 	$(venv)/python benchmarks/peer.py $(BENCH)
@@ -47,12 +53,27 @@ test-r: venv ## Run the R tests (TEST_R=name for one file), and the Python tests
 	scripts/r Rscript --vanilla scripts/test.R $(TEST_R)
 	$(if $(TEST_R),,scripts/r env CELLOQUY_TEST_R=1 $(venv)/python -m pytest $(addprefix tests/python/,test_anndata2ri.py test_seurat.py))
 
+fuzz: venv ## Fuzz with N random inputs from SEED on, a tenth as many in R, a hundredth as many kills; N=1: one again
+	OMP_NUM_THREADS=1 $(venv)/python tests/fuzz/fuzz.py -n $(N) --seed $(SEED)
+	$(if $(filter-out 1,$(N)),$(MAKE) fuzz-r N=$$(($(N) / 10)) && $(MAKE) fuzz-kills N=$$(($(N) / 100)))
+
+fuzz-r: venv ## Fuzz the R package alone
+	mkdir -p build/fuzz
+	scripts/r R CMD INSTALL --no-docs --library=build/fuzz .
+	scripts/r env OMP_NUM_THREADS=1 R_LIBS=build/fuzz Rscript --vanilla tests/fuzz/fuzz.R $(N) $(SEED)
+
+fuzz-kills: venv ## Kill what writes files N times at random moments
+	OMP_NUM_THREADS=1 $(venv)/python tests/fuzz/kills.py -n $(N) --seed $(SEED)
+
 # Old packages warn of what newer ones beside them have deprecated; that is not celloquy's to mend.
 test-floors: ## Run fast Python tests on the lowest versions that pyproject.toml allows
 	$(call test-in,lowest) -W default --disable-warnings
 
 test-newest: ## Run them on the newest versions that the lowest Python gets
 	$(call test-in,newest)
+
+check-wheel: venv ## Build the wheel, and use it in an empty folder without a network
+	scripts/wheel
 
 lint: venv ## Check style and types: ruff, mypy, lintr
 	$(venv)/ruff check .

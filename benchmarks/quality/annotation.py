@@ -189,7 +189,7 @@ def ours(train: ad.AnnData, test: ad.AnnData, seed: int) -> dict[str, np.ndarray
     began = time.perf_counter()
     cq.annotate(test, reference=train, label_key="label", seed=seed, device="cpu", progress=False)
     seconds = time.perf_counter() - began
-    probability = test.obsm[cq.keys.PROBABILITY]
+    probability = cq.get(test, cq.keys.PROBABILITY)
     return {
         "label": probability.columns.to_numpy(dtype=str)[probability.to_numpy().argmax(1)],
         "confidence": test.obs[cq.keys.CONFIDENCE].to_numpy(),

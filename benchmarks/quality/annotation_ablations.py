@@ -101,7 +101,7 @@ def measure(name: str, train: ad.AnnData, test: ad.AnnData, seed: int) -> dict[s
     weight = annotator.classifier_.weight.clone()
     for heads, used in (("both", weight), ("embedding alone", weight * weight.new_tensor([0.0, 1.0]))):
         annotator.classifier_.weight.copy_(used)
-        probability = annotator.predict(test, copy=True).obsm[cq.keys.PROBABILITY]
+        probability = cq.get(annotator.predict(test, copy=True), cq.keys.PROBABILITY)
         best = probability.idxmax(axis=1)
         found[heads] = cq.evaluate.score_annotation(test.obs["cell_type"], best, probability.max(axis=1))["macro F1"]
     return found

@@ -95,7 +95,7 @@ def ours(
         spatial_key=None if ablation == "no positions" else "spatial", progress=False, copy=True,
     )  # fmt: skip
     seconds = time.perf_counter() - began
-    figures = task.score(result.obsm["celloquy_imputed"])
+    figures = task.score(cq.get(result, "celloquy_imputed"))
     reliability = result.uns[cq.keys.PROVENANCE][cq.keys.IMPUTED]["reliability"]
     predicted = pd.Series(reliability["predicted"], index=reliability["gene"])[figures.index]
     return averages(figures) | {

@@ -140,7 +140,8 @@ test_that("a gene model embeds and annotates the cells of a Seurat object, and t
   skip_without_python()
   object <- RunCelloquy(small_object(), small_gene_model(), verbose = FALSE)
   expected <- embed_in_python(pbmc_counts(), small_gene_model())
-  expect_identical(max(abs(SeuratObject::Embeddings(object, "celloquy") - expected)), 0)
+  # Two processes may add up products in another order.
+  expect_lte(max(abs(SeuratObject::Embeddings(object, "celloquy") - expected)), 1e-5)
   left.out <- pmax(Matrix::colSums(pbmc_counts() > 0) - 40, 0)
   # Old symbols of one gene are one gene.
   expect_lte(max(abs(object$celloquy.genes.cut - left.out)), 2)

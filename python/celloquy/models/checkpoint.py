@@ -109,7 +109,8 @@ def read_checkpoint(directory: str | PathLike[str]) -> Checkpoint:
         family = str(config.pop("family"))
         vocabulary = GeneVocabulary.load(source / GENES)
         with safe_open(source / WEIGHTS, framework="pt") as file:
-            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 -- not a dict
+            # Copied to where torch aligns them: a sum may differ in its last bit if its numbers start elsewhere.
+            weights = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 -- not a dict
             provenance = {key: value for key, value in (file.metadata() or {}).items() if key != "format"}
     except (SafetensorError, CelloquyError, OSError, ValueError, TypeError, KeyError) as error:
         raise damaged(str(source), error) from error

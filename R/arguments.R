@@ -19,12 +19,14 @@ verbs_of_r <- c(
   denoise = "DenoiseExpression", impute = "ImputeGenes"
 )
 tasks_of_r <- c(
-  Integrator = "RunCelloquy", Annotator = "AnnotateCells", Denoiser = "DenoiseExpression", Imputer = "ImputeGenes"
+  Integrator = "RunCelloquy", Annotator = "AnnotateCells", Denoiser = "DenoiseExpression", Imputer = "ImputeGenes",
+  GeneClassifier = "ClassifyGenes"
 )
 
 # Functions that are named rather than called.
 functions_of_r <- c(
-  gene_embeddings = "GeneEmbeddings()", similar_genes = "SimilarGenes()", gene_attention = "GeneAttention()"
+  gene_embeddings = "GeneEmbeddings()", similar_genes = "SimilarGenes()", gene_attention = "GeneAttention()",
+  classify_genes = "ClassifyGenes()"
 )
 
 r_name <- function(name) {

@@ -44,6 +44,8 @@ if TYPE_CHECKING:
     from celloquy.tasks.imputation import impute as impute
     from celloquy.tasks.integration import Integrator as Integrator
     from celloquy.tasks.integration import integrate as integrate
+    from celloquy.tasks.properties import GeneClassifier as GeneClassifier
+    from celloquy.tasks.properties import classify_genes as classify_genes
     from celloquy.training import TrainingOptions as TrainingOptions
     from celloquy.training import pretrain as pretrain
 
@@ -60,6 +62,7 @@ _HOME = {
     "Denoiser": "tasks.denoising",
     "FactorModel": "models",
     "FactorModelConfig": "models",
+    "GeneClassifier": "tasks.properties",
     "GeneModel": "models",
     "GeneModelConfig": "models",
     "GeneVocabulary": "genes",
@@ -69,6 +72,7 @@ _HOME = {
     "Task": "tasks",
     "TrainingOptions": "training",
     "annotate": "tasks.annotation",
+    "classify_genes": "tasks.properties",
     "denoise": "tasks.denoising",
     "embed": "tasks",
     "gene_attention": "tasks",

@@ -12,6 +12,7 @@ from typing import Any
 # The file in which each name lives; it loads when the name is first used.
 _HOME = {
     "annotate_known": "verbs",
+    "classify_genes": "properties",
     "columns_of_types": "objects",
     "columns_to_r": "objects",
     "copy_into": "matrices",

@@ -2,6 +2,8 @@
 
 from celloquy.genes.alignment import Alignment, AlignmentReport
 from celloquy.genes.coexpression import coexpression
+from celloquy.genes.expression import expression
+from celloquy.genes.families import gene_families
 from celloquy.genes.identify import IdentifiedGenes, identify_genes
 from celloquy.genes.orthology import Orthologs, in_species, orthologs
 from celloquy.genes.priors import PRIORS, Prior, prior
@@ -16,6 +18,8 @@ __all__ = [
     "Orthologs",
     "Prior",
     "coexpression",
+    "expression",
+    "gene_families",
     "identify_genes",
     "in_species",
     "orthologs",

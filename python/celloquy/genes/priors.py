@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import cache
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -226,7 +227,13 @@ def prior(known: str | pd.DataFrame | Prior, vocabulary: GeneVocabulary) -> Prio
     if not isinstance(known, str):
         return Prior.from_frame(known).over(vocabulary)
     check_choice("known", known, PRIORS, remedy="pass one of these names, or a DataFrame of genes × features.")
-    return Prior.load(_FOLDER / f"{known}.npz").over(vocabulary)
+    return shipped_prior(known).over(vocabulary)
+
+
+@cache
+def shipped_prior(name: str) -> Prior:
+    """Return a prior that ships, of all genes that it knows, by its name in :data:`PRIORS`; not to be changed."""
+    return Prior.load(_FOLDER / f"{name}.npz")
 
 
 def _mean_rows(rows: NDArray[np.int64], taken: NDArray[np.int64], shape: tuple[int, int]) -> sparse.csr_matrix:

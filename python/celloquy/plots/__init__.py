@@ -4,6 +4,17 @@ from celloquy.plots.annotation import confidence, confusion
 from celloquy.plots.embedding import integration, umaps
 from celloquy.plots.expression import denoised, imputed
 from celloquy.plots.genes import gene_attention
+from celloquy.plots.properties import gene_properties
 from celloquy.plots.training import loss
 
-__all__ = ["confidence", "confusion", "denoised", "gene_attention", "imputed", "integration", "loss", "umaps"]
+__all__ = [
+    "confidence",
+    "confusion",
+    "denoised",
+    "gene_attention",
+    "gene_properties",
+    "imputed",
+    "integration",
+    "loss",
+    "umaps",
+]

@@ -83,7 +83,8 @@ def gene_embeddings(
     from anndata import AnnData
 
     model = resolve_model(model)
-    model.require(["describe genes"], "`gene_embeddings`")
+    if adata is not None or "embed genes" not in model.abilities:
+        model.require(["describe genes"], "`gene_embeddings`")
     hardware, columns = choose_device(device), CellColumns(layer=layer, counts=counts, species=species)
     with reading(model, hardware):
         if adata is None:

@@ -126,3 +126,20 @@ def test_the_loss_has_ticks_at_whole_epochs(epochs):
     ticks = figure.axes[0].get_xticks()
     assert len(ticks)
     assert np.array_equal(ticks, np.rint(ticks))
+
+
+def test_held_out_genes_are_drawn_by_class_and_by_number():
+    mpl.use("Agg")
+    rng = np.random.default_rng(0)
+    probability = rng.random(60)
+    truth = np.where(rng.random(60) < probability, "yes", "no")
+    held = pd.DataFrame({"truth": truth, "label": pd.Categorical(np.where(probability > 0.5, "yes", "no"))})
+    held["probability_yes"], held["probability_no"] = probability, 1 - probability
+    left, right = plots.gene_properties(held).axes
+    assert len(left.get_legend().get_texts()) == 2
+    # The diagonal is a line, too.
+    assert len(right.lines) == 3
+    (axis,) = plots.gene_properties(pd.DataFrame({"truth": probability, "value": probability})).axes
+    assert axis.get_xlabel() == "truth"
+    with pytest.raises(ArgumentError, match="'truth' in the table"):
+        plots.gene_properties(held.drop(columns="truth"))

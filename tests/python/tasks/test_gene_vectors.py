@@ -116,6 +116,17 @@ def test_genes_of_real_names_are_found_by_any_of_them():
         cq.similar_genes("C3", whole)
 
 
+def test_loadings_are_the_vectors_of_a_factor_model():
+    vectors = cq.gene_embeddings("cells-mini", genes=["CD3D", "CD3E", "HBB"])
+    assert vectors.shape == (3, 100)
+    model = cq.Model.from_pretrained("cells-mini")
+    row = model.vocabulary.index(vectors.obs["gene"].iloc[0])
+    np.testing.assert_allclose(vectors.X[0], model.loadings[row].detach().numpy())
+    assert "CD3E" in cq.similar_genes("CD3D", "cells-mini", n=10)["symbol"].tolist()
+    with pytest.raises(ModelError, match="A FactorModel can't describe genes"):
+        cq.gene_embeddings(model, gene_cells(), progress=False)
+
+
 def test_what_has_no_vectors_is_refused():
     with pytest.raises(ModelError, match=r"A CellModel can't describe genes[\s\S]*such as a GeneModel"):
         cq.gene_embeddings(small_model())

@@ -50,7 +50,7 @@ class FactorModel(Model):
     """
 
     config_class: ClassVar[type[ModelConfig]] = FactorModelConfig
-    abilities: ClassVar[frozenset[str]] = frozenset({"embed", "adapt"})
+    abilities: ClassVar[frozenset[str]] = frozenset({"embed", "adapt", "embed genes"})
     config: FactorModelConfig
 
     def __init__(self, config: FactorModelConfig, vocabulary: GeneVocabulary) -> None:
@@ -94,6 +94,13 @@ class FactorModel(Model):
     def keeps_mean(self) -> bool:
         """True if cells are centred on the model's own mean, False if on that of those that are embedded together."""
         return self.config.components is not None
+
+    def gene_vectors(self) -> Tensor:
+        """Return the loadings of every gene of ``vocabulary.genes()``, ``(genes, width)``; 0 of one that has none.
+
+        A loading is the change of a gene's log expression with a factor: genes that change together have like vectors.
+        """
+        return self.loadings.detach()[torch.tensor([row for row, _, _, _ in self.vocabulary.genes()])]
 
     def map_from_expression(self, measured: Tensor) -> Tensor:
         """Return the matrix ``(genes, embedding_width)`` that takes centred log expression to the embedding.

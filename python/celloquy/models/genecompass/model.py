@@ -64,7 +64,7 @@ class GeneModel(DescribingGenes, Model):
     """
 
     config_class: ClassVar[type[ModelConfig]] = GeneModelConfig
-    abilities: ClassVar[frozenset[str]] = frozenset({"embed", "fill in", "describe genes"})
+    abilities: ClassVar[frozenset[str]] = frozenset({"embed", "fill in", "describe genes", "embed genes"})
     config: GeneModelConfig
     token: Tensor
     """``(g,)`` int64: word of each gene of the vocabulary."""

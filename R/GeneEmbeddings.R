@@ -91,23 +91,28 @@ SimilarGenes <- function(gene, vectors, n = 20) {
 # Ask a gene model of some genes in cells: a function of the bridge, whose own arguments are in `...`.
 ask_of_genes <- function(verb, model.object, object, by, features, assay, layer, options, ..., call) {
   cells <- read_cells(object, assay, layer, call = call)
-  of_column <- rlang::is_string(by) && !is.null(cells$data)
-  group <- if (of_column) metadata_column(cells$data, by, "by", call = call) else by
-  if (!is.null(group)) {
-    group <- check_groups(if (of_column) group else for_cells(group, cells$counts), cells$counts, call)
-  }
+  group <- groups_of(cells, by, call)
   bridge <- python_bridge(call, torch = TRUE)
   model <- check_gene_model(model.object, call)
-  crossing <- cross_cells(cells, labels = if (!is.null(group)) list(group = group) else list(), call = call)
+  crossing <- cross_cells(cells, labels = group, call = call)
   adata <- crossing$adata()
   arguments <- list(
     model, adata,
-    genes = as_names(features), by = if (!is.null(group)) "group", counts = options$counts,
-    species = options$species, ...
+    genes = as_names(features), by = names(group), counts = options$counts, species = options$species, ...
   )
   with_python(
     with_progress(do.call(bridge[[verb]], c(arguments, running(options))), options$verbose), crossing$subject, call
   )
+}
+
+# The group of each cell, `list(group = ...)`, from a column of the metadata or given as such; an empty list without `by`.
+groups_of <- function(cells, by, call) {
+  if (is.null(by)) {
+    return(list())
+  }
+  of_column <- rlang::is_string(by) && !is.null(cells$data)
+  group <- if (of_column) metadata_column(cells$data, by, "by", call = call) else for_cells(by, cells$counts)
+  list(group = check_groups(group, cells$counts, call))
 }
 
 # Names as a Python list, also where there is one.

@@ -26,7 +26,8 @@ tasks_of_r <- c(
 # Functions that are named rather than called.
 functions_of_r <- c(
   gene_embeddings = "GeneEmbeddings()", similar_genes = "SimilarGenes()", gene_attention = "GeneAttention()",
-  classify_genes = "ClassifyGenes()"
+  classify_genes = "ClassifyGenes()",
+  infer_network = "InferNetwork()", write_network = "WriteNetwork()"
 )
 
 r_name <- function(name) {

@@ -44,6 +44,8 @@ if TYPE_CHECKING:
     from celloquy.tasks.imputation import impute as impute
     from celloquy.tasks.integration import Integrator as Integrator
     from celloquy.tasks.integration import integrate as integrate
+    from celloquy.tasks.networks import infer_network as infer_network
+    from celloquy.tasks.networks import write_network as write_network
     from celloquy.tasks.properties import GeneClassifier as GeneClassifier
     from celloquy.tasks.properties import classify_genes as classify_genes
     from celloquy.training import TrainingOptions as TrainingOptions
@@ -80,6 +82,7 @@ _HOME = {
     "get": "data",
     "identify_genes": "genes",
     "impute": "tasks.imputation",
+    "infer_network": "tasks.networks",
     "integrate": "tasks.integration",
     "known_types": "tasks.annotation",
     "orthologs": "genes",
@@ -89,6 +92,7 @@ _HOME = {
     "read_seurat": "seurat",
     "recover_counts": "data",
     "similar_genes": "tasks",
+    "write_network": "tasks.networks",
     "write_seurat": "seurat",
 }
 _MODULES = ("data", "errors", "evaluate", "genes", "keys", "models", "nn", "plots", "seurat", "tasks", "training")

@@ -120,6 +120,10 @@ class GeneCoverageWarning(UserWarning):
     """Less than half of the counts belong to genes that the vocabulary knows."""
 
 
+class AbsentGenesWarning(UserWarning):
+    """Genes that were named are not among those of the object, and were left out."""
+
+
 def says_full(error: Exception) -> bool:
     """Return whether an error says that a disk is full; HDF5 and safetensors say so in their text alone."""
     return (isinstance(error, OSError) and error.errno in FULL) or "No space left" in str(error)

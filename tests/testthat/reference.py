@@ -5,6 +5,7 @@ reference.py model FOLDER OUT        a model with drawn weights over the genes o
 reference.py gene_model FOLDER OUT   a gene model with drawn weights over them, with their medians and priors that ship
 reference.py no_medians MODEL OUT    that gene model without medians
 reference.py genes FOLDER MODEL OUT  vectors of genes in the cells of FOLDER, by tissue, and the attention between three
+reference.py network FOLDER OUT      the network of the cells of FOLDER, by tissue
 reference.py embed FOLDER MODEL OUT  the embedding of the cells of FOLDER, tissue by tissue if there is a tissue.txt,
                                      with their positions if there is a positions.txt
 """
@@ -69,6 +70,14 @@ def genes(folder: str, model: str, out: str) -> None:
     cq.gene_attention(model, adata, chosen, by="group", progress=False).to_csv(target / "attention.csv", index=False)
 
 
+def network(folder: str, out: str) -> None:
+    """Write the network of the cells of a folder, by tissue, from three regulators."""
+    adata = read(folder)
+    adata.obs["group"] = (Path(folder) / "tissue.txt").read_text().split("\n")
+    options = {"regulators": ["LYZ", "S100A9", "CD79A"], "method": ["pearson", "prior"], "n_edges": None, "seed": 42}
+    cq.infer_network(adata, by="group", progress=False, **options).to_csv(out, index=False)
+
+
 def read(folder: str) -> ad.AnnData:
     """Read the cells of a folder."""
     source = Path(folder)
@@ -95,5 +104,5 @@ def embed(folder: str, model: str, out: str) -> None:
 
 if __name__ == "__main__":
     tasks = {"cells": cells, "model": model, "gene_model": gene_model, "genes": genes, "embed": embed}
-    tasks["no_medians"] = no_medians
+    tasks |= {"no_medians": no_medians, "network": network}
     tasks[sys.argv[1]](*sys.argv[2:])

@@ -26,6 +26,7 @@ _HOME = {
     "gene_embeddings": "genes",
     "genes_cut": "results",
     "holds_counts": "objects",
+    "infer_network": "genes",
     "is_anndata": "objects",
     "is_model": "verbs",
     "is_torch_loaded": "session",
@@ -55,6 +56,7 @@ _HOME = {
     "value_to_r": "values",
     "version": "session",
     "write_h5ad": "files",
+    "write_network": "genes",
 }
 
 

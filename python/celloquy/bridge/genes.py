@@ -75,6 +75,23 @@ def gene_attention(model: Model | str, adata: AnnData, genes: Sequence[str], **g
     return columns_of(run(model, adata, genes, layer="X", **given))
 
 
+def infer_network(adata: AnnData, **given: Any) -> dict[str, Any]:
+    """Return the columns of the table of edges of a network of cells whose values are in ``X``."""
+    from celloquy.tasks.networks import infer_network as run
+
+    return columns_of(run(adata, layer="X", **given))
+
+
+def write_network(columns: Mapping[str, Any], path: str) -> None:
+    """Write a network to a file, from the columns of its table of edges."""
+    from pandas import DataFrame
+
+    from celloquy.tasks.networks import write_network as run
+
+    arrays = {name: np.asarray(column) for name, column in columns.items()}
+    run(DataFrame({name: text_array(one) if one.dtype.kind in "OUS" else one for name, one in arrays.items()}), path)
+
+
 def columns_of(table: pd.DataFrame) -> dict[str, Any]:
     """Return the columns of a table: text, whole numbers and numbers in R's types."""
     return {

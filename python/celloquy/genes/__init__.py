@@ -7,6 +7,7 @@ from celloquy.genes.families import gene_families
 from celloquy.genes.identify import IdentifiedGenes, identify_genes
 from celloquy.genes.orthology import Orthologs, in_species, orthologs
 from celloquy.genes.priors import PRIORS, Prior, prior
+from celloquy.genes.transcription_factors import transcription_factors
 from celloquy.genes.vocabulary import GeneVocabulary
 
 __all__ = [
@@ -24,4 +25,5 @@ __all__ = [
     "in_species",
     "orthologs",
     "prior",
+    "transcription_factors",
 ]

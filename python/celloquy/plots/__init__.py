@@ -4,6 +4,7 @@ from celloquy.plots.annotation import confidence, confusion
 from celloquy.plots.embedding import integration, umaps
 from celloquy.plots.expression import denoised, imputed
 from celloquy.plots.genes import gene_attention
+from celloquy.plots.networks import regulator_targets
 from celloquy.plots.properties import gene_properties
 from celloquy.plots.training import loss
 
@@ -16,5 +17,6 @@ __all__ = [
     "imputed",
     "integration",
     "loss",
+    "regulator_targets",
     "umaps",
 ]

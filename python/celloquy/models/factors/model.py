@@ -50,7 +50,7 @@ class FactorModel(Model):
     """
 
     config_class: ClassVar[type[ModelConfig]] = FactorModelConfig
-    abilities: ClassVar[frozenset[str]] = frozenset({"embed", "adapt", "embed genes"})
+    abilities: ClassVar[frozenset[str]] = frozenset({"embed", "adapt", "embed genes", "correlate genes"})
     config: FactorModelConfig
 
     def __init__(self, config: FactorModelConfig, vocabulary: GeneVocabulary) -> None:
@@ -147,6 +147,23 @@ class FactorModel(Model):
         model = type(self).from_weights(config, self.vocabulary, weights, name="the adapted model")
         model.provenance = dict(self.provenance)
         return model
+
+    @torch.no_grad()
+    def gene_correlations(self, rows: Tensor, columns: Tensor) -> Tensor:
+        """Return the correlations of genes over the cells that the model learned from, as its factors give them.
+
+        Parameters
+        ----------
+        rows, columns
+            ``(a,)`` and ``(b,)`` int64: rows of the vocabulary.
+
+        Returns
+        -------
+        ``(a, b)`` float64; nan for a gene that the factors do not know.
+        """
+        loadings, noise = self.loadings.double(), self.noise.double()
+        spread = (loadings.square().sum(1) + noise).sqrt().where(noise > 0, torch.nan)[:, None]
+        return (loadings / spread)[rows] @ (loadings / spread)[columns].T
 
     def describe(self) -> dict[str, str]:
         """See :meth:`Model.describe`."""

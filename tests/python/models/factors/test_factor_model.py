@@ -4,6 +4,7 @@ import anndata as ad
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
@@ -220,3 +221,21 @@ def test_a_model_is_trained_from_scratch_on_request():
     cq.embed(adata, model="scratch", progress=False)
     assert adata.uns["celloquy"]["X_celloquy"]["parameters"]["adapt"] == "False"
     assert adata.obsm["X_celloquy"].shape == (30, 32)
+
+
+def test_genes_correlate_as_in_the_cells_that_the_model_learned_from():
+    places = torch.arange(GENES)
+    correlation = MODEL.gene_correlations(places[[0, 3, 12, 40]], places).numpy()
+    assert correlation.shape == (4, GENES)
+    assert correlation[0, 1:10].min() > 0.1 > -0.1 > correlation[0, 10:20].max()
+    assert np.abs(correlation[3, np.delete(places, 40)]).max() < 0.5
+    counts = cells(2000, seed=1).X.toarray()
+    log = np.log1p(counts / counts.sum(1, keepdims=True) * 1e4)
+    own = np.corrcoef(log.T)[[0, 3, 12, 40]][:, :20]
+    off = np.array([[one != other for other in range(20)] for one in (0, 3, 12, 40)])
+    assert np.abs(correlation[:, :20] - own)[off].max() < 0.2
+    some = cells(genes=IDS[:30])
+    part = cq.FactorModel.fit([CellSource(some).over(VOCABULARY).read_all()], VOCABULARY, cq.FactorModelConfig(width=3))
+    found = part.gene_correlations(places[:2], places).numpy()
+    assert np.isfinite(found[:, :30]).all()
+    assert np.isnan(found[:, 30:]).all()

@@ -27,7 +27,8 @@ tasks_of_r <- c(
 functions_of_r <- c(
   gene_embeddings = "GeneEmbeddings()", similar_genes = "SimilarGenes()", gene_attention = "GeneAttention()",
   classify_genes = "ClassifyGenes()",
-  infer_network = "InferNetwork()", write_network = "WriteNetwork()"
+  infer_network = "InferNetwork()", write_network = "WriteNetwork()",
+  perturb = "PerturbGenes()", rank_drivers = "RankDrivers()"
 )
 
 r_name <- function(name) {

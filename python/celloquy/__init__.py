@@ -46,6 +46,8 @@ if TYPE_CHECKING:
     from celloquy.tasks.integration import integrate as integrate
     from celloquy.tasks.networks import infer_network as infer_network
     from celloquy.tasks.networks import write_network as write_network
+    from celloquy.tasks.perturbation import perturb as perturb
+    from celloquy.tasks.perturbation import rank_drivers as rank_drivers
     from celloquy.tasks.properties import GeneClassifier as GeneClassifier
     from celloquy.tasks.properties import classify_genes as classify_genes
     from celloquy.training import TrainingOptions as TrainingOptions
@@ -86,7 +88,9 @@ _HOME = {
     "integrate": "tasks.integration",
     "known_types": "tasks.annotation",
     "orthologs": "genes",
+    "perturb": "tasks.perturbation",
     "pretrain": "training",
+    "rank_drivers": "tasks.perturbation",
     "read_cellplm": "models",
     "read_genecompass": "models",
     "read_seurat": "seurat",

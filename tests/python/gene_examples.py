@@ -44,6 +44,15 @@ def small_gene_model(seed: int = 0, **changes) -> cq.GeneModel:
     return model.eval()
 
 
+def small_factor_model(seed: int = 0) -> cq.FactorModel:
+    """Make a factor model of the same genes with random loadings."""
+    torch.manual_seed(seed)
+    model = cq.FactorModel(cq.FactorModelConfig(width=4), vocabulary())
+    with torch.no_grad():
+        model.loadings.copy_(torch.randn_like(model.loadings))
+    return model.eval()
+
+
 def gene_cells(n: int = 12, seed: int = 0, genes=HUMAN, empty: bool = False) -> ad.AnnData:
     """Make cells of one species; each expresses another number of genes, one a single gene."""
     random = np.random.default_rng(seed)

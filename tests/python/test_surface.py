@@ -195,3 +195,21 @@ def test_the_options_that_all_verbs_share_are_there():
             assert {"key_added", "copy", "model"} <= set(options)
         if verb not in ("embed", "impute"):
             assert "batch_key" in options
+
+
+@pytest.mark.parametrize(("function", "in_seurat"), [(cq.perturb, "PerturbGenes"), (cq.rank_drivers, "RankDrivers")])
+def test_genes_are_changed_by_the_same_options_everywhere(function, in_seurat):
+    options = {one.name: one.default for one in inspect.signature(function).parameters.values()}
+    shared = [one for one in differences() if len(one.verbs) == len(VERBS) and one.there != "–"]
+    names = {"R": {"adata": "object"}, "command": {"adata": "file"}}
+    names |= {
+        where: own | {one.option: one.names()[0] for one in shared if one.where == where and one.option != "–"}
+        for where, own in names.items()
+    }
+    found = r_formals(in_seurat)
+    assert set(found) - {"assay"} == {names["R"].get(name, in_r(name)) for name in options}
+    for name, default in options.items():
+        if name not in names["R"]:
+            assert found[in_r(name)] == default, name
+    (command,) = [one.callback for one in app.registered_commands if one.callback.__name__ == "perturb"]
+    assert {names["command"].get(name, name) for name in options} <= set(inspect.signature(command).parameters)

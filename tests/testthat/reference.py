@@ -6,6 +6,8 @@ reference.py gene_model FOLDER OUT   a gene model with drawn weights over them, 
 reference.py no_medians MODEL OUT    that gene model without medians
 reference.py genes FOLDER MODEL OUT  vectors of genes in the cells of FOLDER, by tissue, and the attention between three
 reference.py network FOLDER OUT      the network of the cells of FOLDER, by tissue
+reference.py perturb FOLDER MODEL OUT  how far two deleted genes move these cells, by tissue
+reference.py drivers FOLDER MODEL OUT  drivers from the first tissue to the second
 reference.py embed FOLDER MODEL OUT  the embedding of the cells of FOLDER, tissue by tissue if there is a tissue.txt,
                                      with their positions if there is a positions.txt
 """
@@ -78,6 +80,22 @@ def network(folder: str, out: str) -> None:
     cq.infer_network(adata, by="group", progress=False, **options).to_csv(out, index=False)
 
 
+def perturb(folder: str, model: str, out: str) -> None:
+    """Write how far two deleted genes move the cells of a folder, by tissue."""
+    adata = read(folder)
+    adata.obs["group"] = (Path(folder) / "tissue.txt").read_text().split("\n")
+    asked = {"model": model, "by": "group", "n_random": 6, "progress": False}
+    cq.perturb(adata, ["LYZ", "CD3E"], **asked).to_csv(out, index=False)
+
+
+def drivers(folder: str, model: str, out: str) -> None:
+    """Write the drivers from tissue a to b of a folder."""
+    adata = read(folder)
+    adata.obs["group"] = (Path(folder) / "tissue.txt").read_text().split("\n")
+    asked = {"model": model, "by": "group", "n_random": 6, "progress": False}
+    cq.rank_drivers(adata, source="first", target="second", **asked).to_csv(out, index=False)
+
+
 def read(folder: str) -> ad.AnnData:
     """Read the cells of a folder."""
     source = Path(folder)
@@ -105,4 +123,6 @@ def embed(folder: str, model: str, out: str) -> None:
 if __name__ == "__main__":
     tasks = {"cells": cells, "model": model, "gene_model": gene_model, "genes": genes, "embed": embed}
     tasks |= {"no_medians": no_medians, "network": network}
+
+    tasks |= {"no_medians": no_medians, "perturb": perturb, "drivers": drivers}
     tasks[sys.argv[1]](*sys.argv[2:])

@@ -92,6 +92,20 @@ def write_network(columns: Mapping[str, Any], path: str) -> None:
     run(DataFrame({name: text_array(one) if one.dtype.kind in "OUS" else one for name, one in arrays.items()}), path)
 
 
+def perturb(model: Model | str, adata: AnnData, genes: Sequence[str], **given: Any) -> dict[str, Any]:
+    """Return the columns of the table of changed genes in cells whose counts are in ``X``."""
+    from celloquy.tasks.perturbation import perturb as run
+
+    return columns_of(run(adata, genes, model=model, layer="X", **given))
+
+
+def rank_drivers(model: Model | str, adata: AnnData, genes: Sequence[str] | None, **given: Any) -> dict[str, Any]:
+    """Return the columns of the table of drivers, ``genes`` being the candidates; counts are in ``X``."""
+    from celloquy.tasks.perturbation import rank_drivers as run
+
+    return columns_of(run(adata, model=model, candidates=genes, layer="X", **given))
+
+
 def columns_of(table: pd.DataFrame) -> dict[str, Any]:
     """Return the columns of a table: text, whole numbers and numbers in R's types."""
     return {

@@ -11,6 +11,7 @@ from celloquy.cli import denoise as denoise
 from celloquy.cli import impute as impute
 from celloquy.cli import genes as genes
 from celloquy.cli import network as network
+from celloquy.cli import perturb as perturb
 from celloquy.cli import info as info
 from celloquy.cli import convert as convert
 

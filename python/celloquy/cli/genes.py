@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from celloquy.cli.app import app, option_name, plain_errors
 from celloquy.cli.options import Reading, Running, names_in, refuse_idle, verb
+from celloquy.cli.tables import needed, show_table, write_table
 from celloquy.errors import ArgumentError
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 SHOWN = 20
 """Genes that are shown as the most similar."""
@@ -79,47 +77,34 @@ def genes(
             )
         if not asked:
             refuse_idle({"species"}, "Names of genes are looked up without a model.", "leave these options out.")
-            _show_names(_needed(file, "file", "names are those of a file"), species, out)
+            _show_names(needed(file, "file", "names are those of a file"), species, out)
             return
         (what,) = asked
         own: set[str] = {"embed": set(), "similar": {"n"}, "attention": {"encoder_layer"}}[what]
         shared = {"model", what, "by", "genes", "species", "layer", "counts", "precision", "device", "quiet"}
         refuse_idle(shared | own, f"{option_name(what)} has no use for these options.", "leave them out.")
-        model = str(_needed(model, "model", f"{option_name(what)} asks a gene model"))
+        model = str(needed(model, "model", f"{option_name(what)} asks a gene model"))
         arguments: dict[str, Any] = {
             **reading.arguments(without=("tissue_key", "spatial_key", "batch_key", "species")),
             **running.arguments(without=("seed",)),
             "species": species, "by": by,
         }  # fmt: skip
         if attention:
-            cells = _needed(file, "file", "attention is that in cells")
-            named = _needed(names_in(genes), "genes", "attention is between named genes")
+            cells = needed(file, "file", "attention is that in cells")
+            named = needed(names_in(genes), "genes", "attention is between named genes")
             table = celloquy.gene_attention(model, cells, named, encoder_layer=encoder_layer, **arguments)
-            _show_table(table, out)
+            show_table(table, out)
             return
         if similar is not None:
             vectors = celloquy.gene_embeddings(model, file, genes=names_in(genes), **arguments)
-            _show_table(celloquy.similar_genes(similar, vectors, n=n).rename_axis("name").reset_index(), out)
+            show_table(celloquy.similar_genes(similar, vectors, n=n).rename_axis("name").reset_index(), out)
             return
         from celloquy.data.store import write_whole
         from celloquy.runtime.resume import resumable_output
 
-        with resumable_output(_needed(out, "out", "vectors are written to a file")) as output:
+        with resumable_output(needed(out, "out", "vectors are written to a file")) as output:
             write_whole(celloquy.gene_embeddings(model, file, genes=names_in(genes), **arguments), output.result)
         typer.echo(f"vectors: {out}")
-
-
-def _needed(value: Any, name: str, why: str) -> Any:
-    """Return an option that must be given."""
-    if value is None:
-        raise ArgumentError(
-            f"`{name}` is missing.",
-            found="nothing",
-            expected=f"a value, as {why}",
-            remedy=f"pass `{name}`.",
-            argument=name,
-        )
-    return value
 
 
 def _show_names(file: Path, species: str | None, out: Path | None) -> None:
@@ -138,26 +123,4 @@ def _show_names(file: Path, species: str | None, out: Path | None) -> None:
     if len(others):
         typer.echo(f"  {len(others):>7,} features that are no genes, left out: {some(others)}")
     if out is not None:
-        _write_table(identified.frame, out)
-
-
-def _show_table(table: pd.DataFrame, out: Path | None) -> None:
-    """Write a table, or show it where no file is named."""
-    if out is None:
-        typer.echo(table.to_string(index=False))
-    else:
-        _write_table(table, out)
-        typer.echo(f"table: {out}")
-
-
-def _write_table(table: pd.DataFrame, out: Path) -> None:
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        table.to_csv(out, index=False)
-    except OSError as error:
-        raise ArgumentError(
-            f"{str(out)!r} can't be written.",
-            found=error.strerror or str(error),
-            remedy="choose another name as `out`.",
-            argument="out",
-        ) from error
+        write_table(identified.frame, out)

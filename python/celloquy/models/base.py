@@ -40,9 +40,8 @@ if TYPE_CHECKING:
 class Model(nn.Module, Shareable, ABC):
     """A language model of single cells, of any family.
 
-    A family is a subclass with :meth:`embed_batch` and a configuration, made known by
-    :func:`register_family`. Whatever else a family can do it says in :attr:`abilities`, and
-    overrides the methods of that ability.
+    A family is a subclass with :meth:`embed_batch` and a configuration, made known by :func:`register_family`. Whatever
+    else a family can do it says in :attr:`abilities`, and overrides the methods of that ability.
 
     Parameters
     ----------
@@ -58,7 +57,7 @@ class Model(nn.Module, Shareable, ABC):
     """Abilities of the family: ``"embed"`` cells; ``"fill in"`` what a mask hid of them, and so be pretrained;
     ``"decode"``: predict counts from an embedding; ``"adapt"`` to the cells that are to be embedded, which takes the
     place of training it for a task; ``"describe genes"`` by vectors in cells; ``"embed genes"`` outside of cells;
-    ``"correlate genes"`` as the cells did that it learned from."""
+    ``"correlate genes"`` as the cells did that it learned from; ``"read changed counts"``, all else held."""
     dropout: float = 0.0
     """Share of an embedding that is dropped where a task's own head is trained on it."""
     context: int | None = None

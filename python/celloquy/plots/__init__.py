@@ -5,6 +5,7 @@ from celloquy.plots.embedding import integration, umaps
 from celloquy.plots.expression import denoised, imputed
 from celloquy.plots.genes import gene_attention
 from celloquy.plots.networks import regulator_targets
+from celloquy.plots.perturbation import drivers, perturbed
 from celloquy.plots.properties import gene_properties
 from celloquy.plots.training import loss
 
@@ -12,11 +13,13 @@ __all__ = [
     "confidence",
     "confusion",
     "denoised",
+    "drivers",
     "gene_attention",
     "gene_properties",
     "imputed",
     "integration",
     "loss",
+    "perturbed",
     "regulator_targets",
     "umaps",
 ]

@@ -19,6 +19,7 @@ from celloquy.data.columns import codes
 from celloquy.data.store import opened
 from celloquy.errors import GenesError, some
 from celloquy.genes import identify_genes
+from celloquy.genes.nearest import said_nearest
 from celloquy.models import Model
 from celloquy.runtime.arrays import runs
 from celloquy.runtime.hardware import Precision, autocast, choose_precision
@@ -66,8 +67,17 @@ def known_genes(model: Model) -> pd.DataFrame:
     return pd.DataFrame(model.vocabulary.genes(), columns=["row", "gene", "symbol", "species"])
 
 
-def find_genes(known: pd.DataFrame, genes: Iterable[str] | None) -> np.ndarray:
+def find_genes(known: pd.DataFrame, genes: Iterable[str] | None, argument: str = "genes") -> np.ndarray:
     """Return the places of genes in the table of those that a model knows, in their order; all by default.
+
+    Parameters
+    ----------
+    known
+        What :func:`known_genes` returned.
+    genes
+        Symbols or ids.
+    argument
+        Argument that names them, for messages.
 
     Raises
     ------
@@ -76,9 +86,9 @@ def find_genes(known: pd.DataFrame, genes: Iterable[str] | None) -> np.ndarray:
     """
     if genes is None:
         return np.arange(len(known))
-    names = check_names("genes", genes, "names of genes")
+    names = check_names(argument, genes, "names of genes")
     if not names:
-        refuse("genes", names, "the name of at least one gene")
+        refuse(argument, names, "the name of at least one gene")
     by_name: dict[str, int] = {}
     for column in ("gene", "symbol"):
         for place, name in enumerate(known[column]):
@@ -92,9 +102,9 @@ def find_genes(known: pd.DataFrame, genes: Iterable[str] | None) -> np.ndarray:
         raise GenesError(
             "The model does not know these genes.",
             found=some(missing),
-            expected=f"symbols or ids of its {len(known):,} genes, such as {some(known['gene'], 3)}",
+            expected=f"symbols or ids of its {len(known):,} genes; {said_nearest(missing, known['symbol'])}",
             remedy="leave them out; `cq.identify_genes(genes)` shows what each name stands for.",
-            argument="genes",
+            argument=argument,
         )
     return np.array(list(dict.fromkeys(found)), dtype=np.int64)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, ClassVar, Self
 
 import torch
@@ -11,20 +11,22 @@ from torch.nn.functional import embedding_bag
 
 from celloquy.genes import GeneVocabulary
 from celloquy.models.base import Model, register_family
+from celloquy.models.changing import ReadingChanges
 from celloquy.models.config import ModelConfig
 from celloquy.models.encoding import Embedding, EmbeddingOptions
 from celloquy.models.factors.adapted import COMPONENTS, LEAST_CELLS, refined_weights
 from celloquy.models.factors.config import FactorModelConfig
 from celloquy.models.factors.encoding import FactorEncoding
 from celloquy.models.factors.fit import fitted_weights
-from celloquy.nn.factors import logged, posterior_map
+from celloquy.nn.factors import DEPTH, logged, posterior_map
 
 if TYPE_CHECKING:
     from celloquy.data import CellBatch, CellReader
+    from celloquy.data.changes import CountChange
 
 
 @register_family
-class FactorModel(Model):
+class FactorModel(ReadingChanges, Model):
     """Gaussian factors of log-normalised expression, learned from many studies.
 
     The embedding of a cell is the posterior mean of its factors, given the genes that were measured: a gene that was
@@ -50,7 +52,9 @@ class FactorModel(Model):
     """
 
     config_class: ClassVar[type[ModelConfig]] = FactorModelConfig
-    abilities: ClassVar[frozenset[str]] = frozenset({"embed", "adapt", "embed genes", "correlate genes"})
+    abilities: ClassVar[frozenset[str]] = frozenset(
+        {"embed", "adapt", "embed genes", "correlate genes", "read changed counts"}
+    )
     config: FactorModelConfig
 
     def __init__(self, config: FactorModelConfig, vocabulary: GeneVocabulary) -> None:
@@ -123,12 +127,28 @@ class FactorModel(Model):
 
     def embed_batch(self, batch: CellBatch) -> Tensor:
         """Return the embedding ``(n, embedding_width)`` of cells of one panel."""
-        table = self.map_from_expression(batch.measured[batch.panel].all(0))
+        return self._embedded(batch, self.map_from_expression(batch.measured[batch.panel].all(0)))
+
+    def _embedded(self, batch: CellBatch, table: Tensor) -> Tensor:
         projected = self.project(batch, table)
         filled = batch.indptr.diff() > 0
         if self.keeps_mean or not bool(filled.any()):
             return (projected - self.mean @ table) * filled[:, None]
         return (projected - projected[filled].mean(0)) * filled[:, None]
+
+    def embed_changed(
+        self, batch: CellBatch, changes: Iterable[CountChange]
+    ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """See :meth:`ReadingChanges.embed_changed`; the depth of a cell and the mean of all are those before."""
+        table = self.map_from_expression(batch.measured[batch.panel].all(0))
+        before = self._embedded(batch, table)
+        scale = (DEPTH / batch.library_size().clamp(min=torch.finfo(torch.float32).tiny))[:, None]
+        for number, change in enumerate(changes):
+            cells = torch.nonzero(change.changed)[:, 0]
+            moved = (change.after * scale).log1p_() - (change.before * scale).log1p_()
+            # A step along few rows of the table: many times as fast by index_select as by an index.
+            shift = moved.index_select(0, cells) @ table.index_select(0, change.rows)
+            yield torch.full_like(cells, number), cells, before.index_select(0, cells) + shift
 
     def embed(self, cells: CellReader, options: EmbeddingOptions = EmbeddingOptions()) -> Embedding:  # noqa: B008
         """Return the embedding of any number of cells, in bounded memory."""

@@ -116,7 +116,7 @@ class GeneFusion(nn.Module):
         # The norm would leave little of words beside values and priors, whose size is about one.
         self.fuse.weight[:, : self.word.shape[1]] /= WORD_SIZE
 
-    def forward(self, folded: Tensor, values: Tensor, *, placed: bool = True) -> Tensor:
+    def forward(self, folded: Tensor, values: Tensor, *, placed: bool = True, places: Tensor | None = None) -> Tensor:
         """Return the vectors of the tokens, ``(n, l, width)``.
 
         Parameters
@@ -127,13 +127,15 @@ class GeneFusion(nn.Module):
             ``(n, l)``.
         placed
             False leaves positions out, which genes outside of a cell have none of.
+        places
+            ``(n, l)`` int64: rank of each token, where it is not its column.
         """
         if self._values:
             folded = folded + values[..., None] * self.fuse.weight[:, self.word.shape[1]]
         normed = self.norm(folded)
         fused = self.proj(normed * torch.sigmoid(1.702 * normed))
         if self.position is not None and placed:
-            fused = fused + self.position[: fused.shape[1]]
+            fused = fused + (self.position[: fused.shape[1]] if places is None else self.position[places])
         vectors: Tensor = self.dropout(self.last_norm(fused))
         return vectors
 

@@ -15,6 +15,7 @@ from celloquy.genes import PRIORS, GeneVocabulary, Prior
 from celloquy.models.base import Model, register_family
 from celloquy.models.config import ModelConfig
 from celloquy.models.encoding import Embedding, EmbeddingOptions
+from celloquy.models.genecompass.changing import ChangingTokens
 from celloquy.models.genecompass.config import GeneModelConfig
 from celloquy.models.genecompass.describing import DescribingGenes
 from celloquy.models.genecompass.encoding import GeneEncoding, cells_of_like_length
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
 
 @register_family
-class GeneModel(DescribingGenes, Model):
+class GeneModel(ChangingTokens, DescribingGenes, Model):
     """A gene language model: genes are tokens, a cell is a sentence.
 
     Yang et al. 2024, GeneCompass: deciphering universal gene regulatory mechanisms with a knowledge-informed
@@ -64,7 +65,9 @@ class GeneModel(DescribingGenes, Model):
     """
 
     config_class: ClassVar[type[ModelConfig]] = GeneModelConfig
-    abilities: ClassVar[frozenset[str]] = frozenset({"embed", "fill in", "describe genes", "embed genes"})
+    abilities: ClassVar[frozenset[str]] = frozenset(
+        {"embed", "fill in", "describe genes", "embed genes", "read changed counts"}
+    )
     config: GeneModelConfig
     token: Tensor
     """``(g,)`` int64: word of each gene of the vocabulary."""
@@ -273,7 +276,12 @@ class GeneModel(DescribingGenes, Model):
         mask = None if bool((lengths == ids.shape[1]).all()) else _mask(ids)
         if self.config.pooling == "cls":
             return self.encoder(whole, mask, 1)[:, 0].float()
-        read = self.encoder(whole, mask).float()
+        return self.pooled(self.encoder(whole, mask).float(), ids, values)
+
+    def pooled(self, read: Tensor, ids: Tensor, values: Tensor) -> Tensor:
+        """Return the embedding ``(n, width)`` of what the last layer gives, ``(n, 1 + l, width)``, of some tokens."""
+        if self.config.pooling == "cls":
+            return read[:, 0]
         weight = (ids != PADDING).float() * (values if self.config.pooling == "value" else 1.0)
         total = weight.sum(1, keepdim=True)
         mean = (weight[..., None] * read[:, 1:]).sum(1) / total.clamp(min=torch.finfo().tiny)
@@ -310,9 +318,9 @@ class GeneModel(DescribingGenes, Model):
         """Return what the encoder reads: the cell's token and those of the genes, ``(cells, 1 + length, width)``."""
         return self.cells_first(self.fold(ids, species), values, species)
 
-    def cells_first(self, folded: Tensor, values: Tensor, species: Tensor) -> Tensor:
+    def cells_first(self, folded: Tensor, values: Tensor, species: Tensor, places: Tensor | None = None) -> Tensor:
         """Return the cell's token and those of its genes, ``(n, 1 + l, width)``, from :meth:`fold` and values."""
-        genes = self.fusion(folded, values).float()
+        genes = self.fusion(folded, values, places=places).float()
         cells = self.cell[species if self.config.species_token else torch.zeros_like(species)]
         return torch.cat([cells[:, None], genes], 1)
 

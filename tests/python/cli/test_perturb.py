@@ -56,7 +56,7 @@ def test_drivers_are_written_or_shown(folder):
 def test_what_does_not_go_together_is_refused(folder):
     cells = folder / "cells.h5ad"
     for arguments, said in (
-        ([cells], "`--genes` is missing"),
+        ([cells], "--genes is missing"),
         ([cells, "--source", "T cell", "--by", "type"], "--target is missing"),
         ([cells, "--source", "T cell", "--target", "B cell", "--genes", HUMAN[5]], "options of their own"),
         ([cells, "--genes", HUMAN[5], "--how", "silence"], "--how can't be used"),

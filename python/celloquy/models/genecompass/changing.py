@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from celloquy.models.changing import ReadingChanges
 from celloquy.models.genecompass.encoding import cells_of_like_length
+from celloquy.models.genecompass.summary import sums_of_words
 from celloquy.models.genecompass.tokens import MOUSE, PADDING, USUAL_DEPTH
 
 if TYPE_CHECKING:
@@ -37,13 +38,16 @@ class TokenReader(Protocol):
     partner: Tensor
     median: Tensor
 
-    def tokenise(self, batch: CellBatch) -> GeneTokens:
-        """Return the tokens of some cells."""
+    def tokens_of(self, batch: CellBatch) -> GeneTokens:
+        """Return the tokens of some cells that an embedding takes."""
 
     def table(self, species: int) -> Tensor:
         """Return word and priors of every gene."""
 
-    def cells_first(self, folded: Tensor, values: Tensor, species: Tensor, places: Tensor | None = None) -> Tensor:
+    def start(self, species: Tensor, sums: tuple[Tensor, Tensor] | None = None) -> Tensor:
+        """Return what the tokens of cells start from."""
+
+    def cells_first(self, folded: Tensor, values: Tensor, start: Tensor, places: Tensor | None = None) -> Tensor:
         """Return the cell's token and those of its genes."""
 
     def pooled(self, read: Tensor, ids: Tensor, values: Tensor) -> Tensor:
@@ -103,12 +107,13 @@ class _Pairs:
     places: Tensor
     held: Tensor
     """``(p, l)`` bool: genes that are read, and not changed."""
-    species: Tensor
+    start: Tensor
+    """``(p, width)``: what the token of the cell starts from."""
 
     def read(self) -> Tensor:
         """Return what the last layer gives, ``(p, 1 + l, width)``."""
         folded = functional.embedding(self.ids, self.table)
-        whole = self.model.cells_first(folded, self.values, self.species, self.places)
+        whole = self.model.cells_first(folded, self.values, self.start, self.places)
         return self.model.encoder(whole, functional.pad(self.ids != PADDING, (1, 0), value=True)).float()
 
 
@@ -117,7 +122,8 @@ class _Cells:
 
     def __init__(self, model: TokenReader, batch: CellBatch) -> None:
         self.model, batch = model, batch.to("cpu")
-        self.tokens = tokens = model.tokenise(batch)
+        whole = model.tokens_of(batch)
+        self.tokens = tokens = whole.first(model.config.context)
         self.device = model.token.device
         self.token = model.token.cpu()
         # Of each gene its median in human and mouse; where it is not known it counts as 1.
@@ -132,6 +138,7 @@ class _Cells:
         lowest = tokens.values[last.clamp(min=0)] if len(tokens.values) else torch.zeros(len(batch))
         self.lowest = torch.where(tokens.cut > 0, lowest, -1.0)
         self.tables: dict[int, Tensor] = {}
+        self.sums = sums_of_words(whole.to(self.device), model.fusion.word) if model.config.summary else None
 
     def value(self, cells: Tensor, rows: Tensor, counts: Tensor) -> Tensor:
         """Return the values of counts ``(p, m)`` of genes ``(p, m)`` in cells ``(p,)``."""
@@ -143,43 +150,59 @@ class _Cells:
         """Yield the cells that are read otherwise with each change, those of like length together."""
         source, first = iter(changes), 0
         while some := list(islice(source, CHANGES_AT_A_TIME)):
-            change, cell, rows, counts = _joined([one.to("cpu") for one in some])
+            change, cell, rows, before, counts = _joined([one.to("cpu") for one in some])
             ids = torch.where(rows >= 0, self.token[rows], PADDING)
             value = self.value(cell, rows.clamp(min=0), counts)
+            more = value - self.value(cell, rows.clamp(min=0), before)
+            start = self.start(cell, ids, torch.where(rows >= 0, more, 0))
             key = cell[:, None] * len(self.model.partner) + ids
             at = torch.searchsorted(self.key, key).clamp(max=max(0, len(self.key) - 1))
             is_read = (self.key[at] == key) if len(self.key) else torch.zeros_like(key, dtype=torch.bool)
             enters = ~is_read & (counts > 0) & (value > self.lowest[cell][:, None])
             alters = (rows >= 0) & (is_read | enters)
             ids = torch.where(alters, ids, PADDING)
-            kept = alters.any(1)
-            change, cell, ids, value, counts = (one[kept] for one in (change, cell, ids, value, counts))
+            # A summary is of all genes of the cell, also those beyond the context.
+            kept = alters.any(1) if self.sums is None else (rows >= 0).any(1)
+            change, cell, ids, value, counts, start = (one[kept] for one in (change, cell, ids, value, counts, start))
             entering = enters[kept] & alters[kept]
             for species in (0, 1):
                 own = torch.nonzero(self.tokens.species[cell] == species)[:, 0]
                 for group in cells_of_like_length(self.tokens.lengths[cell[own]] + ids.shape[1]):
                     pairs = own[group]
                     new = torch.where(counts > 0, value, 0)[pairs]
-                    yield self._pairs(species, change[pairs] + first, cell[pairs], ids[pairs], new, entering[pairs])
+                    changed = (ids[pairs], new, entering[pairs])
+                    yield self._pairs(species, change[pairs] + first, cell[pairs], start[pairs], changed)
             first += len(some)
 
     def as_they_are(self, pairs: _Pairs) -> _Pairs:
         """Return the cells of some pairs without their change."""
-        return self._pairs(int(pairs.species[0]), pairs.change, pairs.cell)
+        return self._pairs(int(self.tokens.species[pairs.cell[0]]), pairs.change, pairs.cell, self.start(pairs.cell))
+
+    def start(self, cell: Tensor, ids: Tensor | None = None, more: Tensor | None = None) -> Tensor:
+        """Return what the tokens of cells ``(p,)`` start from if the values of genes ``(p, m)`` grow by so much."""
+        cell, sums = cell.to(self.device), None
+        if self.sums is not None:
+            words, total = (one[cell] for one in self.sums)
+            if ids is not None and more is not None:
+                ids, more = ids.to(self.device), more.to(self.device)
+                words = words + (self.model.fusion.word[ids] * more[..., None]).sum(1)
+                total = total + more.sum(1)
+            sums = words, total
+        return self.model.start(self.tokens.species.to(self.device)[cell], sums)
 
     def _pairs(
         self,
         species: int,
         change: Tensor,
         cell: Tensor,
-        genes: Tensor | None = None,
-        new: Tensor | None = None,
-        entering: Tensor | None = None,
+        start: Tensor,
+        changed: tuple[Tensor, Tensor, Tensor] | None = None,
     ) -> _Pairs:
         ids, values = self.tokens.padded(cell)
         places = torch.arange(ids.shape[1]).expand_as(ids).clone()
         held = ids != PADDING
-        if genes is not None and new is not None and entering is not None:
+        if changed is not None:
+            genes, new, entering = changed
             extra = (len(ids), genes.shape[1])
             ids = torch.cat([ids, torch.where(entering, genes, PADDING)], 1)
             values = torch.cat([values, torch.where(entering, new, 0.0)], 1)
@@ -199,17 +222,17 @@ class _Cells:
                 places = torch.where(touched, rank, places).clamp(max=len(self.model.fusion.position) - 1)
         if species not in self.tables:
             self.tables[species] = self.model.table(species)
-        parts = (one.to(self.device) for one in (ids, values, places, held, torch.full_like(cell, species)))
+        parts = (one.to(self.device) for one in (ids, values, places, held, start))
         return _Pairs(self.model, self.tables[species], change, cell, *parts)
 
 
-def _joined(changes: Sequence[CountChange]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return number of the change ``(p,)``, cell ``(p,)``, rows ``(p, m)`` and new counts ``(p, m)`` of altered cells.
+def _joined(changes: Sequence[CountChange]) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Return change ``(p,)``, cell ``(p,)``, rows, old and new counts, each ``(p, m)``, of altered cells.
 
     Changes of fewer genes are filled up with the row -1. A gene whose count stays has the row -1, too.
     """
     most = max(len(one.rows) for one in changes)
-    numbers, cells, rows, counts = [], [], [], []
+    numbers, cells, rows, old, new = [], [], [], [], []
     for number, one in enumerate(changes):
         cell = torch.nonzero(one.changed)[:, 0]
         fill = (0, most - len(one.rows))
@@ -217,5 +240,6 @@ def _joined(changes: Sequence[CountChange]) -> tuple[Tensor, Tensor, Tensor, Ten
         numbers.append(torch.full_like(cell, number))
         cells.append(cell)
         rows.append(functional.pad(torch.where(differs, one.rows, -1), fill, value=-1))
-        counts.append(functional.pad(one.after[cell], fill))
-    return torch.cat(numbers), torch.cat(cells), torch.cat(rows), torch.cat(counts)
+        old.append(functional.pad(one.before[cell], fill))
+        new.append(functional.pad(one.after[cell], fill))
+    return torch.cat(numbers), torch.cat(cells), torch.cat(rows), torch.cat(old), torch.cat(new)

@@ -74,6 +74,9 @@ class GeneModelConfig(ModelConfig):
     pooling: Pooling = "cls"
     """What a cell's embedding is: the vector of that token, or the mean of its genes' vectors, weighted by their values
     or not."""
+    summary: bool = False
+    """True if the token that stands for the cell starts from all its genes, also those beyond the context: from the
+    mean of their words, weighted by their values."""
     dropout: float = 0.0
     """Share of each hidden vector dropped in training."""
     mask_share: float = 0.15
@@ -117,6 +120,8 @@ class GeneModelConfig(ModelConfig):
             name.isidentifier() and isinstance(width, int) and width > 0 for name, width in self.priors
         ):
             self._refuse("priors", "pairs of a name, letters without dots or spaces and each once, and a width above 0")
+        if self.summary and not self.values:
+            self._refuse("summary", "False, as this model reads no values")
         if self.pooling == "value" and not self.values:
             self._refuse("pooling", "'cls' or 'mean', as this model reads no values")
 

@@ -52,8 +52,8 @@ class TokenModel(Embedder, Protocol):
 
     config: GeneModelConfig
 
-    def tokenise(self, batch: CellBatch) -> GeneTokens:
-        """Return the tokens of some cells."""
+    def tokens_of(self, batch: CellBatch) -> GeneTokens:
+        """Return the tokens of some cells that an embedding takes."""
 
     def table(self, species: int) -> Tensor:
         """Return word and priors of every gene in one row."""
@@ -81,7 +81,7 @@ class GeneEncoding(Encoding):
         tables: dict[int, Tensor] = {}
         with self.bar() as bar, autocast(self.options.precision, self.options.device):
             for part, batch in self.read_ahead(bar):
-                tokens = self.model.tokenise(batch)
+                tokens = self.model.tokens_of(batch)
                 for species in tokens.species.unique().tolist():
                     if species not in tables:
                         tables[species] = self.model.table(species)

@@ -9,9 +9,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from celloquy.models.genecompass.encoding import cells_of_like_length
-from celloquy.models.genecompass.tokens import PADDING
-
 if TYPE_CHECKING:
     from celloquy.data import CellBatch
     from celloquy.models.genecompass.tokens import GeneTokens
@@ -25,11 +22,11 @@ class AttentiveModel(Protocol):
     token: Tensor
     partner: Tensor
 
-    def tokenise(self, batch: CellBatch) -> GeneTokens:
+    def tokens_of(self, batch: CellBatch) -> GeneTokens:
         """Return the tokens of some cells."""
 
-    def embedded(self, ids: Tensor, values: Tensor, species: Tensor) -> Tensor:
-        """Return what the encoder reads."""
+    def read_together(self, tokens: GeneTokens) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
+        """Yield cells, the ids of their tokens, what of these is read, and what the encoder reads."""
 
 
 def attention_in_cells(
@@ -50,12 +47,10 @@ def attention_in_cells(
     layer
         Layer of the encoder, counted from 0.
     """
-    tokens = model.tokenise(batch)
     device = model.token.device
     place_of = torch.full((len(model.partner),), -1, device=device)
     place_of[model.token[rows.to(device)]] = torch.arange(len(rows), device=device)
-    for cells in cells_of_like_length(tokens.lengths):
-        ids, values = (part.to(device) for part in tokens.padded(cells))
+    for cells, ids, mask, read in model.read_together(model.tokens_of(batch)):
         place = place_of[ids]
         # The cell's own token comes first.
         there = functional.pad(place >= 0, (1, 0))
@@ -65,8 +60,7 @@ def attention_in_cells(
         queries = there.byte().argsort(dim=1, descending=True, stable=True)[:, :n_queries]
         asked = there.gather(1, queries)
         place = functional.pad(place, (1, 0), value=-1).gather(1, queries)
-        mask = functional.pad(ids != PADDING, (1, 0), value=True)[:, None, None]
-        read = model.embedded(ids, values, tokens.species[cells].to(device))
+        mask = mask[:, None, None]
         for one in model.encoder.layers[:layer]:
             read = one(read, mask)
         weights = model.encoder.layers[layer].attention(read, mask, queries)  # type: ignore[operator]

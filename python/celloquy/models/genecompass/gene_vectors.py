@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Protocol
 import torch
 from torch import Tensor
 
-from celloquy.models.genecompass.encoding import cells_of_like_length
+from celloquy.models.genecompass.tokens import PADDING
 
 if TYPE_CHECKING:
     from celloquy.data import CellBatch
     from celloquy.genes import GeneVocabulary
     from celloquy.models.genecompass.fusion import GeneFusion
     from celloquy.models.genecompass.tokens import GeneTokens
+    from celloquy.nn.transformer import Transformer
 
 
 class GeneReader(Protocol):
@@ -25,11 +26,13 @@ class GeneReader(Protocol):
     token: Tensor
     partner: Tensor
 
-    def tokenise(self, batch: CellBatch) -> GeneTokens:
+    encoder: Transformer
+
+    def tokens_of(self, batch: CellBatch) -> GeneTokens:
         """Return the tokens of some cells."""
 
-    def encode(self, ids: Tensor, values: Tensor, species: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Return the last layer's vectors."""
+    def read_together(self, tokens: GeneTokens) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
+        """Yield cells, the ids of their tokens, what of these is read, and what the encoder reads."""
 
 
 def static_vectors(model: GeneReader) -> Tensor:
@@ -47,15 +50,11 @@ def static_vectors(model: GeneReader) -> Tensor:
 
 def vectors_in_cells(model: GeneReader, batch: CellBatch) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """Yield cell ``(m,)``, row of the vocabulary ``(m,)`` and vector ``(m, width)`` of the genes that are read."""
-    tokens = model.tokenise(batch)
     token = model.token.cpu()
     row_of = torch.zeros(len(model.partner), dtype=torch.int64)
     row_of[token] = torch.arange(len(token))
-    for cells in cells_of_like_length(tokens.lengths):
-        ids, values = tokens.padded(cells)
-        if not ids.numel():
-            continue
-        there = ids > 0
-        _, vectors = model.encode(ids.to(model.token.device), values, tokens.species[cells])
-        number = cells[:, None].expand_as(ids)[there]
-        yield number, row_of[ids[there]], vectors[there.to(vectors.device)]
+    for cells, ids, mask, read in model.read_together(model.tokens_of(batch)):
+        there = ids > PADDING
+        vectors = model.encoder(read, mask)[:, 1:][there]
+        number = cells[:, None].expand_as(ids)[there.cpu()]
+        yield number, row_of[ids[there].cpu()], vectors

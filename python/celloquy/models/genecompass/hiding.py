@@ -64,6 +64,8 @@ class HiddenTokens:
     """``(t,)`` int64: the gene of each place whose gene is asked for, -100 elsewhere."""
     targets: Tensor
     """``(t,)`` float32: the value of each place whose value is asked for, NaN elsewhere."""
+    clear: GeneTokens
+    """All genes of the cells that are not asked for, also those beyond the context."""
 
 
 def hide(model: Tokeniser, batch: CellBatch, mask: BiLevelMask) -> HiddenTokens:
@@ -86,12 +88,13 @@ def hide(model: Tokeniser, batch: CellBatch, mask: BiLevelMask) -> HiddenTokens:
     cell = torch.repeat_interleave(torch.arange(len(tokens)), tokens.lengths)
     asked = mask.at(cell, tokens.ids)
     kept = _within(tokens, cell, asked, mask, config.context, ranked=config.positions == "rank")
-    cell, ids, values, asked = cell[kept], tokens.ids[kept], tokens.values[kept], asked[kept]
-    told = seen = values
+    told = seen = tokens.values
     if config.depth == "scaled":
         visible = batch.keep(~mask.at(batch.cell_of_count, model.token.cpu()[batch.indices.long()]))
-        told = _scaled(values, cell, batch.library_size())
-        seen = _scaled(values, cell, visible.library_size() / (1 - mask.rate).float())
+        told = _scaled(told, cell, batch.library_size())
+        seen = _scaled(seen, cell, visible.library_size() / (1 - mask.rate).float())
+    clear = GeneTokens(_starts(cell[~asked], len(tokens)), tokens.ids[~asked], seen[~asked], tokens.species, tokens.cut)
+    cell, ids, told, seen, asked = cell[kept], tokens.ids[kept], told[kept], seen[kept], asked[kept]
     if config.value_scale == "raw":
         told = torch.expm1(told * math.log(2))
     named = asked if config.asked == "together" else asked & (mask.numbers(cell, ids, KIND) < 0.5)
@@ -99,13 +102,19 @@ def hide(model: Tokeniser, batch: CellBatch, mask: BiLevelMask) -> HiddenTokens:
     hidden, changed = (named & mask.part(share).at(cell, ids) for share in (HIDDEN, CHANGED))
     shown = torch.where(hidden, MASK, torch.where(changed, _others(model, tokens.species, cell, ids, mask), ids))
     seen = torch.where(changed | (valued & ~named), NO_VALUE, seen)
-    ends = torch.bincount(cell, minlength=len(tokens)).cumsum(0)
-    indptr = torch.cat([ends.new_zeros(1), ends])
+    indptr = _starts(cell, len(tokens))
     return HiddenTokens(
         GeneTokens(indptr, shown, seen, tokens.species, tokens.lengths - indptr.diff()),
         torch.where(named, ids, NOT_ASKED),
         torch.where(valued, told, torch.nan),
+        clear,
     )
+
+
+def _starts(cell: Tensor, n_cells: int) -> Tensor:
+    """Return where the tokens of each cell start, from the cell of each, ``(n + 1,)``."""
+    ends = torch.bincount(cell, minlength=n_cells).cumsum(0)
+    return torch.cat([ends.new_zeros(1), ends])
 
 
 def _within(

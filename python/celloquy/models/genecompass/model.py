@@ -20,11 +20,13 @@ from celloquy.models.genecompass.config import GeneModelConfig
 from celloquy.models.genecompass.describing import DescribingGenes
 from celloquy.models.genecompass.encoding import GeneEncoding, cells_of_like_length
 from celloquy.models.genecompass.fusion import GeneFusion, rows_of
+from celloquy.models.genecompass.hiding import WHOLE
 from celloquy.models.genecompass.knowledge import COEXPRESSION, coexpression_of, known_rows
 from celloquy.models.genecompass.medians import medians_of
 from celloquy.models.genecompass.objective import fill_in
 from celloquy.models.genecompass.reading import checked
 from celloquy.models.genecompass.species import partners, rows_of_species, species_of
+from celloquy.models.genecompass.summary import Summary, sums_of_words
 from celloquy.models.genecompass.tokens import HUMAN, MOUSE, PADDING, SPECIAL, GeneTokens, tokenise
 from celloquy.models.losses import FillingLosses
 from celloquy.nn.components import gene_components
@@ -89,6 +91,7 @@ class GeneModel(ChangingTokens, DescribingGenes, Model):
         self.gene_head = TiedHead(config.width, words)
         self.value_head = TiedHead(config.width, 1)
         self.value_weight = nn.Parameter(torch.randn(1, config.width) * 0.02)
+        self.summary = Summary(config.width) if config.summary else None
         self.register_buffer("token", torch.arange(len(vocabulary)) + SPECIAL)
         self.register_buffer("partner", partners(vocabulary, words))
         self.register_buffer("median", torch.ones(known, dtype=torch.float64))
@@ -120,6 +123,8 @@ class GeneModel(ChangingTokens, DescribingGenes, Model):
         model = cls(config, vocabulary)
         model.survey([cells])
         model.fusion.set_words(model.token, gene_components(cells if seen is None else seen, config.width, seed))
+        if model.summary is not None:
+            model.summary.centre(*sums_of_words(model.tokens_of(cells), model.fusion.word))
         for name, _ in config.priors:
             if name in PRIORS:
                 model.set_prior(name, name)
@@ -237,7 +242,21 @@ class GeneModel(ChangingTokens, DescribingGenes, Model):
 
     def embed_batch(self, batch: CellBatch) -> Tensor:
         """Return the embedding of some cells, ``(n, width)``; each is read alone."""
-        return self.embed_tokens(self.tokenise(batch))
+        return self.embed_tokens(self.tokens_of(batch))
+
+    def tokens_of(self, batch: CellBatch) -> GeneTokens:
+        """Return the tokens that an embedding takes: all, if the cell's own starts from all."""
+        return self.tokenise(batch, context=WHOLE if self.config.summary else None)
+
+    def summarised(self, tokens: GeneTokens) -> Tensor:
+        """Return what the token of each cell starts from, ``(n, width)``, from all its genes."""
+        tokens = tokens.to(self.cell.device)
+        return self.start(tokens.species, sums_of_words(tokens, self.fusion.word) if self.config.summary else None)
+
+    def start(self, species: Tensor, sums: tuple[Tensor, Tensor] | None = None) -> Tensor:
+        """Return the same from the species ``(n,)`` and the :func:`sums_of_words`, if the model summarises cells."""
+        start = self.cell[species if self.config.species_token else torch.zeros_like(species)]
+        return start if self.summary is None or sums is None else start + self.summary(*sums)
 
     def embed_tokens(
         self, tokens: GeneTokens, tables: Mapping[int, Tensor] | None = None, most: int | None = None
@@ -254,26 +273,26 @@ class GeneModel(ChangingTokens, DescribingGenes, Model):
             Tokens that are read at a time, at most, unless a single cell has more.
         """
         device = self.cell.device
+        start, tokens = self.summarised(tokens), tokens.first(self.config.context)
         groups = cells_of_like_length(tokens.lengths, most)
         vectors = []
         for cells in groups:
             ids, values = (part.to(device) for part in tokens.padded(cells))
-            lengths = tokens.lengths[cells].to(device)
-            vectors.append(self._pooled(ids, values, tokens.species[cells], lengths, tables))
+            vectors.append(self._pooled(ids, values, tokens.species[cells], start[cells.to(device)], tables))
         if not vectors:
             return self.cell.new_zeros(0, self.config.width)
         place = torch.cat(groups).argsort().to(device)
         return torch.cat(vectors)[place]
 
     def _pooled(
-        self, ids: Tensor, values: Tensor, species: Tensor, lengths: Tensor, tables: Mapping[int, Tensor] | None
+        self, ids: Tensor, values: Tensor, species: Tensor, start: Tensor, tables: Mapping[int, Tensor] | None
     ) -> Tensor:
         # Cells of one species are the rule; others are folded for these cells alone.
         kind = int(species[0]) if bool((species == species[0]).all()) else -1
         species = species.to(ids.device)
         folded = functional.embedding(ids, tables[kind]) if tables and kind in tables else self.fold(ids, species)
-        whole = self.cells_first(folded, values, species)
-        mask = None if bool((lengths == ids.shape[1]).all()) else _mask(ids)
+        whole = self.cells_first(folded, values, start)
+        mask = None if bool((ids != PADDING).all()) else _mask(ids)
         if self.config.pooling == "cls":
             return self.encoder(whole, mask, 1)[:, 0].float()
         return self.pooled(self.encoder(whole, mask).float(), ids, values)
@@ -316,13 +335,13 @@ class GeneModel(ChangingTokens, DescribingGenes, Model):
 
     def embedded(self, ids: Tensor, values: Tensor, species: Tensor) -> Tensor:
         """Return what the encoder reads: the cell's token and those of the genes, ``(cells, 1 + length, width)``."""
-        return self.cells_first(self.fold(ids, species), values, species)
+        start = self.summarised(GeneTokens.unpadded(ids, values, species))
+        return self.cells_first(self.fold(ids, species), values, start)
 
-    def cells_first(self, folded: Tensor, values: Tensor, species: Tensor, places: Tensor | None = None) -> Tensor:
+    def cells_first(self, folded: Tensor, values: Tensor, start: Tensor, places: Tensor | None = None) -> Tensor:
         """Return the cell's token and those of its genes, ``(n, 1 + l, width)``, from :meth:`fold` and values."""
         genes = self.fusion(folded, values, places=places).float()
-        cells = self.cell[species if self.config.species_token else torch.zeros_like(species)]
-        return torch.cat([cells[:, None], genes], 1)
+        return torch.cat([start[:, None], genes], 1)
 
     def table(self, species: int) -> Tensor:
         """Return word and priors of every gene in one row, as cells of a species read them, ``(words, width)``."""
@@ -360,13 +379,14 @@ class GeneModel(ChangingTokens, DescribingGenes, Model):
     def describe(self) -> dict[str, str]:
         """See :meth:`Model.describe`."""
         config = self.config
-        known = int((self.median > 0).sum())
         return super().describe() | {
             "embedding": f"{config.width} wide, {'the cell token' if config.pooling == 'cls' else 'a mean of genes'}",
             "encoder": f"{config.layers} layers, {config.width} wide, {config.context:,} genes of a cell",
             "priors": ", ".join(f"{name} ({width})" for name, width in config.priors) or "none",
             "positions": config.positions,
-            "values": f"{config.depth} counts, {known:,} medians" if config.values else "not used",
+            "values": f"{config.depth} counts, {int((self.median > 0).sum()):,} medians"
+            if config.values
+            else "not used",
         }
 
 

@@ -16,6 +16,7 @@ from celloquy.models.losses import FillingLosses
 
 if TYPE_CHECKING:
     from celloquy.data import CellBatch
+    from celloquy.models.genecompass.tokens import GeneTokens
     from celloquy.nn.masking import BiLevelMask
     from celloquy.nn.transformer import Transformer
 
@@ -36,7 +37,10 @@ class Learner(Tokeniser, Protocol):
     def fold(self, ids: Tensor, species: Tensor) -> Tensor:
         """Return words and priors of tokens."""
 
-    def cells_first(self, folded: Tensor, values: Tensor, species: Tensor) -> Tensor:
+    def summarised(self, tokens: GeneTokens) -> Tensor:
+        """Return what the tokens of cells start from."""
+
+    def cells_first(self, folded: Tensor, values: Tensor, start: Tensor) -> Tensor:
         """Return what the encoder reads."""
 
     def predict_genes(self, vectors: Tensor) -> Tensor:
@@ -91,13 +95,14 @@ def fill_in(model: Learner, batch: CellBatch, mask: BiLevelMask) -> FillingLosse
     hidden = hide(model, batch.to("cpu"), mask.to("cpu"))
     tokens, lengths = hidden.seen.to(device), hidden.seen.lengths
     folded = model.fold(tokens.ids[:, None], tokens.species.repeat_interleave(lengths.to(device)))[:, 0]
+    start = model.summarised(hidden.clear)
     read, places, cells, groups = [], [], [], cells_of_like_length(lengths)
     for group in groups:
         along = torch.arange(int(lengths[group].max()))
         there = along < lengths[group, None]
         # Padding is not read, so it may be any token.
         place = torch.where(there, hidden.seen.indptr[group, None] + along, 0).to(device)
-        whole = model.cells_first(folded[place], tokens.values[place], tokens.species[group.to(device)])
+        whole = model.cells_first(folded[place], tokens.values[place], start[group.to(device)])
         reads = None if bool(there.all()) else functional.pad(there, (1, 0), value=True).to(device)
         vectors, there = model.encoder(whole, reads), there.to(device)
         cells.append(vectors[:, 0])

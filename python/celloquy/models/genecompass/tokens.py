@@ -81,6 +81,22 @@ class GeneTokens:
         ids[there], values[there] = self.ids[source], self.values[source]
         return ids, values
 
+    @classmethod
+    def unpadded(cls, ids: Tensor, values: Tensor, species: Tensor) -> GeneTokens:
+        """Return the genes with their values of padded tokens ``(n, l)``, without those that are hidden."""
+        there = (ids >= SPECIAL) & (values > 0)
+        lengths = there.sum(1)
+        indptr = torch.cat([lengths.new_zeros(1), lengths.cumsum(0)])
+        return cls(indptr, ids[there], values[there], species, torch.zeros_like(lengths))
+
+    def first(self, most: int) -> GeneTokens:
+        """Return the tokens of the highest values of each cell, at most so many."""
+        kept = self.lengths.clamp(max=most)
+        within = torch.arange(len(self.ids)) - torch.repeat_interleave(self.indptr[:-1], self.lengths) < most
+        indptr = torch.cat([self.indptr[:1], kept.cumsum(0)])
+        cut = self.cut + self.lengths - kept
+        return GeneTokens(indptr, self.ids[within], self.values[within], self.species, cut)
+
     def to(self, device: torch.device | str) -> GeneTokens:
         """Return the tokens on another device."""
         parts = (self.indptr, self.ids, self.values, self.species, self.cut)

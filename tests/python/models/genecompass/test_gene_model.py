@@ -14,6 +14,7 @@ import celloquy as cq
 from celloquy.data import CellBatch, CellSource
 from celloquy.errors import ArgumentError, CheckpointError, ModelError
 from celloquy.models.genecompass.encoding import LONGER, MORE, cells_of_like_length
+from celloquy.models.genecompass.summary import sums_of_words
 from gene_examples import HUMAN, MOUSE, PAIRS, gene_cells, small_gene_model
 
 MODEL = small_gene_model()
@@ -26,6 +27,7 @@ KINDS = {
     "no priors": {"priors": ()},
     "one prior": {"priors": (("family", 3),)},
     "no species": {"species_token": False},
+    "summary": {"summary": True, "context": 9},
 }
 MODELS = {name: small_gene_model(**changes) for name, changes in KINDS.items()}
 each_kind = pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
@@ -53,6 +55,9 @@ def unfolded(model, ids, values, species):
     if fusion.position is not None:
         hidden = hidden + fusion.position[: ids.shape[1]]
     cell = model.cell[species if model.config.species_token else 0 * species]
+    if model.summary is not None:
+        weight = torch.where(ids > 1, values, 0)[..., None]
+        cell = cell + model.summary.linear((weight * fusion.word[ids]).sum(1) / weight.sum(1))
     return torch.cat([cell[:, None], fusion.last_norm(hidden)], 1)
 
 
@@ -95,6 +100,32 @@ def test_the_embedding_depends_on_no_order_no_batch_size_and_no_company(model, s
     other = adata[order, genes].copy()
     np.testing.assert_allclose(embedding(other, model, batch_size=batch_size), expected[order], atol=2e-5)
     np.testing.assert_allclose(embedding(adata[order[:3]].copy(), model), expected[order[:3]], atol=2e-5)
+
+
+def test_a_summary_tells_of_genes_beyond_the_context_and_starts_centred_and_of_size_one():
+    adata = gene_cells(40, seed=1)
+    weak = np.argsort(adata.X.toarray(), axis=1)[:, len(HUMAN) // 2]
+    more = adata.copy()
+    counts = adata.X.toarray()
+    counts[np.arange(40), weak] += 1
+    more.X = counts
+    changed = {
+        name: np.abs(embedding(adata, model) - embedding(more, model)).max(1)
+        for name, model in {
+            "summary": small_gene_model(summary=True, context=2, depth="raw"),
+            "none": small_gene_model(context=2, depth="raw"),
+        }.items()
+    }
+    same = changed["none"] < 1e-6
+    assert same.sum() > 10
+    assert (changed["summary"][same] > 1e-6).all()
+    model = small_gene_model(summary=True)
+    tokens = model.tokenise(batch_of(adata))
+    sums = sums_of_words(tokens, model.fusion.word)
+    model.summary.centre(*sums)
+    summaries = model.summary(*sums)
+    torch.testing.assert_close(summaries.mean(0), torch.zeros(16), atol=1e-4, rtol=0)
+    torch.testing.assert_close(summaries.var(0, unbiased=False).mean(), torch.tensor(1.0), atol=1e-3, rtol=0)
 
 
 @given(seed=st.integers(0, 50), more=st.integers(0, 9))

@@ -27,9 +27,11 @@ def drawn(n_cells, seed=0, share=0.5) -> BiLevelMask:
 
 def rows_of(hidden):
     """What is seen of each cell, in an order that values do not decide, and what is asked for."""
-    tokens = hidden.seen
-    cell = torch.repeat_interleave(torch.arange(len(tokens)), tokens.lengths)
-    seen = sorted(zip(cell.tolist(), tokens.ids.tolist(), tokens.values.tolist(), strict=True))
+    seen = []
+    for kind, tokens in enumerate((hidden.clear, hidden.seen)):
+        cell = torch.repeat_interleave(torch.arange(len(tokens)), tokens.lengths)
+        seen += zip(cell.tolist(), tokens.ids.tolist(), tokens.values.tolist(), [kind] * len(cell), strict=True)
+    seen.sort()
     return seen, sorted(zip(cell.tolist(), hidden.labels.tolist(), strict=True))
 
 
@@ -55,6 +57,20 @@ def test_without_ranks_a_hidden_gene_and_its_value_change_nothing_that_is_seen(s
     assert spoilt.any()
     assert named.any() or context == 4
     assert rows_of(after) == rows_of(before)
+
+
+def test_what_is_not_asked_for_is_clear_also_beyond_the_context():
+    model = small_gene_model(depth="raw", context=4)
+    batch = batch_of(model)
+    mask = drawn(len(batch))
+    clear = hide(model, batch, mask).clear
+    whole = model.tokenise(batch, context=64)
+    cell = torch.repeat_interleave(torch.arange(len(whole)), whole.lengths)
+    asked = mask.at(cell, whole.ids)
+    assert asked.any()
+    assert torch.equal(clear.ids, whole.ids[~asked])
+    assert torch.equal(clear.values, whole.values[~asked])
+    assert torch.equal(clear.lengths, torch.bincount(cell[~asked], minlength=len(batch)))
 
 
 def test_with_ranks_the_order_tells_hidden_values():

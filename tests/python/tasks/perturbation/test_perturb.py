@@ -14,6 +14,7 @@ from celloquy.data import CellSource
 from celloquy.data.changes import CountChange
 from celloquy.errors import ArgumentError, GenesError, ModelError
 from celloquy.models.changing import ReadingChanges
+from celloquy.models.genecompass.tokens import GeneTokens
 from examples import small_model
 from gene_examples import HUMAN, MOUSE, gene_cells, small_factor_model, small_gene_model, vocabulary
 
@@ -22,6 +23,8 @@ GENE_MODELS = {
     "cut": small_gene_model(context=6),
     "ranks": small_gene_model(positions="rank", words="own", depth="raw"),
     "values": small_gene_model(pooling="value"),
+    "summary": small_gene_model(summary=True, context=6),
+    "summary, values": small_gene_model(summary=True, pooling="value", context=6, depth="raw"),
     "mean, ranks, cut": small_gene_model(pooling="mean", positions="rank", context=7),
 }
 
@@ -74,6 +77,16 @@ def test_without_ranks_a_deleted_gene_is_as_if_it_had_never_been_read(depth, poo
         torch.testing.assert_close(vector, expected, atol=1e-5, rtol=0)
 
 
+def start_without(model, batch, cell, gene):
+    """What the token of a cell starts from if it has no token of a gene."""
+    whole = model.tokens_of(batch)
+    own = slice(whole.indptr[cell], whole.indptr[cell + 1])
+    kept = whole.ids[own] != gene
+    ends = torch.stack([torch.tensor(0), kept.sum()])
+    some = GeneTokens(ends, whole.ids[own][kept], whole.values[own][kept], whole.species[[cell]], whole.cut[[cell]])
+    return model.summarised(some)
+
+
 def test_with_ranks_the_other_genes_keep_their_positions():
     model = small_gene_model(positions="rank", depth="raw")
     batch = batch_of(gene_cells(10), model)
@@ -85,7 +98,8 @@ def test_with_ranks_the_other_genes_keep_their_positions():
         ids, values = tokens.ids[own][places][None], tokens.values[own][places][None]
         with torch.no_grad():
             species = tokens.species[[cell]]
-            whole = model.cells_first(model.fold(ids, species), values, species, places[None])
+            start = start_without(model, batch, cell, model.token[5])
+            whole = model.cells_first(model.fold(ids, species), values, start, places[None])
             expected = model.encoder(whole, None)[0, 0]
         torch.testing.assert_close(vector, expected, atol=1e-5, rtol=0)
 
@@ -143,7 +157,7 @@ def test_a_family_that_reads_each_cell_alone_needs_no_method_of_its_own():
     model, adata = Projection(), gene_cells(15)
     found = perturbed(adata, [HUMAN[5]], model)
     counts = adata[:, HUMAN[5]].X.toarray()[:, 0]
-    far = np.log1p(counts[counts > 0]).mean() * float(model.directions[5].norm())
+    far = np.log1p(counts[counts > 0]).mean() * float(model.directions[5].detach().norm())
     assert found["shift_euclidean"][0] == pytest.approx(far, rel=1e-4)
     assert found["n_cells"][0] == (counts > 0).sum()
 
@@ -248,11 +262,15 @@ def test_the_other_genes_move_as_their_vectors_do(model):
         own = slice(tokens.indptr[cell], tokens.indptr[cell + 1])
         ids, values, species = tokens.ids[own][None], tokens.values[own][None], tokens.species[[cell]]
         kept = torch.nonzero(ids[0] != model.token[5])[:, 0]
-        if len(kept) == ids.shape[1]:
+        read = model.tokens_of(batch)
+        if not bool((read.ids[read.indptr[cell] : read.indptr[cell + 1]] == model.token[5]).any()):
+            continue
+        if not model.config.summary and len(kept) == ids.shape[1]:
             continue
         with torch.no_grad():
-            before = model.encoder(model.embedded(ids, values, species), None)[0, 1:]
-            less = model.cells_first(model.fold(ids[:, kept], species), values[:, kept], species, kept[None])
+            starts = [start_without(model, batch, cell, gene) for gene in (-1, model.token[5])]
+            before = model.encoder(model.cells_first(model.fold(ids, species), values, starts[0]), None)[0, 1:]
+            less = model.cells_first(model.fold(ids[:, kept], species), values[:, kept], starts[1], kept[None])
             after = model.encoder(less, None)[0, 1:]
         for place, one in enumerate(kept.tolist()):
             bent = 1 - float(torch.cosine_similarity(before[one], after[place], dim=0))

@@ -4,9 +4,9 @@
 #' essentiality, a phenotype. Genes are described by what is known of them (families, functions, domains, responses to
 #' signals, and how much of that there is), by how the corpus of the models in the box expresses them, by the vectors of
 #' models, and, with `object`, by how your own cells express them. Each kind of evidence is read by a regression of its
-#' own, all of them by one more and by a forest; they are blended by what they say of held-out genes. Where a single kind
-#' of evidence or the frequency of the labels alone does better there, it is used instead, and the attribute `"report"`
-#' says so. `GenePropertyPlot()` draws how held-out genes were told.
+#' own, all of them by one more and by a forest; they are blended by what they say of held-out genes. Where a single
+#' kind of evidence or the frequency of the labels alone does better there, it is used instead, and the attribute
+#' `"report"` says so. `GenePropertyPlot()` draws how held-out genes were told.
 #'
 #' @param features Genes to learn from, by symbol or Ensembl id, of human or mouse. One-to-one orthologs are one gene.
 #' @param labels Label of each gene: text, a factor, `TRUE` and `FALSE`, or numbers. More than 20 different numbers, or
@@ -30,9 +30,9 @@
 #'
 #' @return `ClassifyGenes()` returns a data frame with a row for each gene: `gene` (Ensembl id), `symbol`, `label`,
 #'   `probability.` of each class, `confidence`, the probability of the label; of a number `value` and `error`, its
-#'   standard error on held-out genes; `known`, how many kinds of evidence know the gene; `given`, whether it was learned
-#'   from. Its attribute `"held.out"` has the same of the genes that were learned from, told by what was learned from
-#'   others, with their `truth`; `"report"` has a row for each way that was tried, with its loss, its gain over the
+#'   standard error on held-out genes; `known`, how many kinds of evidence know the gene; `given`, whether it was
+#'   learned from. Its attribute `"held.out"` has the same of the genes that were learned from, told by what was learned
+#'   from others, with their `truth`; `"report"` has a row for each way that was tried, with its loss, its gain over the
 #'   frequency of the labels and the standard error of that, and AUROC or R²; `"method"` is the way that was chosen.
 #'
 #'   `GenePropertyPlot()` returns a ggplot: the ROC curve of each class, or numbers against the truth.
@@ -98,11 +98,12 @@ GenePropertyPlot <- function(properties) {
     ), class = "celloquy_ArgumentError", argument = "properties")
   }
   if (!is.null(held$value)) {
-    return(ggplot2::ggplot(held, ggplot2::aes(.data$truth, .data$value)) +
+    plot <- ggplot2::ggplot(held, ggplot2::aes(.data$truth, .data$value)) +
       ggplot2::geom_abline(linetype = 2, colour = "grey60") +
       ggplot2::geom_point(size = 0.8, colour = "#1f5f8b") +
       ggplot2::labs(x = "truth", y = "told of held-out genes") +
-      ggplot2::theme_classic())
+      ggplot2::theme_classic()
+    return(plot)
   }
   curves <- lapply(levels(held$label), function(class) roc_curve(class, held))
   ggplot2::ggplot(do.call(rbind, curves), ggplot2::aes(.data$false.positive, .data$true.positive)) +

@@ -105,7 +105,8 @@ ask_of_genes <- function(verb, model.object, object, by, features, assay, layer,
   )
 }
 
-# The group of each cell, `list(group = ...)`, from a column of the metadata or given as such; an empty list without `by`.
+# The group of each cell, `list(group = ...)`, from a column of the metadata or given as such; an empty list without
+# `by`.
 groups_of <- function(cells, by, call) {
   if (is.null(by)) {
     return(list())

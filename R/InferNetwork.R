@@ -1,9 +1,9 @@
 #' Infer gene regulatory networks
 #'
-#' `InferNetwork()` tells which genes regulate which: edges from regulators to targets, the surest first, in all cells or
-#' in each group of them. What it finds are associations that look like regulation; on networks known from experiments
-#' most methods are little better than chance. `NetworkPlot()` draws the targets of a regulator, `WriteNetwork()` writes
-#' edges to a file for Cytoscape, Gephi or igraph.
+#' `InferNetwork()` tells which genes regulate which: edges from regulators to targets, the surest first, in all cells
+#' or in each group of them. What it finds are associations that look like regulation; on networks known from
+#' experiments most methods are little better than chance. `NetworkPlot()` draws the targets of a regulator,
+#' `WriteNetwork()` writes edges to a file for Cytoscape, Gephi or igraph.
 #'
 #' @inheritParams GeneEmbeddings
 #' @param object Cells: a Seurat object, an assay, a SingleCellExperiment, or a matrix of raw counts (genes × cells).
@@ -14,15 +14,15 @@
 #' @param targets Genes that may be regulated; by default all genes. No gene regulates itself.
 #' @param by Column of the metadata, such as a cell type, or a value for each cell: one network for each group.
 #' @param method `"auto"`, a method, several of equal weight, or weights with the names of methods,
-#'   `c(pearson = 1, prior = 2)`. Several are combined as Fisher's method combines tests: each adds minus the logarithm of
-#'   the share of pairs that it ranks higher, times its weight.
+#'   `c(pearson = 1, prior = 2)`. Several are combined as Fisher's method combines tests: each adds minus the logarithm
+#'   of the share of pairs that it ranks higher, times its weight.
 #'
 #'   * `"pearson"`, `"spearman"`: correlation of log expression, or of its ranks.
 #'   * `"partial"`: correlation given all other regulators, with shrinkage.
 #'   * `"ridge"`: coefficients of a ridge regression of the target on all regulators.
 #'   * `"boosting"`: importance in boosted trees, as GRNBoost2; slow, some tenths of a second for each target.
-#'   * `"cosine"`, `"attention"`, `"deletion"`: likeness of the vectors that a gene model gives both; how much the target
-#'     reads of the regulator; how far the target's vector moves where the regulator is deleted.
+#'   * `"cosine"`, `"attention"`, `"deletion"`: likeness of the vectors that a gene model gives both; how much the
+#'     target reads of the regulator; how far the target's vector moves where the regulator is deleted.
 #'   * `"prior"`: families, functions, domains and responses to signals that both share.
 #'   * `"coexpression"`: correlation in the studies of the model in the box.
 #'   * `"auto"`: `"prior"` with weight 2, `"pearson"` and `"coexpression"` with 1.
@@ -35,10 +35,10 @@
 #' @param n Number of targets.
 #' @param file Path of a file that ends in `.graphml`, `.sif` or `.csv`.
 #'
-#' @return `InferNetwork()` returns a data frame of edges: `regulator` and `target` (names as in the object), `score` (the
-#'   higher, the surer), `sign` (1 activates, -1 represses, 0 unknown), `group` if `by` is given, and `rank` within the
-#'   group. Genes that do not vary in a group have no edges there. `NetworkPlot()` returns a ggplot, `WriteNetwork()` the
-#'   path, invisibly.
+#' @return `InferNetwork()` returns a data frame of edges: `regulator` and `target` (names as in the object), `score`
+#'   (the higher, the surer), `sign` (1 activates, -1 represses, 0 unknown), `group` if `by` is given, and `rank` within
+#'   the group. Genes that do not vary in a group have no edges there. `NetworkPlot()` returns a ggplot,
+#'   `WriteNetwork()` the path, invisibly.
 #' @seealso [GeneAttention()]
 #' @examplesIf celloquy:::examples_can_run()
 #' network <- InferNetwork(

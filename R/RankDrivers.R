@@ -16,10 +16,10 @@
 #'
 #' @return A data frame with a row for each gene, the best first: `rank`, `gene`, `direction` (`"up"` if more of the
 #'   gene leads to the target), `cosine` of the shift with the way, `step` (the share of the way that the mean cell is
-#'   moved), `z`, `p` and `q` among random genes of like expression, `confidence` that the move is toward the target, the
-#'   simple scores `log.fold.change`, `t`, `correlation` and `expression`, `n.cells` that are altered, and `states.p`: p
-#'   of whether the states differ at all. Above 0.05 every `q` is 1 and every `confidence` 0. `DriverPlot()` returns a
-#'   ggplot.
+#'   moved), `z`, `p` and `q` among random genes of like expression, `confidence` that the move is toward the target,
+#'   the simple scores `log.fold.change`, `t`, `correlation` and `expression`, `n.cells` that are altered, and
+#'   `states.p`: p of whether the states differ at all. Above 0.05 every `q` is 1 and every `confidence` 0.
+#'   `DriverPlot()` returns a ggplot.
 #' @seealso [PerturbGenes()]
 #' @examples
 #' \dontrun{

@@ -5,8 +5,8 @@ Usage: python benchmarks/genes/in_silico.py --data FOLDER
 FOLDER holds the files of scripts/make_models.py, and grn/ and perturb/.
 
 1. Known drivers: rank among all measured transcription factors when asked which gene moves cells of one state toward
-   another (mouse: endocrinogenesis, erythropoiesis, fibroblasts to neurons). Candidates are BEELINE's factors and
-   HGNC's gene groups of transcription factors. A driver that a panel does not hold is named and has no rank.
+   another (mouse: endocrinogenesis, erythropoiesis, fibroblasts to neurons). Candidates are all that
+   `cq.genes.transcription_factors` lists. A driver that a panel does not hold is named and has no rank.
 2. Measured shifts: rank of the gene that was truly perturbed, among all genes that 5 % of the cells express, when asked
    which gene moves control cells to the perturbed state (knock-outs in THP-1, CRISPRa in K562); and how many
    perturbations are told apart from control at all (states_p of .05 at most), also in glioma lines, where none should.
@@ -35,11 +35,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import report
 
 METHODS = ("combined", "cells-mini", "genes-mini", "differential expression", "correlation", "expression", "random")
-FACTORS = (
-    "homeobox|helix-loop-helix|zinc fingers? C2H|forkhead|SRY-box|SOX|GATA|leucine zipper|nuclear hormone receptor|"
-    "ETS transcription|T-box|STAT|interferon regulatory factor|Kruppel|RUNX|E2F|paired box|TEA domain|SMAD|myelin TF"
-)
-"""HGNC gene groups of transcription factors."""
 ENDOCRINE = {"ductal": "0", "Ngn3 high": "2", "beta": "4", "alpha": "5"}
 
 
@@ -63,14 +58,12 @@ def main() -> None:
 
 def known_drivers(data: Path, *, slow: bool) -> tuple[str, str]:
     """Ranks of known drivers."""
-    sets = pd.read_parquet(data / "grn/beeline_gene_sets.parquet")
-    groups = pd.read_parquet(data / "genes/hgnc.parquet")
-    named = groups["gene_group"].astype(str).str.contains(FACTORS, case=False, regex=True)
-    factors = set(sets.loc[sets["is_tf"], "gene"]) | set(groups.loc[named, "symbol"])
+    factors = set(cq.genes.transcription_factors("mouse"))
     rows = []
     methods = [one for one in METHODS[:-1] if slow or one != "genes-mini"]
     for name, adata, source, target, drivers in transitions(data):
-        candidates = [gene for gene in adata.var_names if gene.upper() in factors]
+        ids = cq.identify_genes(adata.var_names).ids
+        candidates = [gene for gene, one in zip(adata.var_names, ids, strict=True) if one in factors]
         candidates = [gene for gene in candidates if adata[:, gene].X.sum() > 0]
         asked = {
             "source": source,
@@ -118,7 +111,7 @@ def transitions(data: Path):
     yield "erythroid, first to last third", ends, "first", "last", ["Gata1", "Tal1", "Klf1"]
     mef = ad.read_h5ad(data / "grn/mef_treutlein_tf100_expression.h5ad")
     # Logarithms of estimated counts, which are turned back and rounded.
-    mef.X = sparse.csr_matrix(np.rint(np.expm1(np.asarray(mef.X, dtype=np.float64))).astype(np.float32))
+    mef.X = sparse.csr_matrix(np.rint(np.expm1(sparse.csr_matrix(mef.X).toarray())).astype(np.float32))
     mef.obs["state"] = mef.obs["stage"].astype(str)
     own = mef[mef.obs["state"].isin(["MEF", "d5_earlyiN"])].copy()
     yield "fibroblast to neuron", own, "MEF", "d5_earlyiN", ["Ascl1", "Pou3f2", "Myt1l"]

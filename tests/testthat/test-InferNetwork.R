@@ -63,7 +63,8 @@ test_that("a network is drawn and written", {
   network <- infer(small_object(), by = "half", method = "spearman")
   file <- withr::local_tempfile(fileext = ".sif")
   expect_identical(WriteNetwork(network, file), file)
-  expect_match(readLines(file)[[1]], paste0("^", network$regulator[[1]], "\t(activates|represses)\t", network$target[[1]]))
+  first <- network[1, ]
+  expect_match(readLines(file)[[1]], paste0("^", first$regulator, "\t(activates|represses)\t", first$target))
   WriteNetwork(network, withr::local_tempfile(fileext = ".graphml"))
   expect_error(WriteNetwork(network, "network.gml"), "file of this kind", class = "celloquy_ArgumentError")
   expect_error(WriteNetwork(data.frame(a = 1), file), "no edges of a network", class = "celloquy_ArgumentError")

@@ -57,7 +57,8 @@ test_that("what can not be changed is refused in R's words", {
   expect_error(PerturbGenes(object, "LYZ", small_model(), verbose = FALSE), "read changed counts",
     class = "celloquy_ModelError"
   )
-  said <- failure(RankDrivers(object, "first", "third", by = "half", model.object = small_gene_model(), verbose = FALSE))
+  model <- small_gene_model()
+  said <- failure(RankDrivers(object, "first", "third", by = "half", model.object = model, verbose = FALSE))
   expect_s3_class(said, "celloquy_ArgumentError")
   expect_identical(said$argument, "target")
 })

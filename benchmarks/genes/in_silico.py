@@ -6,7 +6,8 @@ FOLDER holds the files of scripts/make_models.py, and grn/ and perturb/.
 
 1. Known drivers: rank among all measured transcription factors when asked which gene moves cells of one state toward
    another (mouse: endocrinogenesis, erythropoiesis, fibroblasts to neurons). Candidates are all that
-   `cq.genes.transcription_factors` lists and the model knows. A driver that a panel does not hold is named and has no rank.
+   `cq.genes.transcription_factors` lists and the model knows. A driver that a panel does not hold is named and has no
+   rank.
 2. Measured shifts: rank of the gene that was truly perturbed, among all genes that 5 % of the cells express, when asked
    which gene moves control cells to the perturbed state (knock-outs in THP-1, CRISPRa in K562); and how many
    perturbations are told apart from control at all (states_p of .05 at most), also in glioma lines, where none should.

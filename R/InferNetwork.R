@@ -45,7 +45,7 @@
 #'   SeuratObject::pbmc_small,
 #'   regulators = c("LYZ", "CD79A"), method = "spearman", verbose = FALSE
 #' )
-#' head(network)
+#' utils::head(network)
 #' if (requireNamespace("ggplot2", quietly = TRUE)) NetworkPlot(network, "LYZ")
 #' @export
 InferNetwork <- function(object, model.object = NULL, regulators = NULL, targets = NULL, by = NULL, method = "auto",
@@ -83,13 +83,13 @@ NetworkPlot <- function(network, regulator, n = 20) {
   if (!rlang::is_string(regulator) || nrow(own) == 0) {
     cli::cli_abort(c(
       "The regulator {.val {regulator}} has no edges.",
-      x = "Regulators in the table: {.val {head(unique(network$regulator), 5)}}.",
+      x = "Regulators in the table: {.val {utils::head(unique(network$regulator), 5)}}.",
       i = "Pass one of them, or infer the network with more {.arg n.edges}."
     ), class = "celloquy_ArgumentError", argument = "regulator")
   }
   own$group <- own$group %||% ""
   stars <- lapply(split(own, own$group, drop = TRUE), function(part) {
-    part <- head(part[order(-part$score), ], n)
+    part <- utils::head(part[order(-part$score), ], n)
     angle <- pi / 2 - 2 * pi * (seq_len(nrow(part)) - 1) / nrow(part)
     part$x <- cos(angle)
     part$y <- sin(angle)

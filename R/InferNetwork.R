@@ -45,7 +45,7 @@
 #'   SeuratObject::pbmc_small,
 #'   regulators = c("LYZ", "CD79A"), method = "spearman", verbose = FALSE
 #' )
-#' utils::head(network)
+#' head(network)
 #' if (requireNamespace("ggplot2", quietly = TRUE)) NetworkPlot(network, "LYZ")
 #' @export
 InferNetwork <- function(object, model.object = NULL, regulators = NULL, targets = NULL, by = NULL, method = "auto",

@@ -60,11 +60,12 @@ class Looked(Block):
 def properties(folder: Path) -> dict[str, tuple[list[str], np.ndarray]]:
     """Return genes and labels of every property."""
     table = pd.read_parquet(folder / "genes" / "gene_labels.parquet")
-    sets = pd.read_parquet(folder / "genes" / "go_sets_human.parquet")
     hgnc = pd.read_parquet(folder / "genes" / "hgnc.parquet")
     hgnc = hgnc[hgnc["locus_group"] == "protein-coding gene"]
     of = {label: set(own) for label, own in table.groupby("label")["gene"]}
-    factors = set(sets.loc[sets["go_id"] == "GO:0003700", "symbol"])
+    known = set(cq.genes.transcription_factors("human"))
+    ids = cq.identify_genes(hgnc["symbol"]).ids
+    factors = {symbol for symbol, gene in zip(hgnc["symbol"], ids, strict=True) if gene in known}
     place = hgnc["location"].str.extract(r"^(\d+)[pqc]")[0]
     odd = dict(zip(hgnc["symbol"], place.astype(float) % 2 == 1, strict=True))
     here = set(hgnc.loc[place.notna(), "symbol"])

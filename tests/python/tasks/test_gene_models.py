@@ -71,14 +71,14 @@ def test_annotation_by_a_gene_model_tells_it_under_its_prefix():
 @pytest.mark.parametrize("genes", [HUMAN, MOUSE])
 def test_annotation_fine_tunes_a_gene_model_with_the_species_and_real_values_of_the_cells(monkeypatch, genes):
     read = []
-    tokenise = cq.GeneModel.tokenise
+    tokens_of = cq.GeneModel.tokens_of
 
     def watched(self, batch: CellBatch):
-        tokens = tokenise(self, batch)
+        tokens = tokens_of(self, batch)
         read.append((self.training, tokens.species.unique().tolist(), tokens.values))
         return tokens
 
-    monkeypatch.setattr(cq.GeneModel, "tokenise", watched)
+    monkeypatch.setattr(cq.GeneModel, "tokens_of", watched)
     adata, query = labelled(genes=genes), labelled(seed=1, genes=genes)
     cq.annotate(query, reference=adata, label_key="type", model=MODEL, epochs=8, progress=False)
     species = [int(genes is MOUSE)]

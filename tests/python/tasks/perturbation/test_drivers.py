@@ -114,7 +114,9 @@ def test_simple_scores_are_those_of_scipy(seed):
     found = simple_scores(sparse.csc_matrix(values), is_target, along)
     expected = stats.ttest_ind(values[is_target, 1:], values[~is_target, 1:], equal_var=False)
     np.testing.assert_allclose(found.t[1:], expected.statistic, rtol=1e-9, atol=1e-12)
-    np.testing.assert_allclose(found.log_fold_change, values[is_target].mean(0) - values[~is_target].mean(0), atol=1e-12)
+    np.testing.assert_allclose(
+        found.log_fold_change, values[is_target].mean(0) - values[~is_target].mean(0), atol=1e-12
+    )
     r = [stats.pearsonr(column, along).statistic for column in values[:, 1:].T]
     np.testing.assert_allclose(found.correlation[1:], r, rtol=1e-9, atol=1e-12)
     assert found.t[0] == found.correlation[0] == 0

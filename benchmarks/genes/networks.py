@@ -26,9 +26,10 @@ from sklearn.metrics import average_precision_score
 
 import celloquy as cq
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import report
+
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parent))
-import report  # noqa: E402
 
 OURS = ("pearson", "spearman", "partial", "ridge", "boosting", "prior", "coexpression", "auto")
 OF_MODEL = ("cosine", "attention", "deletion")

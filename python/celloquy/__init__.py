@@ -50,6 +50,8 @@ if TYPE_CHECKING:
     from celloquy.tasks.perturbation import rank_drivers as rank_drivers
     from celloquy.tasks.properties import GeneClassifier as GeneClassifier
     from celloquy.tasks.properties import classify_genes as classify_genes
+    from celloquy.tasks.responses import ResponsePredictor as ResponsePredictor
+    from celloquy.tasks.responses import predict_response as predict_response
     from celloquy.training import TrainingOptions as TrainingOptions
     from celloquy.training import pretrain as pretrain
 
@@ -73,6 +75,7 @@ _HOME = {
     "Imputer": "tasks.imputation",
     "Integrator": "tasks.integration",
     "Model": "models",
+    "ResponsePredictor": "tasks.responses",
     "Task": "tasks",
     "TrainingOptions": "training",
     "annotate": "tasks.annotation",
@@ -89,6 +92,7 @@ _HOME = {
     "known_types": "tasks.annotation",
     "orthologs": "genes",
     "perturb": "tasks.perturbation",
+    "predict_response": "tasks.responses",
     "pretrain": "training",
     "rank_drivers": "tasks.perturbation",
     "read_cellplm": "models",

@@ -134,3 +134,7 @@ def some(names: Iterable[object], shown: int = 5) -> str:
     given = list(map(str, names))
     more = f" and {len(given) - shown:,} more" if len(given) > shown else ""
     return ", ".join(given[:shown]) + more
+
+
+class FewCellsWarning(UserWarning):
+    """Conditions have so few cells that their mean is uncertain; they count for less."""

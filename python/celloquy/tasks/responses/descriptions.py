@@ -1,0 +1,191 @@
+"""What is known of a perturbation: vectors of the gene or the genes that it changes, structure, target, mechanism."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import sparse
+
+from celloquy.errors import ArgumentError, some
+from celloquy.genes import GeneVocabulary, identify_genes
+from celloquy.tasks.properties.features import Block
+from celloquy.tasks.responses.fingerprints import fingerprints
+
+Matrix = NDArray[np.float64]
+
+SMILES: Final = "smiles"
+TARGETS: Final = "targets"
+MECHANISM: Final = "mechanism"
+NUMBERS: Final = "own"
+"""Name of what the user's columns of numbers describe."""
+SPLITS: Final = ";|,"
+"""Marks between several targets or mechanisms."""
+
+
+@dataclass(frozen=True, eq=False)
+class Describer:
+    """What is known of perturbations, by their names.
+
+    Attributes
+    ----------
+    blocks
+        Features of genes, for perturbations that are named by genes and for targets.
+    table
+        The user's table, a row for each perturbation: ``smiles``, ``targets`` and ``mechanism``, text with ";" between
+        several, and any columns of numbers.
+    """
+
+    blocks: tuple[Block, ...]
+    table: pd.DataFrame
+
+    def describe(self, names: Sequence[str]) -> dict[str, sparse.csr_matrix]:
+        """Return the features of perturbations by source, ``(names, features)``, rows of length 1, or 0 if not known.
+
+        Raises
+        ------
+        ArgumentError
+            If a structure can't be read.
+        """
+        found = {block.name: self._of_genes(block, names) for block in self.blocks} if self._names_genes(names) else {}
+        rows = [self._place.get(name, -1) for name in names]
+        for source, features in self._of_table.items():
+            empty = sparse.csr_matrix((1, features.shape[1]))
+            found[source] = sparse.csr_matrix(sparse.vstack([features, empty]))[rows]
+        return {source: _unit(features) for source, features in found.items() if features.nnz}
+
+    def known(self, names: Sequence[str]) -> NDArray[np.bool_]:
+        """Return which perturbations anything is known of, ``(names,)``."""
+        known = np.zeros(len(names), dtype=bool)
+        for features in self.describe(names).values():
+            known |= np.diff(features.indptr) > 0
+        return known
+
+    def _names_genes(self, names: Sequence[str]) -> bool:
+        return bool(self.blocks) and any(self._gene_rows(names)[1])
+
+    def _gene_rows(self, names: Sequence[str]) -> tuple[GeneVocabulary | None, list[int]]:
+        """The vocabulary of the genes among names, and each name's row of it plus 1, or 0."""
+        ids = identify_genes(list(names)).ids
+        if not any(ids):
+            return None, [0] * len(names)
+        vocabulary = GeneVocabulary.both(sorted({one for one in ids if one}))
+        row_of = {gene: row + 1 for row, gene, _, _ in vocabulary.genes()}
+        return vocabulary, [row_of.get(one, 0) if one else 0 for one in ids]
+
+    def _of_genes(self, block: Block, names: Sequence[str]) -> sparse.csr_matrix:
+        vocabulary, rows = self._gene_rows(names)
+        if vocabulary is None:
+            return sparse.csr_matrix((len(names), block.width))
+        features = block.over(vocabulary)
+        empty = sparse.csr_matrix((1, features.shape[1]))
+        return sparse.csr_matrix(sparse.vstack([empty, features]))[rows]
+
+    @cached_property
+    def _place(self) -> dict[str, int]:
+        return {str(name): place for place, name in enumerate(self.table.index)}
+
+    @cached_property
+    def _of_table(self) -> dict[str, sparse.csr_matrix]:
+        """Features of the rows of the table, by source."""
+        names = [str(name) for name in self.table.index]
+        found: dict[str, sparse.csr_matrix] = {}
+        if SMILES in self.table:
+            found["structure"] = fingerprints(_texts(self.table[SMILES]), names)
+        if TARGETS in self.table:
+            split = [_split(text) for text in _texts(self.table[TARGETS])]
+            listed = sorted({target for some_targets in split for target in some_targets})
+            if listed:
+                member = _one_hot(split, listed)
+                known = [_unit(self._of_genes(block, listed)) for block in self.blocks]
+                # A target counts as itself, and by what is known of it.
+                each = _unit(sparse.csr_matrix(sparse.hstack([sparse.identity(len(listed)), *known])))
+                found[TARGETS] = sparse.csr_matrix(member @ each)
+        if MECHANISM in self.table:
+            split = [_split(text) for text in _texts(self.table[MECHANISM])]
+            listed = sorted({one for own in split for one in own})
+            if listed:
+                found[MECHANISM] = _one_hot(split, listed)
+        numbers = [name for name in self.table if name not in (SMILES, TARGETS, MECHANISM)]
+        if numbers:
+            values = self.table[numbers].to_numpy(dtype=np.float64)
+            spread = values.std(0)
+            found[NUMBERS] = sparse.csr_matrix((values - values.mean(0)) / np.where(spread > 0, spread, 1))
+        return found
+
+
+def check_table(table: object) -> pd.DataFrame:
+    """Return a table of perturbations with the columns that say something of them.
+
+    Raises
+    ------
+    ArgumentError
+        If it is no table, names a perturbation twice, or has a value that is neither a number nor of a column that is
+        known.
+    """
+    if table is None:
+        return pd.DataFrame(index=pd.Index([], dtype=object))
+    if not isinstance(table, pd.DataFrame):
+        raise ArgumentError(
+            "`perturbations` can't be used.",
+            found=type(table).__name__,
+            expected='a DataFrame with a row for each perturbation, by name, and columns "smiles", "targets", '
+            '"mechanism", or numbers',
+            remedy="make the names of the perturbations its index.",
+            argument="perturbations",
+        )
+    twice = table.index[table.index.duplicated()]
+    if len(twice):
+        raise ArgumentError(
+            "`perturbations` names a perturbation twice.",
+            found=some(map(repr, map(str, twice))),
+            expected="one row for each",
+            remedy="keep one of them, perturbations[~perturbations.index.duplicated()].",
+            argument="perturbations",
+        )
+    kept = table.copy()
+    kept.index = kept.index.map(str)
+    kept.columns = kept.columns.map(str)
+    for name in kept:
+        if name in (SMILES, TARGETS, MECHANISM):
+            continue
+        values = pd.to_numeric(kept[name], errors="coerce")
+        if not np.isfinite(values.to_numpy(dtype=np.float64)).all():
+            bad = kept[name][~np.isfinite(values.to_numpy(dtype=np.float64))]
+            raise ArgumentError(
+                f"Column {name!r} of `perturbations` has values that are no numbers.",
+                found=f"{bad.iloc[0]!r} of {bad.index[0]!r}",
+                expected='numbers, or a column named "smiles", "targets" or "mechanism"',
+                remedy="rename the column, make it numbers, or leave it out.",
+                argument="perturbations",
+            )
+        kept[name] = values.astype(np.float64)
+    return kept
+
+
+def _unit(features: sparse.csr_matrix) -> sparse.csr_matrix:
+    length = np.sqrt(np.asarray(features.multiply(features).sum(1)).ravel())
+    return sparse.csr_matrix(sparse.diags(1 / np.where(length > 0, length, 1)) @ features)
+
+
+def _one_hot(split: Sequence[Sequence[str]], listed: Sequence[str]) -> sparse.csr_matrix:
+    place = {name: at for at, name in enumerate(listed)}
+    rows = [row for row, own in enumerate(split) for _ in own]
+    columns = [place[one] for own in split for one in own]
+    return sparse.csr_matrix((np.ones(len(rows)), (rows, columns)), shape=(len(split), len(listed)))
+
+
+def _texts(values: pd.Series) -> list[str]:
+    return ["" if missing else str(value) for value, missing in zip(values, values.isna(), strict=True)]
+
+
+def _split(text: str) -> list[str]:
+    parts = text
+    for mark in SPLITS:
+        parts = parts.replace(mark, SPLITS[0])
+    return list(dict.fromkeys(part.strip() for part in parts.split(SPLITS[0]) if part.strip()))

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from celloquy.tasks.responses.conditions import Condition
 from celloquy.tasks.responses.kinship import Kinship
-from celloquy.tasks.responses.profiles import Changes
+from celloquy.tasks.responses.profiles import Profiles
 from celloquy.tasks.responses.situations import MEASURED, NEW_PERTURBATION, situation_of
 from celloquy.tasks.responses.trials import BLEND, Trial
 
@@ -42,8 +42,11 @@ class Answer:
     reliability: float
 
 
-def answered(asked: Sequence[Condition], train: Changes, kinship: Kinship, trials: Mapping[str, Trial]) -> list[Answer]:
+def answered(
+    asked: Sequence[Condition], profiles: Profiles, kinship: Kinship, trials: Mapping[str, Trial]
+) -> list[Answer]:
     """Return the answers; a combination of parts that were not all measured is the sum of what they do alone."""
+    train = profiles.learned()
     situations = {condition: situation_of(condition, train) for condition in asked}
     parts = {
         condition: [condition.alone(part) for part in condition.parts]
@@ -51,7 +54,7 @@ def answered(asked: Sequence[Condition], train: Changes, kinship: Kinship, trial
         if situation == NEW_PERTURBATION and not condition.single
     }
     whole = [condition for condition in situations if condition not in parts]
-    found = _each(dict.fromkeys([*whole, *(part for own in parts.values() for part in own)]), train, kinship, trials)
+    found = _each(dict.fromkeys([*whole, *(part for own in parts.values() for part in own)]), profiles, kinship, trials)
     for condition, own in parts.items():
         each = [found[part] for part in own]
         found[condition] = Answer(
@@ -73,9 +76,10 @@ def said(trial: Trial) -> str:
 
 
 def _each(
-    conditions: Mapping[Condition, None], train: Changes, kinship: Kinship, trials: Mapping[str, Trial]
+    conditions: Mapping[Condition, None], profiles: Profiles, kinship: Kinship, trials: Mapping[str, Trial]
 ) -> dict[Condition, Answer]:
     """Answers to conditions that are not sums, those of one situation together."""
+    train, measured = profiles.learned(), profiles.changes()
     of_situation: dict[str, list[Condition]] = {}
     for condition in conditions:
         of_situation.setdefault(situation_of(condition, train), []).append(condition)
@@ -83,7 +87,7 @@ def _each(
     for situation, own in of_situation.items():
         if situation == MEASURED:
             for condition in own:
-                change = train.values[train.conditions.index(condition)]
+                change = measured.values[measured.conditions.index(condition)]
                 found[condition] = Answer(change, np.full(len(change), np.nan), MEASURED, MEASURED, 1.0)
             continue
         trial = trials[situation]

@@ -218,7 +218,7 @@ class ResponsePredictor:
         train = profiles.changes()
         kinship = _kinship(describer, (*train.conditions, *asked))
         refuse_unknown(asked, train, kinship)
-        answers = answered(asked, train, kinship, self.trials_)
+        answers = answered(asked, profiles, kinship, self.trials_)
         return as_adata(profiles, naming, asked, answers, self._record())
 
     def sample_cells(

@@ -118,7 +118,7 @@ def _as_they_are(adata: AnnData, values: Values, layer: str | None, argument: st
     matrix = adata.X if layer in (None, "X") else adata.layers[layer]
     for part in runs(0, adata.n_obs, CELLS_READ):
         read = matrix[part]
-        block = dense(sparse.csr_matrix(read) if sparse.issparse(read) else read)
+        block = dense(read if isinstance(read, np.ndarray) else sparse.csr_matrix(read))
         if not np.isfinite(block).all():
             where = np.argwhere(~np.isfinite(block))[0]
             raise ArgumentError(

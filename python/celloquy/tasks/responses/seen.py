@@ -61,8 +61,17 @@ def like_contexts(train: Changes, asked: Sequence[Condition], _: Kinship) -> Mat
 
 def fold_change(train: Changes, asked: Sequence[Condition], _: Kinship) -> Matrix:
     """Mean fold change under the same perturbation in other contexts, on the level of the controls of this one."""
+    return _fold_changes(train, asked, _elsewhere(train, asked))
+
+
+def like_fold_change(train: Changes, asked: Sequence[Condition], _: Kinship) -> Matrix:
+    """The same, where contexts count for more whose controls express like those of the context that is asked for."""
+    return _fold_changes(train, asked, _elsewhere(train, asked, SHARPNESS))
+
+
+def _fold_changes(train: Changes, asked: Sequence[Condition], shares: Matrix) -> Matrix:
     found = []
-    for condition, weights in zip(asked, _elsewhere(train, asked), strict=True):
+    for condition, weights in zip(asked, shares, strict=True):
         there = np.flatnonzero(weights)
         logged = np.zeros(len(train.genes))
         for place in there:
@@ -133,7 +142,7 @@ COMBINATION: dict[str, Way] = {
 """Ways for a combination whose parts were measured alone."""
 CONTEXT: dict[str, Way] = {
     "no change": no_change, "mean": mean, "elsewhere": elsewhere, "like contexts": like_contexts,
-    "fold change": fold_change, "shifted": shifted,
+    "fold change": fold_change, "like fold change": like_fold_change, "shifted": shifted,
 }  # fmt: skip
 """Ways for a perturbation that was measured in other contexts."""
 DOSE: dict[str, Way] = {

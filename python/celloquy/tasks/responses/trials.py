@@ -149,9 +149,8 @@ def pearson(first: Matrix, second: Matrix) -> NDArray[np.float64]:
 def _halves(profiles: Profiles) -> list[tuple[Changes, Changes]]:
     """What is learned from, and what it is judged by: each half of the controls in turn, if there are two."""
     if np.array_equal(profiles.baseline[1], profiles.baseline[2]):
-        return [(profiles.changes(), profiles.changes())]
-    first, second = profiles.changes(1), profiles.changes(2)
-    return [(first, second), (second, first)]
+        return [(profiles.learned(), profiles.changes())]
+    return [(profiles.learned(1), profiles.changes(2)), (profiles.learned(2), profiles.changes(1))]
 
 
 def _products(

@@ -7,12 +7,14 @@ from celloquy.plots.genes import gene_attention
 from celloquy.plots.networks import regulator_targets
 from celloquy.plots.perturbation import drivers, perturbed
 from celloquy.plots.properties import gene_properties
+from celloquy.plots.responses import dose_curve, response_changes, response_reliability, response_volcano
 from celloquy.plots.training import loss
 
 __all__ = [
     "confidence",
     "confusion",
     "denoised",
+    "dose_curve",
     "drivers",
     "gene_attention",
     "gene_properties",
@@ -21,5 +23,8 @@ __all__ = [
     "loss",
     "perturbed",
     "regulator_targets",
+    "response_changes",
+    "response_reliability",
+    "response_volcano",
     "umaps",
 ]

@@ -89,8 +89,8 @@ def asked_conditions(
     ]
 
 
-def refuse_unknown(asked: Iterable[Condition], train: Changes, kinship: Kinship) -> None:
-    """Refuse perturbations that were not measured and of which nothing is known.
+def refuse_unknown(asked: Iterable[Condition], train: Changes, kinship: Kinship, described: Iterable[object]) -> None:
+    """Refuse perturbations that were not measured, of which nothing is known, and that the user did not describe.
 
     Raises
     ------
@@ -101,7 +101,8 @@ def refuse_unknown(asked: Iterable[Condition], train: Changes, kinship: Kinship)
     known = np.zeros(len(kinship.names), dtype=bool)
     for features in kinship.features.values():
         known |= np.diff(features.indptr) > 0
-    told = {name for name, there in zip(kinship.names, known, strict=True) if there} | set(train.genes)
+    told = {name for name, there in zip(kinship.names, known, strict=True) if there}
+    told |= {*train.genes, *map(str, described)}
     unknown = sorted({part for one in asked for part in one.parts} - measured - told)
     if unknown:
         raise GenesError(

@@ -217,7 +217,7 @@ class ResponsePredictor:
         asked = asked_conditions(profiles, naming, perturbations, contexts, doses)
         train = profiles.changes()
         kinship = _kinship(describer, (*train.conditions, *asked))
-        refuse_unknown(asked, train, kinship)
+        refuse_unknown(asked, train, kinship, describer.table.index)
         answers = answered(asked, profiles, kinship, self.trials_)
         return as_adata(profiles, naming, asked, answers, self._record())
 

@@ -110,8 +110,8 @@ def try_ways(situation: str, profiles: Profiles, kinship: Kinship, seed: int) ->
             fitted = _blend(grams[fold != one], weight[fold != one])
             losses[BLEND][fold == one] = _losses(grams[fold == one], fitted)
     mean_loss = {name: float(np.average(loss, weights=weight)) for name, loss in losses.items()}
-    # Of equals the last, the blend.
-    best = min(reversed(list(losses)), key=mean_loss.__getitem__)
+    # Of equals the blend, or the simplest.
+    best = min((name for name in (BLEND, *names) if name in losses), key=mean_loss.__getitem__)
     gains = {name: losses[NO_CHANGE] - loss for name, loss in losses.items()}
     errors = {name: _error(gain, weight, places) for name, gain in gains.items()}
     if len(set(places.tolist())) >= ENOUGH and mean_loss[NO_CHANGE] - mean_loss[best] <= errors[best]:

@@ -1,0 +1,221 @@
+"""Predicted responses beside every simple way: results/responses.md.
+
+Usage: python benchmarks/responses/responses.py --data FOLDER [--only TEXT]
+
+Each task hides perturbations, contexts or doses and predicts them (tasks.py). Of cells, controls are halved: the ways
+learn against one half and are judged against the other, since a control that both share looks like an effect; hidden
+cells are halved, too, and the second half is the ceiling. Baselines learn from the changes as they were measured.
+Scores are those of `celloquy.evaluate.score_responses`, means over conditions; the distance is relative to no change.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+import celloquy as cq
+from celloquy.evaluate import score_responses
+from celloquy.tasks.responses.kinship import Kinship
+from celloquy.tasks.responses.profiles import Profiles, read_profiles
+from celloquy.tasks.responses.situations import NEW_PERTURBATION, situation_of, ways_of
+from tasks import Split, Task, tasks
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import report
+
+OURS, CEILING = "ours", "second half of the cells"
+SCORES = {"pearson": True, "spearman": True, "l2": False, "mae": False, "overlap": True, "discrimination": True}
+"""Scores, and whether more is better."""
+FOLDER = Path(__file__).parent / "results"
+
+
+def main() -> None:
+    """Measure all tasks and write the section."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--only", default="", help="tasks whose names hold this text; nothing is written")
+    options = parser.parse_args()
+    warnings.simplefilter("ignore")
+    found = []
+    for task in tasks(options.data):
+        if options.only in task.name:
+            began = time.perf_counter()
+            table = scores_of(task)
+            table.insert(0, "task", task.name)
+            table["counted"] = not task.uncounted
+            found.append(table)
+            print(table.to_string(), f"{time.perf_counter() - began:.0f} s", flush=True)
+    if not options.only:
+        whole = pd.concat(found, ignore_index=True)
+        FOLDER.mkdir(exist_ok=True)
+        whole.to_csv(FOLDER / "responses.csv", index=False, float_format="%.4f")
+        write(whole)
+
+
+def scores_of(task: Task) -> pd.DataFrame:
+    """Return the scores of each way in a task, a mean over conditions, with standard errors of pearson and l2."""
+    told: dict[str, list[np.ndarray]] = {}
+    observed, levels, chosen = [], [], []
+    for split in task.splits:
+        answers, truth, level, what = predicted(task, split)
+        for name, values in answers.items():
+            told.setdefault(name, []).append(values)
+        observed.append(truth)
+        levels.append(level)
+        chosen.append(what)
+    true, level = np.concatenate(observed), np.concatenate(levels)
+    # A way that some folds could not try is left out.
+    told = {name: parts for name, parts in told.items() if len(parts) == len(task.splits)}
+    rows = []
+    none = None
+    for name, parts in told.items():
+        scored = score_responses(np.concatenate(parts), true, level if level.any() else None)
+        none = scored["l2"] if name == "no change" else none
+        rows.append((name, scored))
+    assert none is not None
+    listed = []
+    for name, scored in rows:
+        scored["l2"] = scored["l2"] / np.sqrt((none**2).mean())
+        row: dict[str, Any] = {"way": name, "conditions": len(scored)}
+        row |= {score: scored[score].mean() for score in SCORES}
+        row |= {f"{score}_error": scored[score].sem() for score in SCORES}
+        listed.append(row)
+    table = pd.DataFrame(listed)
+    table["chosen"] = [" / ".join(dict.fromkeys(chosen)) if name == OURS else "" for name in table["way"]]
+    return table
+
+
+def predicted(task: Task, split: Split) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray, str]:
+    """Return what each way tells, the truth, the level of controls, and what ours chose."""
+    predictor = cq.ResponsePredictor(**task.options, perturbations=split.described, progress=False).fit(split.train)
+    separator = task.options.get("separator", "+")
+    profiles, describer = predictor._fitted
+    train = profiles.changes()
+    naming = predictor._naming
+    conditions = [
+        type(train.conditions[0])(naming.parts(name) if separator else (name,), context, dose)
+        for name, context, dose in split.asked
+    ]
+    names = tuple(sorted({part for one in (*train.conditions, *conditions) for part in one.parts}))
+    kinship = Kinship(names, describer.describe(names))
+    answers = {OURS: ours(predictor, split.asked)}
+    situations = {situation_of(one, train) for one in conditions}
+    assert len(situations) == 1, situations
+    situation = situations.pop()
+    simple = any(not one.single for one in conditions) and situation == NEW_PERTURBATION
+    if not simple:
+        for name, way in ways_of(situation, kinship, train).items():
+            answers[name] = way(train, conditions, kinship)
+    if split.rows is not None:
+        told = cq.ResponsePredictor(**task.options, progress=False, priors=["signalling"])
+        truth = table_of(told, split, conditions)
+        return answers, truth, np.zeros_like(truth), chosen_of(predictor, situation)
+    first, second, level = halves(predictor, split, conditions)
+    answers[CEILING] = second
+    return answers, first, level, chosen_of(predictor, situation)
+
+
+def ours(predictor: cq.ResponsePredictor, asked: list[tuple[str, str, float]]) -> np.ndarray:
+    """Return the predicted changes of conditions."""
+    found = {}
+    for context, dose in {(context, dose) for _, context, dose in asked}:
+        names = [name for name, *where in asked if where == [context, dose]]
+        told = predictor.predict(names, contexts=context, doses=dose)
+        changes = np.asarray(told.layers["change"], dtype=np.float64)
+        found |= {(name, context, dose): change for name, change in zip(names, changes, strict=True)}
+    return np.stack([found[one] for one in asked])
+
+
+def chosen_of(predictor: cq.ResponsePredictor, situation: str) -> str:
+    """Return what was chosen for a situation."""
+    trial = predictor.trials_[situation]
+    return trial.chosen if trial.conditions else f"{trial.chosen} (nothing to hide)"
+
+
+def halves(predictor: cq.ResponsePredictor, split: Split, conditions: list[Any]) -> tuple[np.ndarray, ...]:
+    """Return the changes of the even and of the odd cells against kept controls, and the level of these."""
+    found = []
+    obs = split.truth.obs
+    key = [one for one in (predictor.perturbation_key, predictor.covariate_key) if one]
+    turn = obs.groupby(key, observed=True).cumcount().to_numpy() % 2
+    control = (obs[predictor.perturbation_key].astype(str) == str(predictor._naming.control[0])).to_numpy()
+    for half in (0, 1):
+        own: Profiles = read_profiles(
+            split.truth[control | (turn == half)], predictor._naming, predictor.values, cq.CellColumns(),
+            depth=predictor._fitted[0].depth, progress=False,
+        )  # fmt: skip
+        changes = own.changes()
+        found.append(np.stack([changes.values[changes.conditions.index(one)] for one in conditions]))
+        level = np.stack([changes.control_of(one.context) for one in conditions])
+    return found[0], found[1], level
+
+
+def table_of(predictor: cq.ResponsePredictor, split: Split, conditions: list[Any]) -> np.ndarray:
+    """Return the true effects of a table, on the scale that was learned."""
+    from celloquy.tasks.responses.told import frame_as_adata
+
+    adata = frame_as_adata(split.rows, predictor.perturbation_key)
+    own = read_profiles(adata, predictor._naming, predictor.values, cq.CellColumns(), progress=False).changes()
+    return np.stack([own.values[own.conditions.index(one)] for one in conditions])
+
+
+def write(whole: pd.DataFrame) -> None:
+    """Write the section."""
+    parts = [
+        """Means over conditions; "l2" is the distance over the root mean square of no change's. Ways that learn
+from nothing known of a perturbation can't tell one from another: their discrimination is .5.\n"""
+    ]
+    for name, table in whole.groupby("task", sort=False):
+        rows = [
+            [row["way"], *(f"{row[score]:.3f}" for score in SCORES)] for _, row in table.iterrows()
+        ]  # fmt: skip
+        own = table[table["way"] == OURS].iloc[0]
+        parts.append(f"### {name}\n\n{report.table(['way', *SCORES], rows)}\n")
+        parts.append(f"{own['conditions']} conditions. Chosen: {own['chosen']}.\n")
+    parts.append("### All tasks\n\n" + together(whole))
+    report.write_section(
+        "10-responses", "Predicted responses", "\n".join(parts),
+        command="python benchmarks/responses/responses.py --data FOLDER", folder=FOLDER,
+    )  # fmt: skip
+
+
+def together(whole: pd.DataFrame) -> str:
+    """Return the mean rank of ways over tasks and scores, and where ours falls short of the best baseline."""
+    counted = whole[whole["counted"] & (whole["way"] != CEILING)]
+    ranks, short = [], []
+    for name, table in counted.groupby("task", sort=False):
+        for score, more in SCORES.items():
+            values = table.set_index("way")[score]
+            if values.isna().any():
+                continue
+            place = values.rank(ascending=not more) if not more else values.rank(ascending=False)
+            ranks.append(pd.DataFrame({"way": place.index, "rank": (place / len(place)).to_numpy(), "task": name}))
+            others = table[table["way"] != OURS].set_index("way")
+            best = others[score].idxmax() if more else others[score].idxmin()
+            gap = (others.loc[best, score] - values[OURS]) * (1 if more else -1)
+            error = float(others.loc[best, f"{score}_error"])
+            if gap > error:
+                short.append(
+                    [name, score, f"{values[OURS]:.3f}", best, f"{others.loc[best, score]:.3f}", f"{error:.3f}"]
+                )
+    mean = pd.concat(ranks).groupby("way")["rank"].agg(["mean", "size"])
+    # Ways that every kind of task knows, and those of some.
+    mean = mean[mean["size"] >= 6].sort_values("mean")
+    rows = [[way, f"{row['mean']:.3f}", int(row["size"])] for way, row in mean.iterrows()]
+    text = "Rank over the number of ways, a mean over the scores and tasks in which a way can be tried.\n\n"
+    text += report.table(["way", "rank / ways", "scores"], rows)
+    if short:
+        text += "\n\nWhere ours is below the best baseline by more than its standard error:\n\n"
+        text += report.table(["task", "score", "ours", "best baseline", "its score", "its error"], short)
+    return text
+
+
+if __name__ == "__main__":
+    main()

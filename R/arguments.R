@@ -20,7 +20,7 @@ verbs_of_r <- c(
 )
 tasks_of_r <- c(
   Integrator = "RunCelloquy", Annotator = "AnnotateCells", Denoiser = "DenoiseExpression", Imputer = "ImputeGenes",
-  GeneClassifier = "ClassifyGenes"
+  GeneClassifier = "ClassifyGenes", ResponsePredictor = "PredictResponse"
 )
 
 # Functions that are named rather than called.
@@ -28,7 +28,7 @@ functions_of_r <- c(
   gene_embeddings = "GeneEmbeddings()", similar_genes = "SimilarGenes()", gene_attention = "GeneAttention()",
   classify_genes = "ClassifyGenes()",
   infer_network = "InferNetwork()", write_network = "WriteNetwork()",
-  perturb = "PerturbGenes()", rank_drivers = "RankDrivers()"
+  perturb = "PerturbGenes()", rank_drivers = "RankDrivers()", predict_response = "PredictResponse()"
 )
 
 r_name <- function(name) {

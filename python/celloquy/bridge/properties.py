@@ -58,7 +58,7 @@ def classify_genes(
     else:
         if out is not None:
             check_directory(out, overwrite=overwrite)
-        listed = [one if isinstance(one, str) else _table(one) for one in evidence]
+        listed = [one if isinstance(one, str) else table_from_r(one) for one in evidence]
         classifier = GeneClassifier(
             model=model, evidence=listed, layer=None if adata is None else "X", **given
         )  # fmt: skip
@@ -68,6 +68,14 @@ def classify_genes(
         if out is not None:
             classifier.save(out, overwrite=overwrite)
     return _told(classifier, to)
+
+
+def table_from_r(crossed: Mapping[str, Any]) -> pd.DataFrame:
+    """Return a table of genes × features."""
+    import pandas as pd
+
+    values = np.asarray(crossed["values"], dtype=np.float64)
+    return pd.DataFrame(values, index=list(crossed["names"]), columns=list(crossed["features"]))
 
 
 def _told(classifier: GeneClassifier, to: Sequence[str] | None) -> dict[str, Any]:
@@ -89,11 +97,3 @@ def _labels(labels: Sequence[Any], levels: Sequence[str] | None) -> Any:
     import pandas as pd
 
     return list(labels) if levels is None else pd.Categorical(list(labels), categories=list(levels))
-
-
-def _table(crossed: Mapping[str, Any]) -> pd.DataFrame:
-    """A table of genes × features."""
-    import pandas as pd
-
-    values = np.asarray(crossed["values"], dtype=np.float64)
-    return pd.DataFrame(values, index=list(crossed["names"]), columns=list(crossed["features"]))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
@@ -137,6 +137,15 @@ class Profiles:
         squares = raw.values**2
         doubt = squares + self.errors**2
         return replace(raw, values=raw.values * np.divide(squares, doubt, out=np.ones_like(doubt), where=doubt > 0))
+
+    def with_contexts(self, contexts: Iterable[str]) -> Profiles:
+        """Return the same with further contexts, whose controls are not known, as of tables of effects."""
+        more = sorted(set(contexts) - set(self.contexts))
+        shape = (3, len(more), len(self.genes))
+        return replace(
+            self, contexts=(*self.contexts, *more), control=np.concatenate([self.control, np.zeros(shape)], 1),
+            n_control=np.concatenate([self.n_control, np.zeros(len(more), dtype=np.int64)]),
+        )  # fmt: skip
 
     def with_controls(self, more: Profiles) -> Profiles:
         """Return the same with the controls of further contexts; of a context that both have, those of the other.

@@ -263,15 +263,13 @@ def _check_controls(
     rows: Sequence[Condition | None], contexts: NDArray[np.object_], naming: Naming, *, without_control: bool
 ) -> None:
     if all(row is None for row in rows):
-        if without_control or len(rows) == 0:
-            raise ArgumentError(
-                "There is no perturbation.",
-                found=f"{len(rows):,} rows, all named {some(map(repr, naming.control))}",
-                expected="rows of perturbations",
-                remedy="check `perturbation_key` and `control`.",
-                argument="perturbation_key",
-            )
-        return
+        raise ArgumentError(
+            "There is no perturbation.",
+            found=f"{len(rows):,} rows, all named {some(map(repr, naming.control))}",
+            expected="rows of perturbations",
+            remedy="check `perturbation_key` and `control`.",
+            argument="perturbation_key",
+        )
     if without_control:
         return
     with_control = {context for row, context in zip(rows, contexts, strict=True) if row is None}

@@ -18,7 +18,6 @@ from pathlib import Path
 import anndata as ad
 import numpy as np
 import pandas as pd
-import scanpy as sc
 
 import celloquy as cq
 from celloquy.evaluate import score_responses
@@ -38,8 +37,8 @@ def main() -> None:
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     blood = ad.read_h5ad(options.data / "perturb/pbmc_ifnb_labelled.h5ad")
-    sc.pp.highly_variable_genes(blood, n_top_genes=options.genes, flavor="seurat_v3")
-    blood = blood[:, blood.var["highly_variable"]].copy()
+    spread = logs(blood, np.median(np.asarray(blood.X.sum(1)))).var(0)
+    blood = blood[:, np.sort(np.argsort(-spread)[: options.genes])].copy()
     blood = blood[np.asarray(blood.X.sum(1)).ravel() > 0].copy()
     types = blood.obs["cell_type"].astype(str).value_counts().index[: options.types]
     told: dict[str, list[np.ndarray]] = {}

@@ -41,16 +41,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--only", default="", help="tasks whose names hold this text; nothing is written")
+    parser.add_argument("--resume", type=Path, help="folder of tasks that are done; those that are not are added")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     found = []
     for task in tasks(options.data):
-        if options.only in task.name:
+        file = options.resume / f"{task.name.replace(' ', '_')}.csv" if options.resume else None
+        if file is not None and file.is_file():
+            found.append(pd.read_csv(file, keep_default_na=False))
+        elif options.only in task.name:
             began = time.perf_counter()
             table = scores_of(task)
             table.insert(0, "task", task.name)
             table["counted"] = not task.uncounted
             found.append(table)
+            if file is not None:
+                file.parent.mkdir(parents=True, exist_ok=True)
+                table.to_csv(file, index=False)
             print(table.to_string(), f"{time.perf_counter() - began:.0f} s", flush=True)
     if not options.only:
         whole = pd.concat(found, ignore_index=True)

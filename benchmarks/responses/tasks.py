@@ -66,8 +66,10 @@ def cells_task(
     splits = []
     for fold in folds:
         hidden = hide(adata.obs, fold) if hide else adata.obs[by].astype(str).isin(fold).to_numpy()
-        hidden &= ~is_control
+        hidden = hidden & ~is_control
         asked = adata.obs[hidden]
+        if hide:
+            asked = asked[asked[by].astype(str).isin(fold)]
         names = pd.DataFrame({"name": asked[key].astype(str), "context": asked[context].astype(str) if context else ""})
         sizes = names.value_counts()
         wanted = [(*one, 1.0) for one, size in sizes.items() if size >= LEAST_CELLS]
@@ -196,12 +198,6 @@ def profiling(data: Path) -> Iterator[Task]:
         "expression profiling, L1000 HT115", effects, "effects", folds=scaffold_folds(known, names), by="drug",
         described=known,
     )  # fmt: skip
-    times = effects.groupby(level="drug").size()
-    several = effects[effects.index.get_level_values("drug").isin(times.index[times > 2])]
-    for name, place in (("largest", -1), ("middle", 1)):
-        chosen = several.reset_index()[["drug", "dose"]].sort_values("dose").groupby("drug")["dose"].nth(place)
-        hidden = set(zip(several.reset_index().loc[chosen.index, "drug"], chosen, strict=True))
-        yield table_task(f"held-out dose, {name}", effects, "effects", pairs=hidden, described=known)
     few = ad.read_h5ad(data / "drug/lincs_signatures_100.h5ad")
     frame = pd.DataFrame(dense(few.X), index=few.obs["pert_iname"].astype(str), columns=few.var_names)
     known = compounds(data, list(frame.index))
@@ -214,23 +210,31 @@ def profiling(data: Path) -> Iterator[Task]:
     frame = pd.DataFrame(dense(modz.X), columns=modz.var_names)
     frame.index = pd.MultiIndex.from_arrays([own["pert_iname"].astype(str), own["cell_id"].astype(str)],
                                             names=["drug", "line"])  # fmt: skip
-    frame = frame.groupby(level=[0, 1]).mean()
     lines = sorted(set(frame.index.get_level_values("line")))
-    yield table_task("unseen line, L1000 of three drugs", frame, "effects", folds=some_folds(lines), by="line")
+    means = frame.groupby(level=[0, 1]).mean()
+    yield table_task("unseen line, L1000 of three drugs", means, "effects", folds=some_folds(lines), by="line")
+    amount = own["pert_idose"].astype(str).str.extract(r"([\d.]+)")[0].astype(float)
+    micromolar = np.where(own["pert_idose"].astype(str).str.endswith("nM"), amount / 1000, amount)
+    frame["dose"] = micromolar
+    frame = frame.set_index("dose", append=True).groupby(level=[0, 1, 2]).mean()
+    frame = frame.xs("vemurafenib", level="drug", drop_level=False)
+    times = frame.groupby(level="line").size()
+    frame = frame[frame.index.get_level_values("line").isin(times.index[times > 2])]
+    for name, dose in (("largest", 10.0), ("middle", 1.0)):
+        yield table_task(f"held-out dose, {name}", frame, "effects", folds=[[dose]], by="dose")
 
 
 def ligands(data: Path) -> Task:
     """Ligands that were never measured: a setting of one ligand at a time."""
     table = pd.read_parquet(data / "perturb/ligand_effects.parquet")
-    single = table.groupby(["setting", "ligand", "gene"])["lfc"].mean().unstack("gene")
-    single = single.dropna(axis=1)
-    frame = single.groupby(level="ligand").mean()
+    table = table[~table["ligand"].str.contains("+", regex=False)]
+    frame = table.groupby(["ligand", "gene"])["lfc"].mean().unstack("gene").dropna(axis=1)
     return table_task("unseen ligand", frame, "effects", folds=[[one] for one in frame.index])
 
 
 def table_task(
-    name: str, frame: pd.DataFrame, values: str, *, folds: list[list[str]] | None = None, by: str | None = None,
-    pairs: set[tuple[str, float]] | None = None, described: pd.DataFrame | None = None,
+    name: str, frame: pd.DataFrame, values: str, *, folds: list[list[Any]] | None = None, by: str | None = None,
+    described: pd.DataFrame | None = None,
 ) -> Task:  # fmt: skip
     """Return a task on a table of effects or ranks."""
     levels = list(frame.index.names) if isinstance(frame.index, pd.MultiIndex) else ["drug"]
@@ -239,13 +243,8 @@ def table_task(
     options |= {"covariate_key": "line"} if "line" in levels else {}
     options |= {"dose_key": "dose"} if "dose" in levels else {}
     flat = frame.index.to_frame(index=False)
-    if folds is None and pairs is None:
-        folds = some_folds(sorted(set(flat["drug"])))
-    masks = (
-        [np.array([one in pairs for one in zip(flat["drug"], flat["dose"], strict=True)])]
-        if pairs is not None
-        else [flat[by or "drug"].isin(fold).to_numpy() for fold in folds or []]
-    )
+    folds = some_folds(sorted(set(flat["drug"]))) if folds is None else folds
+    masks = [flat[by or "drug"].isin(fold).to_numpy() for fold in folds]
     splits = []
     for hidden in masks:
         if hidden.any() and not hidden.all():

@@ -67,10 +67,11 @@ def asked_conditions(
             empty = [name for name, own in zip(named, parts, strict=True) if not own]
             refuse("perturbations", empty[0], expected + ", other than the control")
     known = [context for context, n in zip(profiles.contexts, profiles.n_control, strict=True) if n > 0]
-    # Tables of effects have no controls.
-    known = known or list(profiles.contexts)
-    wanted = known if contexts is None else check_names("contexts", contexts, "names of contexts")
-    if missing := [context for context in wanted if context not in known]:
+    # Tables of effects have no controls, and a context of them is no more than a name.
+    wanted = known or list(profiles.contexts)
+    if contexts is not None:
+        wanted = check_names("contexts", contexts, "names of contexts")
+    if known and (missing := [context for context in wanted if context not in known]):
         raise ArgumentError(
             "There are no controls of these contexts.",
             found=some(map(repr, missing)),

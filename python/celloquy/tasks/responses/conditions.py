@@ -73,8 +73,8 @@ class Naming:
 
     def parts(self, name: str) -> tuple[str, ...]:
         """Return the parts of a perturbation, without controls that fill up a combination, sorted."""
-        split = name.split(self.separator) if self.separator else [name]
-        return tuple(sorted({part.strip() for part in split} - set(self.control) - {""}))
+        split = [part.strip() for part in name.split(self.separator)] if self.separator else [name]
+        return tuple(sorted(set(split) - set(self.control) - {""}))
 
     def name(self, parts: Sequence[str]) -> str:
         """Return the name of a perturbation."""

@@ -9,15 +9,12 @@ from typing import Final
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from scipy import sparse
 
 from celloquy.errors import ArgumentError, some
 from celloquy.genes import GeneVocabulary, identify_genes
 from celloquy.tasks.properties.features import Block
 from celloquy.tasks.responses.fingerprints import fingerprints
-
-Matrix = NDArray[np.float64]
 
 SMILES: Final = "smiles"
 TARGETS: Final = "targets"
@@ -39,10 +36,13 @@ class Describer:
     table
         The user's table, a row for each perturbation: ``smiles``, ``targets`` and ``mechanism``, text with ";" between
         several, and any columns of numbers.
+    of_genes
+        True if perturbations are named by genes; blocks describe targets alone otherwise.
     """
 
     blocks: tuple[Block, ...]
     table: pd.DataFrame
+    of_genes: bool = True
 
     def describe(self, names: Sequence[str]) -> dict[str, sparse.csr_matrix]:
         """Return the features of perturbations by source, ``(names, features)``, rows of length 1, or 0 if not known.
@@ -52,22 +52,12 @@ class Describer:
         ArgumentError
             If a structure can't be read.
         """
-        found = {block.name: self._of_genes(block, names) for block in self.blocks} if self._names_genes(names) else {}
+        found = {block.name: self._of_genes(block, names) for block in self.blocks if self.of_genes}
         rows = [self._place.get(name, -1) for name in names]
         for source, features in self._of_table.items():
             empty = sparse.csr_matrix((1, features.shape[1]))
             found[source] = sparse.csr_matrix(sparse.vstack([features, empty]))[rows]
         return {source: _unit(features) for source, features in found.items() if features.nnz}
-
-    def known(self, names: Sequence[str]) -> NDArray[np.bool_]:
-        """Return which perturbations anything is known of, ``(names,)``."""
-        known = np.zeros(len(names), dtype=bool)
-        for features in self.describe(names).values():
-            known |= np.diff(features.indptr) > 0
-        return known
-
-    def _names_genes(self, names: Sequence[str]) -> bool:
-        return bool(self.blocks) and any(self._gene_rows(names)[1])
 
     def _gene_rows(self, names: Sequence[str]) -> tuple[GeneVocabulary | None, list[int]]:
         """The vocabulary of the genes among names, and each name's row of it plus 1, or 0."""

@@ -46,8 +46,8 @@ class Kinship:
 
 def circumstances(some_conditions: Sequence[Condition], others: Sequence[Condition]) -> Matrix:
     """Return how alike the circumstances of conditions are, ``(some, others)``: 1 of the same context and dose."""
-    contexts = np.array([[one.context == other.context for other in others] for one in some_conditions], dtype=bool)
+    here, there = (np.array([one.context for one in listed], dtype=object) for listed in (some_conditions, others))
     first, second = (np.log10([one.dose for one in listed]) for listed in (some_conditions, others))
     apart = np.abs(first[:, None] - second[None])
-    alike: Matrix = np.where(contexts.reshape(apart.shape), 1.0, OTHER_CONTEXT) / (1 + apart)
+    alike: Matrix = np.where(here[:, None] == there[None], 1.0, OTHER_CONTEXT) / (1 + apart)
     return alike

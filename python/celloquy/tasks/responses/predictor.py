@@ -151,7 +151,7 @@ class ResponsePredictor:
         columns = CellColumns(layer=self.layer, counts=self.counts)
         with opened(adata) as read:
             profiles = read_profiles(read, naming, self.values, columns, progress=self.progress)
-        describer = Describer(self._blocks(profiles, table), table)
+        describer = self._describer(profiles, table)
         kinship = _kinship(describer, profiles.conditions)
         trials = {}
         with ProgressBar(total=len(SITUATIONS), desc="Trying ways", disable=not self.progress) as bar:
@@ -215,6 +215,7 @@ class ResponsePredictor:
                 )
             profiles = profiles.with_controls(more)
         asked = asked_conditions(profiles, naming, perturbations, contexts, doses)
+        profiles = profiles.with_contexts({one.context for one in asked})
         train = profiles.changes()
         kinship = _kinship(describer, (*train.conditions, *asked))
         refuse_unknown(asked, train, kinship, describer.table.index)
@@ -359,14 +360,14 @@ class ResponsePredictor:
         choose_device(self.device)
         check_column("perturbation_key", self.perturbation_key)
 
-    def _blocks(self, profiles: Profiles, table: pd.DataFrame) -> tuple[Block, ...]:
-        """What describes genes, if perturbations or targets are genes."""
+    def _describer(self, profiles: Profiles, table: pd.DataFrame) -> Describer:
+        """What is known of perturbations; genes are described if perturbations, or their targets, are genes."""
         names = sorted({part for one in profiles.conditions for part in one.parts})
-        genes = sum(one is not None for one in identify_genes(names).ids)
-        if genes < len(names) * MOSTLY and TARGETS not in table:
-            return ()
-        priors = check_priors(self.priors)
-        return tuple(blocks_of(priors, self.model, None, CellColumns(), self.device, self.progress))
+        of_genes = sum(one is not None for one in identify_genes(names).ids) >= len(names) * MOSTLY
+        blocks: list[Block] = []
+        if of_genes or TARGETS in table:
+            blocks = blocks_of(check_priors(self.priors), self.model, None, CellColumns(), self.device, self.progress)
+        return Describer(tuple(blocks), table, of_genes)
 
     def _record(self) -> dict[str, Any]:
         """How a result was made, in the types that an h5ad file holds."""

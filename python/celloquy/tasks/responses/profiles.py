@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
@@ -138,6 +138,15 @@ class Profiles:
         doubt = squares + self.errors**2
         return replace(raw, values=raw.values * np.divide(squares, doubt, out=np.ones_like(doubt), where=doubt > 0))
 
+    def with_contexts(self, contexts: Iterable[str]) -> Profiles:
+        """Return the same with further contexts, whose controls are not known, as of tables of effects."""
+        more = sorted(set(contexts) - set(self.contexts))
+        shape = (3, len(more), len(self.genes))
+        return replace(
+            self, contexts=(*self.contexts, *more), control=np.concatenate([self.control, np.zeros(shape)], 1),
+            n_control=np.concatenate([self.n_control, np.zeros(len(more), dtype=np.int64)]),
+        )  # fmt: skip
+
     def with_controls(self, more: Profiles) -> Profiles:
         """Return the same with the controls of further contexts; of a context that both have, those of the other.
 
@@ -254,15 +263,13 @@ def _check_controls(
     rows: Sequence[Condition | None], contexts: NDArray[np.object_], naming: Naming, *, without_control: bool
 ) -> None:
     if all(row is None for row in rows):
-        if without_control or len(rows) == 0:
-            raise ArgumentError(
-                "There is no perturbation.",
-                found=f"{len(rows):,} rows, all named {some(map(repr, naming.control))}",
-                expected="rows of perturbations",
-                remedy="check `perturbation_key` and `control`.",
-                argument="perturbation_key",
-            )
-        return
+        raise ArgumentError(
+            "There is no perturbation.",
+            found=f"{len(rows):,} rows, all named {some(map(repr, naming.control))}",
+            expected="rows of perturbations",
+            remedy="check `perturbation_key` and `control`.",
+            argument="perturbation_key",
+        )
     if without_control:
         return
     with_control = {context for row, context in zip(rows, contexts, strict=True) if row is None}

@@ -25,8 +25,8 @@ CELLS_READ: Final = 2048
 MOST_DEPTH: Final = 1e4
 """Counts to which cells are scaled before the logarithm, at most; cells of a small panel to their median depth, since
 scaling up would make each of their few counts a large step."""
-MOST_EXPRESSION: Final = 100.0
-"""Whole numbers above it are counts, no logarithms."""
+MOST_LEVELS: Final = 2
+"""Largest value up to which whole numbers alone may be logarithms; beyond they are counts."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,7 +129,7 @@ def _as_they_are(adata: AnnData, values: Values, layer: str | None, argument: st
                 remedy="fill them in, or leave these genes out.",
                 argument=argument,
             )
-        if values == "expression" and block.max(initial=0) > MOST_EXPRESSION and np.array_equal(block, np.rint(block)):
+        if values == "expression" and block.max(initial=0) > MOST_LEVELS and np.array_equal(block, np.rint(block)):
             raise ArgumentError(
                 "These values are counts, not expression on a logarithmic scale.",
                 found=f"whole numbers up to {block.max():g}",

@@ -60,6 +60,7 @@ def write_predictor(
         "genes": list(profiles.genes),
         "conditions": [_written(one) for one in profiles.conditions],
         "contexts": list(profiles.contexts),
+        "of_genes": describer.of_genes,
         "depth": profiles.depth,
         "blocks": [{"name": block.name, "file": own.get(block.name)} for block in describer.blocks],
         "trials": [
@@ -132,7 +133,7 @@ def _saved(folder: Path, described: dict[str, Any]) -> Saved:
             one["situation"], one["chosen"], one["weights"], report, width, tuple(map(_read, one["conditions"])),
             predicted, observed,
         )  # fmt: skip
-    return Saved(profiles, Describer(blocks, table), trials, dict(described["parameters"]))
+    return Saved(profiles, Describer(blocks, table, bool(described["of_genes"])), trials, dict(described["parameters"]))
 
 
 def _written(condition: Condition) -> list[Any]:

@@ -147,7 +147,7 @@ CONTEXT: dict[str, Way] = {
 """Ways for a perturbation that was measured in other contexts."""
 DOSE: dict[str, Way] = {
     "no change": no_change, "mean": mean, "nearest dose": nearest_dose, "interpolation": interpolated_dose,
-    "dose curve": dose_curve,
+    "dose curve": dose_curve, "elsewhere": elsewhere,
 }  # fmt: skip
 """Ways for a perturbation that was measured in this context at other doses."""
 
@@ -171,8 +171,8 @@ def _elsewhere(train: Changes, asked: Sequence[Condition], sharpness: float = 0.
         if sharpness:
             here = train.control_of(condition.context)
             alike = np.array([_correlation(train.control_of(one.context), here) for one in own])
-            weights[row, places] *= np.exp(sharpness * (alike - alike.max()))
-        weights[row] /= weights[row].sum()
+            weights[row, places] *= np.exp(sharpness * (alike - alike.max(initial=-1)))
+        weights[row] /= max(float(weights[row].sum()), 1e-12)
     return weights
 
 

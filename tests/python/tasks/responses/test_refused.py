@@ -1,0 +1,190 @@
+"""What can't be used is refused with the way out, and the object stays as it is."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import celloquy as cq
+from celloquy.errors import ArgumentError, CheckpointError, CountsError, FewCellsWarning, GenesError
+from response_examples import FEATURES, SYMBOLS, perturbed_cells, predictor
+
+CELLS = perturbed_cells(SYMBOLS[:6], cells=20, controls=60, contexts=("a", "b"))
+FITTED = predictor().fit(CELLS)
+
+
+def with_obs(**columns):
+    adata = CELLS.copy()
+    for name, values in columns.items():
+        adata.obs[name] = values
+    return adata
+
+
+@pytest.mark.parametrize(
+    ("options", "argument", "words"),
+    [
+        ({"control": "DMSO"}, "control", "ATF2|CD86|IFNGR1"),
+        ({"perturbation_key": "genes"}, "perturbation_key", "gene, line"),
+        ({"perturbation_key": ["gene"]}, "perturbation_key", "one column"),
+        ({"covariate_key": "cell_type"}, "covariate_key", "cell_type"),
+        ({"dose_key": "dose"}, "dose_key", "dose"),
+        ({"replicate_key": "batch"}, "replicate_key", "batch"),
+        ({"values": "logs"}, "values", "counts"),
+        ({"values": "expression"}, "values", 'values="counts"'),
+        ({"separator": 1}, "separator", "text"),
+        ({"seed": -1}, "seed", "whole number"),
+        ({"priors": "cells"}, "priors", "family"),
+        ({"priors": ["nothing"]}, "priors", "family"),
+        ({"perturbations": ["a"]}, "perturbations", "DataFrame"),
+        ({"layer": "spliced"}, "layer", "spliced"),
+    ],
+)
+def test_parameters_that_cannot_be_used(options, argument, words):
+    before = CELLS.copy()
+    with pytest.raises((ArgumentError, CountsError), match=words) as raised:
+        predictor(**options).fit(CELLS)
+    assert raised.value.argument == argument
+    pd.testing.assert_frame_equal(CELLS.obs, before.obs)
+    assert (CELLS.X != before.X).nnz == 0
+
+
+def test_a_context_without_controls():
+    adata = CELLS[~((CELLS.obs["line"] == "b") & (CELLS.obs["gene"] == "control"))].copy()
+    with pytest.raises(ArgumentError, match="'b'") as raised:
+        predictor(covariate_key="line").fit(adata)
+    assert raised.value.argument == "control"
+
+
+@pytest.mark.parametrize("dose", ["high", np.nan, 0.0, -1.0, np.inf])
+def test_a_dose_that_is_no_number_names_the_cell(dose):
+    doses = np.ones(CELLS.n_obs, dtype=object)
+    doses[-1] = dose
+    with pytest.raises(ArgumentError, match=str(CELLS.obs_names[-1])) as raised:
+        predictor(dose_key="dose").fit(with_obs(dose=pd.Series(doses, index=CELLS.obs_names)))
+    assert raised.value.argument == "dose_key"
+
+
+def test_the_dose_of_a_control_is_not_read():
+    doses = np.where(CELLS.obs["gene"] == "control", "vehicle", "1.5")
+    predictor(dose_key="dose").fit(with_obs(dose=doses))
+
+
+def test_one_replicate_alone():
+    with pytest.raises(ArgumentError, match="one replicate") as raised:
+        predictor(replicate_key="batch").fit(with_obs(batch="a"))
+    assert raised.value.argument == "replicate_key"
+
+
+def test_logarithms_where_counts_are_needed():
+    adata = CELLS.copy()
+    adata.X = adata.X.log1p()
+    with pytest.raises(CountsError, match="counts"):
+        predictor().fit(adata)
+    predictor(values="expression").fit(adata)
+
+
+def test_missing_values_of_expression():
+    adata = CELLS.copy()
+    values = np.log1p(adata.X.toarray())
+    values[3, 2] = np.nan
+    adata.X = values
+    with pytest.raises(ArgumentError, match="cell3"):
+        predictor(values="expression").fit(adata)
+
+
+def test_controls_alone():
+    with pytest.raises(ArgumentError, match="no perturbation"):
+        predictor().fit(CELLS[CELLS.obs["gene"] == "control"].copy())
+
+
+def test_few_cells_are_told_and_weigh_less():
+    some = (CELLS.obs["gene"] == "STAT1").to_numpy()
+    kept = ~some | (np.cumsum(some) <= 4)
+    with pytest.warns(FewCellsWarning, match=r"STAT1 \(4\)"):
+        fitted = predictor().fit(CELLS[kept].copy())
+    changes = fitted.profiles_.changes()
+    weights = dict(zip(changes.conditions, changes.weights, strict=True))
+    few = next(one for one in weights if one.parts == ("STAT1",))
+    assert weights[few] < 0.3 * max(weights.values())
+
+
+@pytest.mark.parametrize(
+    ("asked", "error", "words"),
+    [
+        ({"perturbations": "STAT11"}, GenesError, "STAT1"),
+        ({"perturbations": "control"}, ArgumentError, "other than the control"),
+        ({"perturbations": 3}, ArgumentError, "names of perturbations"),
+        ({"contexts": "z"}, ArgumentError, "controls"),
+        ({"doses": -1.0}, ArgumentError, "above 0"),
+        ({"doses": "high"}, ArgumentError, "above 0"),
+    ],
+)
+def test_questions_that_cannot_be_answered(asked, error, words):
+    with pytest.raises(error, match=words) as raised:
+        FITTED.predict(**asked)
+    assert raised.value.argument == next(iter(asked))
+
+
+def test_a_perturbation_that_is_described_by_nothing_is_told_the_mean():
+    table = pd.concat([FEATURES.iloc[:6], pd.DataFrame(0.0, index=["new one"], columns=FEATURES.columns)])
+    told = predictor(perturbations=table).fit(CELLS).predict("new one")
+    assert np.isfinite(told.layers["change"]).all()
+
+
+def test_nothing_is_fitted():
+    for call in (lambda one: one.predict(), lambda one: one.report_, lambda one: one.save("nowhere")):
+        with pytest.raises(ArgumentError, match="has not been fitted"):
+            call(predictor())
+
+
+def test_controls_with_other_genes():
+    with pytest.raises(ArgumentError, match="lack genes") as raised:
+        FITTED.predict("STAT1", controls=CELLS[CELLS.obs["gene"] == "control", :20].copy())
+    assert raised.value.argument == "controls"
+
+
+def test_cells_cannot_be_drawn_without_counts():
+    adata = CELLS.copy()
+    adata.X = adata.X.log1p()
+    fitted = predictor(values="expression").fit(adata)
+    with pytest.raises(ArgumentError, match="no counts"):
+        fitted.sample_cells(CELLS, "STAT1")
+
+
+def test_a_table_with_a_wrong_structure_names_the_row():
+    pytest.importorskip("rdkit")
+    table = pd.DataFrame({"smiles": ["CCO", "C1CC", "", "c1ccccc1", "CC", "CN"]}, index=SYMBOLS[:6])
+    with pytest.raises(ArgumentError, match=r"'C1CC' of 'IRF1', row 2") as raised:
+        predictor(perturbations=table).fit(CELLS)
+    assert raised.value.argument == "perturbations"
+
+
+def test_structures_without_rdkit_say_what_to_install(monkeypatch):
+    import sys
+
+    monkeypatch.setitem(sys.modules, "rdkit", None)
+    table = pd.DataFrame({"smiles": ["CCO"] * 6}, index=SYMBOLS[:6])
+    with pytest.raises(ArgumentError, match=r"celloquy\[compounds\]"):
+        predictor(perturbations=table).fit(CELLS)
+
+
+def test_a_table_with_a_name_twice_or_words_for_numbers():
+    with pytest.raises(ArgumentError, match="twice"):
+        predictor(perturbations=FEATURES.iloc[[0, 0]]).fit(CELLS)
+    with pytest.raises(ArgumentError, match="'kind'"):
+        predictor(perturbations=FEATURES.assign(kind="kinase")).fit(CELLS)
+
+
+def test_a_damaged_directory(tmp_path):
+    with pytest.raises(CheckpointError, match="no ResponsePredictor"):
+        cq.ResponsePredictor.load(tmp_path)
+    FITTED.save(tmp_path / "saved")
+    with pytest.raises((ArgumentError, CheckpointError)):
+        FITTED.save(tmp_path / "saved")
+    task = tmp_path / "saved" / "task.json"
+    described = json.loads(task.read_text())
+    described["blocks"] = [{"name": "own 1", "file": "../../secret.npz"}]
+    task.write_text(json.dumps(described))
+    with pytest.raises(CheckpointError, match="no ResponsePredictor"):
+        cq.ResponsePredictor.load(tmp_path / "saved")

@@ -213,3 +213,29 @@ def test_genes_are_changed_by_the_same_options_everywhere(function, in_seurat):
             assert found[in_r(name)] == default, name
     (command,) = [one.callback for one in app.registered_commands if one.callback.__name__ == "perturb"]
     assert {names["command"].get(name, name) for name in options} <= set(inspect.signature(command).parameters)
+
+
+def test_responses_are_asked_for_by_the_same_options_everywhere():
+    parameters = inspect.signature(cq.predict_response).parameters
+    options = {name: one.default for name, one in parameters.items() if name != "adata"}
+    shared = [one for one in differences() if len(one.verbs) == len(VERBS) and one.there != "–"]
+    names = {
+        where: {one.option: one.names()[0] for one in shared if one.where == where and one.option != "–"}
+        for where in ("R", "command")
+    }
+    in_r_names = {name: names["R"].get(name, in_r(name)) for name in options}
+    found = r_formals("PredictResponse")
+    assert set(found) == set(in_r_names.values()) | {"object", "controls", "assay", "model.dir", "overwrite"}
+    command = of_command("respond")
+    kept = {"file", "out", "predictor", "overwrite", "sample_cells"}
+    assert set(command) | {"file"} == {names["command"].get(name, name) for name in options} | kept
+    of_class = inspect.signature(cq.ResponsePredictor).parameters
+    predict = inspect.signature(cq.ResponsePredictor.predict).parameters
+    for name, default in options.items():
+        if name not in ("described", "perturbations"):
+            assert name in of_class or name in predict, name
+        # A predictor that is read needs no column.
+        if name not in (*names["R"], "perturbation_key"):
+            assert found[in_r_names[name]] == default, name
+        if name not in (*names["command"], "perturbation_key"):
+            assert command[name] == default, name

@@ -12,6 +12,7 @@ from celloquy.cli import impute as impute
 from celloquy.cli import genes as genes
 from celloquy.cli import network as network
 from celloquy.cli import perturb as perturb
+from celloquy.cli import respond as respond
 from celloquy.cli import info as info
 from celloquy.cli import convert as convert
 

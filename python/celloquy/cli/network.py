@@ -9,7 +9,7 @@ import typer
 
 from celloquy.cli.app import app, plain_errors
 from celloquy.cli.options import Input, Reading, Running, names_in, verb
-from celloquy.errors import ArgumentError
+from celloquy.cli.tables import listed_in
 
 
 @verb(app, without=("tissue_key", "spatial_key", "batch_key"))
@@ -58,8 +58,8 @@ def network(
         edges = celloquy.infer_network(
             file,
             model=model,
-            regulators=_genes(regulators, "regulators"),
-            targets=_genes(targets, "targets"),
+            regulators=listed_in(regulators, "regulators"),
+            targets=listed_in(targets, "targets"),
             by=by,
             method=names_in(method) if "," in method else method,  # type: ignore[arg-type]  # the call checks it
             n_edges=n_edges or None,
@@ -71,19 +71,3 @@ def network(
         )
         celloquy.write_network(edges, out)
     typer.echo(f"network: {out}")
-
-
-def _genes(text: str | None, argument: str) -> list[str] | None:
-    """Return the genes of a list with commas, or of a file with one a line."""
-    if text is None or not Path(text).is_file():
-        return names_in(text)
-    try:
-        return [line.strip() for line in Path(text).read_text(encoding="utf-8").splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise ArgumentError(
-            f"{text!r} is not a list of genes.",
-            found=(str(error).splitlines() or [type(error).__name__])[0],
-            expected="a text file with a name on each line",
-            remedy="name the genes with commas, or write such a file.",
-            argument=argument,
-        ) from error

@@ -70,7 +70,7 @@ def answered(
 def said(trial: Trial) -> str:
     """Return what a trial chose, in words."""
     if trial.chosen != BLEND:
-        return trial.chosen
+        return trial.chosen if trial.conditions else f"{trial.chosen} (untried)"
     ordered = sorted(trial.weights.items(), key=lambda one: -one[1])
     return " + ".join(f"{weight:.2f} {name}" for name, weight in ordered) or "no change"
 

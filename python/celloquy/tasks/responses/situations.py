@@ -102,11 +102,13 @@ def _hidden(situation: str, conditions: Sequence[Condition], seed: int) -> list[
         listed = [[own[at] for own in series.values() if len(own) > 1 and at < len(own)] for at in range(longest)]
         return [_mask(places, len(conditions)) for places in listed if places]
     if situation == NEW_COMBINATION:
-        places = [place for place, one in enumerate(conditions) if not one.single]
-        return [_mask([places[at] for at in some], len(conditions)) for some in _groups(len(places), seed)]
+        # In all contexts and doses, else the same combination elsewhere would tell it.
+        several = sorted({one.parts for one in conditions if not one.single})
+        chosen = [{several[at] for at in some} for some in _groups(len(several), seed)]
+        return [np.array([one.parts in group for one in conditions], dtype=bool) for group in chosen]
     pairs = sorted({(one.parts, one.context) for one in conditions})
-    chosen = [{pairs[at] for at in some} for some in _groups(len(pairs), seed)]
-    return [np.array([(one.parts, one.context) in group for one in conditions], dtype=bool) for group in chosen]
+    drawn = [{pairs[at] for at in some} for some in _groups(len(pairs), seed)]
+    return [np.array([(one.parts, one.context) in group for one in conditions], dtype=bool) for group in drawn]
 
 
 def _groups(number: int, seed: int) -> list[NDArray[np.int64]]:

@@ -60,6 +60,14 @@ def test_a_combination_with_a_part_that_was_never_measured_is_the_sum_of_both():
     np.testing.assert_allclose(whole, part + unseen, atol=1e-5)
 
 
+def test_a_combination_is_hidden_in_all_contexts_to_try_what_tells_it():
+    names = ["STAT1", "MYC", "JAK2", "STAT1+MYC", "JAK2+STAT1", "JAK2+MYC"]
+    fitted = predictor(covariate_key="line").fit(perturbed_cells(names, contexts=("a", "b"), cells=80))
+    hidden = fitted.held_out_.obs.query("situation == 'new combination'")
+    assert len(hidden) == 6
+    assert hidden["correlation"].min() > 0.5
+
+
 def test_a_new_context_takes_the_response_of_others_on_its_own_level():
     adata = perturbed_cells(["STAT1", "MYC"], contexts=("a", "b", "c", "d"), cells=150, controls=300)
     hidden = (adata.obs["line"] == "d") & (adata.obs["gene"] != "control")

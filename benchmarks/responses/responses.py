@@ -1,6 +1,9 @@
 """Predicted responses beside every simple way: results/responses.md.
 
-Usage: python benchmarks/responses/responses.py --data FOLDER [--only TEXT]
+Usage: python benchmarks/responses/responses.py --data FOLDER [--only TEXT] [--gears PYTHON]
+
+PYTHON is that of an environment with `cell-gears`; GEARS is then trained for K562 and THP-1, at most 100 cells of a
+perturbation. It would download GO terms, and gets those of FOLDER/genes instead.
 
 Each task hides perturbations, contexts or doses and predicts them (tasks.py). Of cells, controls are halved: the ways
 learn against one half and are judged against the other, since a control that both share looks like an effect; hidden
@@ -11,14 +14,20 @@ Scores are those of `celloquy.evaluate.score_responses`, means over conditions; 
 from __future__ import annotations
 
 import argparse
+import json
+import pickle
+import subprocess
 import sys
 import time
 import warnings
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
+import anndata as ad
 import numpy as np
 import pandas as pd
+from scipy import sparse
 
 import celloquy as cq
 from celloquy.evaluate import score_responses
@@ -34,6 +43,8 @@ OURS, CEILING = "ours", "second half of the cells"
 SCORES = {"pearson": True, "spearman": True, "l2": False, "mae": False, "overlap": True, "discrimination": True}
 """Scores, and whether more is better."""
 FOLDER = Path(__file__).parent / "results"
+MOST_CELLS = 100
+"""Cells of a perturbation that GEARS learns from, at most."""
 
 
 def main() -> None:
@@ -41,6 +52,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--only", default="", help="tasks whose names hold this text; nothing is written")
+    parser.add_argument("--gears", type=Path, help="Python of an environment with cell-gears")
     parser.add_argument("--resume", type=Path, help="folder of tasks that are done; those that are not are added")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
@@ -51,7 +63,8 @@ def main() -> None:
             found.append(pd.read_csv(file, keep_default_na=False))
         elif options.only in task.name:
             began = time.perf_counter()
-            table = scores_of(task)
+            gears = Gears(options.gears, options.data) if options.gears and task.name in TRAINED else None
+            table = scores_of(task, gears)
             table.insert(0, "task", task.name)
             table["counted"] = not task.uncounted
             found.append(table)
@@ -66,12 +79,49 @@ def main() -> None:
         write(whole)
 
 
-def scores_of(task: Task) -> pd.DataFrame:
+TRAINED = ("unseen gene, k562", "unseen gene, THP-1")
+"""Tasks for which GEARS is trained, five times each."""
+
+
+class Gears:
+    """Trains GEARS in an environment of its own."""
+
+    def __init__(self, python: Path, data: Path) -> None:
+        self.python = python
+        terms = pd.read_parquet(data / "genes/go_sets_human.parquet")
+        self.terms = terms.groupby("symbol")["go_id"].agg(set).to_dict()
+
+    def __call__(self, predictor: cq.ResponsePredictor, split: Split, conditions: list[Any]) -> np.ndarray:
+        """Return the changes that it predicts."""
+        train = split.train
+        names = train.obs[predictor.perturbation_key].astype(str)
+        control = names.isin(predictor._naming.control)
+        some = control | (names.groupby(names).cumcount() < MOST_CELLS)
+        cells = train[some].copy()
+        counts = np.asarray(cells.X.todense(), dtype=np.float64)
+        depth = predictor._fitted[0].depth
+        logs = np.log1p(counts * depth / counts.sum(1, keepdims=True).clip(1))
+        own = ad.AnnData(sparse.csr_matrix(logs.astype(np.float32)))
+        own.obs["condition"] = ["ctrl" if is_control else f"{name}+ctrl"
+                                for name, is_control in zip(names[some], control[some], strict=True)]  # fmt: skip
+        own.obs["cell_type"] = "all"
+        own.var_names = train.var_names
+        own.var["gene_name"] = own.var_names
+        with TemporaryDirectory() as folder:
+            own.write_h5ad(Path(folder) / "train.h5ad")
+            (Path(folder) / "asked.json").write_text(json.dumps([list(one.parts) for one in conditions]))
+            (Path(folder) / "gene2go_all.pkl").write_bytes(pickle.dumps(self.terms))
+            worker = Path(__file__).with_name("gears_worker.py")
+            subprocess.run([self.python, worker, folder], check=True, stdout=subprocess.DEVNULL)
+            return np.load(Path(folder) / "predicted.npz")["changes"]
+
+
+def scores_of(task: Task, gears: Gears | None = None) -> pd.DataFrame:
     """Return the scores of each way in a task, a mean over conditions, with standard errors of pearson and l2."""
     told: dict[str, list[np.ndarray]] = {}
     observed, levels, chosen = [], [], []
     for split in task.splits:
-        answers, truth, level, what = predicted(task, split)
+        answers, truth, level, what = predicted(task, split, gears)
         for name, values in answers.items():
             told.setdefault(name, []).append(values)
         observed.append(truth)
@@ -99,7 +149,9 @@ def scores_of(task: Task) -> pd.DataFrame:
     return table
 
 
-def predicted(task: Task, split: Split) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray, str]:
+def predicted(
+    task: Task, split: Split, gears: Gears | None
+) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray, str]:
     """Return what each way tells, the truth, the level of controls, and what ours chose."""
     predictor = cq.ResponsePredictor(**task.options, perturbations=split.described, progress=False).fit(split.train)
     separator = task.options.get("separator", "+")
@@ -120,6 +172,8 @@ def predicted(task: Task, split: Split) -> tuple[dict[str, np.ndarray], np.ndarr
     if not simple:
         for name, way in ways_of(situation, kinship, train).items():
             answers[name] = way(train, conditions, kinship)
+    if gears is not None:
+        answers["GEARS"] = gears(predictor, split, conditions)
     if split.rows is not None:
         told = cq.ResponsePredictor(**task.options, progress=False, priors=["signalling"])
         truth = table_of(told, split, conditions)

@@ -156,7 +156,7 @@ def predicted(
     predictor = cq.ResponsePredictor(**task.options, perturbations=split.described, progress=False).fit(split.train)
     separator = task.options.get("separator", "+")
     profiles, describer = predictor._fitted
-    train = profiles.changes()
+    train = profiles.with_contexts({context for _, context, _ in split.asked}).changes()
     naming = predictor._naming
     conditions = [
         type(train.conditions[0])(naming.parts(name) if separator else (name,), context, dose)

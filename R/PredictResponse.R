@@ -151,7 +151,8 @@ SampleResponse <- function(object, perturbation, model.dir, dose = NULL, covaria
 #' @export
 print.celloquy_response <- function(x, ...) {
   cat(attr(x, "summary"), sep = "\n")
-  about <- x$conditions[c("situation", "method", "reliability")]
+  about <- x$conditions[c("situation", "reliability")]
+  about$reliability <- round(about$reliability, 2)
   cat(sprintf("\nPredicted: %d genes under %d conditions.\n", nrow(x$change), ncol(x$change)))
   print(utils::head(about, 10))
   if (nrow(about) > 10) cat(sprintf("... and %d more\n", nrow(about) - 10))

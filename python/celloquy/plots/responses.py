@@ -60,7 +60,8 @@ def response_changes(held_out: AnnData, *, conditions: str | Sequence[str] | Non
         axis.plot(ends, ends, color="grey", linestyle="--", linewidth=1)
         axis.plot(predicted[row], observed[row], ".", markersize=3)
         about = held_out.obs.iloc[row]
-        axis.set_title(f"{held_out.obs_names[row]}\n{about['situation']}, r = {about['correlation']:.2f}", fontsize=8)
+        told = _folded(f"{about['situation']}, r = {about['correlation']:.2f}", 32)
+        axis.set_title(f"{held_out.obs_names[row]}\n{told}", fontsize=8)
     for axis in axes.flat[len(rows) :]:
         axis.set_axis_off()
     figure.supxlabel("predicted change")
@@ -240,7 +241,7 @@ def response_reliability(held_out: AnnData) -> Figure:
         left.plot(number + random.uniform(-0.2, 0.2, own.sum()), correlation[own], ".", color=f"C{number}")
         left.plot([number - 0.3, number + 0.3], [correlation[own].mean()] * 2, color="black")
         right.plot(size[own], correlation[own], ".", color=f"C{number}", label=f"{name} ({own.sum()})")
-    left.set_xticks(range(len(names)), [_folded(name) for name in names])
+    left.set_xticks(range(len(names)), [_folded(name, 10) for name in names], fontsize=7)
     left.set(ylabel="correlation with the measured change", xlim=(-0.5, len(names) - 0.5))
     right.set(xlabel="size of the predicted change")
     for axis in (left, right):
@@ -309,7 +310,7 @@ def _listed(names: str | Sequence[str]) -> list[str]:
     return [names] if isinstance(names, str) else list(names)
 
 
-def _folded(name: str) -> str:
+def _folded(text: str, width: int) -> str:
     from textwrap import fill
 
-    return fill(name, 16)
+    return fill(text, width)

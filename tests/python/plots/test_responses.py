@@ -76,7 +76,7 @@ def test_the_dose_curve_shows_predicted_intervals_beside_measured_errors():
 
 def test_reliability_shows_each_situation_with_its_mean():
     left, right = cq.plots.response_reliability(held_out()).axes
-    assert [text.get_text() for text in left.get_xticklabels()] == ["new perturbation", "new context"]
+    assert [text.get_text() for text in left.get_xticklabels()] == ["new\nperturbation", "new\ncontext"]
     assert left.lines[1].get_ydata().tolist() == [0.75, 0.75]
     assert [text.get_text() for text in right.get_legend().get_texts()] == ["new perturbation (2)", "new context (1)"]
     np.testing.assert_allclose(np.sort(right.lines[0].get_xdata()), np.sqrt([1 / 3, 2 / 3]), rtol=1e-6)

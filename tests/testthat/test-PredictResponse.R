@@ -99,15 +99,17 @@ test_that("a SingleCellExperiment and a matrix say the same, with values for eac
   skip_without_python()
   object <- screen()
   counts <- SeuratObject::LayerData(object, layer = "counts")
-  ask <- function(...) PredictResponse(..., perturbations = "drug A+drug C", verbose = FALSE)$change
-  expected <- ask(object, perturbation.by = "drug")
-  expect_identical(ask(counts, perturbation.by = object$drug), expected)
+  ask <- function(...) {
+    PredictResponse(..., perturbations = c("drug A", "drug A+drug C"), seed.use = 0, verbose = FALSE)$change
+  }
+  expected <- learned()$found$change
+  expect_identical(ask(counts, perturbation.by = object$drug, covariate.by = object$type), expected)
   skip_if_not_installed("SingleCellExperiment")
   cells <- SingleCellExperiment::SingleCellExperiment(
     list(counts = counts),
-    colData = data.frame(drug = object$drug)
+    colData = data.frame(drug = object$drug, type = object$type)
   )
-  expect_identical(ask(cells, perturbation.by = "drug"), expected)
+  expect_identical(ask(cells, perturbation.by = "drug", covariate.by = "type"), expected)
 })
 
 test_that("tables of effects and of ranks need no controls, and may have doses and descriptions", {

@@ -313,4 +313,4 @@ def _listed(names: str | Sequence[str]) -> list[str]:
 def _folded(text: str, width: int) -> str:
     from textwrap import fill
 
-    return fill(text, width)
+    return fill(text, width, break_long_words=False)

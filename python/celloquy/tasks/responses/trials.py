@@ -93,7 +93,7 @@ class Trial:
 def try_ways(situation: str, profiles: Profiles, kinship: Kinship, seed: int) -> Trial:
     """Try the ways of a situation on conditions that are hidden from them, and choose.
 
-    The blend of all is chosen, unless a simpler way has a smaller loss. No change is chosen if nothing gains a hundredth
+    The blend of all is chosen, unless a simpler way has a smaller loss. No change is chosen if nothing gains 1 %
     over it; for a new perturbation, if no gain exceeds its standard error, paired by condition, where conditions are
     enough to tell. What is learned against one half of the controls is judged against the other, see
     :meth:`Profiles.changes`.

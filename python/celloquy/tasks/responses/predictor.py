@@ -63,8 +63,9 @@ class ResponsePredictor:
     Attributes
     ----------
     report_
-        A row for each situation and way that was tried on hidden conditions: ``loss`` (mean squared error of a gene's
-        change), ``gain`` over no change and its standard error ``gain_error``, ``chosen``, and ``weight``.
+        A row for each situation and way that was tried on hidden conditions: ``loss`` (squared error over that of no
+        change; conditions count alike, whatever the size of their change), ``gain`` over no change and its standard
+        error ``gain_error``, ``chosen``, and ``weight``.
     measured_
         An AnnData of the conditions that were measured: ``X`` their mean expression, the layers ``change`` and
         ``error`` (its standard error), ``obs`` with the number of cells.

@@ -152,10 +152,11 @@ def test_intervals_hold_nine_tenths_of_hidden_changes():
     width = FITTED.trials_["new perturbation"].width
     within = np.abs(np.asarray(own.X) - np.asarray(own.layers["predicted"])) <= width
     assert 0.88 < within.mean() < 0.92
-    told = FITTED.predict(SYMBOLS[15:])
-    truth = predictor().fit(perturbed_cells(SYMBOLS[15:], cells=400, seed=5)).measured_[SYMBOLS[15:]]
+    learned = predictor().fit(perturbed_cells(SYMBOLS[5:]))
+    told = learned.predict(SYMBOLS[:5])
+    truth = predictor().fit(perturbed_cells(SYMBOLS[:5], cells=400, seed=5)).measured_[SYMBOLS[:5]]
     covered = (truth.layers["change"] >= told.layers["lower"]) & (truth.layers["change"] <= told.layers["upper"])
-    assert covered.mean() > 0.75
+    assert covered.mean() > 0.8
 
 
 def test_replicates_take_away_what_they_share():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -63,7 +63,7 @@ def predict_response(
 
     if adata is None:
         assert out is not None
-        predictor = _loaded(out, progress)
+        predictor = _loaded(out, progress, given["counts"])
     else:
         if out is not None:
             check_directory(out, overwrite=overwrite)
@@ -91,21 +91,23 @@ def predict_response(
 
 def sample_response(
     controls: AnnData, perturbation: str, dose: float | None, context_key: str | None, *, out: str,
-    counts: str | None, seed: int, progress: bool,
+    counts: Literal["round"] | None, seed: int, progress: bool,
 ) -> AnnData:  # fmt: skip
     """Return control cells, with counts in ``X``, as they would be, see ``celloquy.ResponsePredictor.sample_cells``."""
-    predictor = _loaded(out, progress)
-    predictor.counts, predictor.seed = counts, seed  # type: ignore[assignment]
+    predictor = _loaded(out, progress, counts)
+    predictor.seed = seed
     cells = _in_context(controls, context_key, predictor)
     assert cells is not None
     return predictor.sample_cells(cells, perturbation, dose=dose)
 
 
-def _loaded(out: str, progress: bool) -> ResponsePredictor:
+def _loaded(out: str, progress: bool, counts: Literal["round"] | None) -> ResponsePredictor:
     from celloquy.tasks.responses import ResponsePredictor
 
     predictor = ResponsePredictor.load(out)
     predictor.progress, predictor.layer = progress, None
+    # What is left out is as the predictor was fitted.
+    predictor.counts = counts or predictor.counts
     return predictor
 
 

@@ -364,7 +364,7 @@ class ResponsePredictor:
     def _describer(self, profiles: Profiles, table: pd.DataFrame) -> Describer:
         """What is known of perturbations; genes are described if perturbations, or their targets, are genes."""
         names = sorted({part for one in profiles.conditions for part in one.parts})
-        of_genes = sum(one is not None for one in identify_genes(names).ids) >= len(names) * MOSTLY
+        of_genes = sum(map(bool, identify_genes(names).ids)) >= len(names) * MOSTLY
         blocks: list[Block] = []
         if of_genes or TARGETS in table:
             blocks = blocks_of(check_priors(self.priors), self.model, None, CellColumns(), self.device, self.progress)

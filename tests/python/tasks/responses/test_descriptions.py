@@ -83,3 +83,13 @@ def test_models_in_the_box_describe_genes():
     assert {block.name for block in fitted.describer_.blocks} >= {"family", "function", "cells-mini", "genes-mini"}
     told = fitted.predict("STAT3")
     assert told.obs["situation"].tolist() == ["new perturbation"]
+
+
+def test_genes_are_described_only_where_perturbations_are_genes():
+    names = ["STAT1", "MYC", "JAK2"]
+    cells = perturbed_cells(names, cells=12, controls=20)
+    assert predictor().fit(cells).describer_.blocks
+    cells.obs["drug"] = cells.obs["gene"].map({name: f"drug {name}" for name in names}).fillna("control")
+    drugs = predictor(perturbation_key="drug", perturbations=None).fit(cells)
+    assert not drugs.describer_.blocks
+    assert not drugs.report_["way"].str.startswith("ridge").any()

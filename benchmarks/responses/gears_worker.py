@@ -29,6 +29,8 @@ if __name__ == "__main__":
     Path("data").mkdir(exist_ok=True)
     train = ad.read_h5ad("train.h5ad")
     asked = json.loads(Path("asked.json").read_text())
+    # It indexes sparse matrices in a way that scipy has given up.
+    train.X = train.X.toarray()
     cells = PertData(".", default_pert_graph=False)
     cells.new_data_process(dataset_name="split", adata=train)
     cells.load(data_path="./split")

@@ -145,6 +145,8 @@ CONTEXT: dict[str, Way] = {
     "fold change": fold_change, "like fold change": like_fold_change, "shifted": shifted,
 }  # fmt: skip
 """Ways for a perturbation that was measured in other contexts."""
+EFFECTS: dict[str, Way] = {"no change": no_change, "mean": mean, "elsewhere": elsewhere, "shifted": shifted}
+"""The same, where effects are known and no controls."""
 DOSE: dict[str, Way] = {
     "no change": no_change, "mean": mean, "nearest dose": nearest_dose, "interpolation": interpolated_dose,
     "dose curve": dose_curve, "elsewhere": elsewhere,

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from celloquy.tasks.responses.conditions import Condition
 from celloquy.tasks.responses.kinship import Kinship
 from celloquy.tasks.responses.profiles import Changes
-from celloquy.tasks.responses.seen import COMBINATION, CONTEXT, DOSE
+from celloquy.tasks.responses.seen import COMBINATION, CONTEXT, DOSE, EFFECTS
 from celloquy.tasks.responses.unseen import Way, ways
 
 MEASURED: Final = "measured"
@@ -54,7 +54,9 @@ def ways_of(situation: str, kinship: Kinship, train: Changes) -> dict[str, Way]:
     """Return the ways that can be tried in a situation, by name."""
     if situation == NEW_PERTURBATION:
         return ways(kinship, train.genes)
-    return {NEW_COMBINATION: COMBINATION, NEW_DOSE: DOSE}.get(situation, CONTEXT)
+    # Without controls, as of tables of effects, no context is like another, and no change is a fold change.
+    contexts = CONTEXT if train.control.any() else EFFECTS
+    return {NEW_COMBINATION: COMBINATION, NEW_DOSE: DOSE}.get(situation, contexts)
 
 
 def folds_of(situation: str, train: Changes, seed: int) -> Iterator[tuple[NDArray[np.bool_], NDArray[np.int64]]]:

@@ -22,8 +22,6 @@ Matrix = NDArray[np.float64]
 
 BLEND: Final = "blend"
 NO_CHANGE: Final = "no change"
-LEAST_FOLDS: Final = 3
-"""Folds from which on a blend is tried: its weights are learned from all but one."""
 NOTHING: Final = 1e-2
 """Weight up to which a way is left out of a blend."""
 WITHIN: Final = 0.9
@@ -108,14 +106,13 @@ def try_ways(situation: str, profiles: Profiles, kinship: Kinship, seed: int) ->
     grams, fold, places = _products(profiles, kinship, situation, folds, names)
     weight = whole.weights[places] * _evened(grams[:, -1, -1])
     losses = {name: _losses(grams, np.eye(len(names))[at]) for at, name in enumerate(names)}
-    if len(folds) >= LEAST_FOLDS and len(names) > 1:
-        losses[BLEND] = np.empty(len(grams))
-        for one in np.unique(fold):
-            fitted = _blend(grams[fold != one], weight[fold != one])
-            losses[BLEND][fold == one] = _losses(grams[fold == one], fitted)
+    losses[BLEND] = np.empty(len(grams))
+    for one in np.unique(fold):
+        fitted = _blend(grams[fold != one], weight[fold != one])
+        losses[BLEND][fold == one] = _losses(grams[fold == one], fitted)
     mean_loss = {name: float(np.average(loss, weights=weight)) for name, loss in losses.items()}
     # Of equals the blend, or the simplest.
-    best = min((name for name in (BLEND, *names) if name in losses), key=mean_loss.__getitem__)
+    best = min((name for name in (BLEND, *names)), key=mean_loss.__getitem__)
     gains = {name: losses[NO_CHANGE] - loss for name, loss in losses.items()}
     errors = {name: _error(gain, weight, places) for name, gain in gains.items()}
     # Of many ways one seems to help by chance; what a perturbation was seen to do elsewhere needs no such proof.

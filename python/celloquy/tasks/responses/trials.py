@@ -101,7 +101,8 @@ def try_ways(situation: str, profiles: Profiles, kinship: Kinship, seed: int) ->
     whole = profiles.changes()
     folds = list(folds_of(situation, whole, seed))
     if not folds:
-        return Trial(situation, UNTESTED[situation], {UNTESTED[situation]: 1.0}, pd.DataFrame(), _unknown(whole))
+        way, share = UNTESTED[situation]
+        return Trial(situation, way, {way: share}, pd.DataFrame(), _unknown(whole))
     known = ways_of(situation, kinship, whole)
     names = list(known)
     grams, fold, places = _products(profiles, kinship, situation, folds, names)

@@ -248,12 +248,13 @@ def table_task(
     splits = []
     for hidden in masks:
         if hidden.any() and not hidden.all():
-            own = flat[hidden]
+            measured_too = flat["drug"].isin(flat["drug"][~hidden]).to_numpy() if by not in (None, "drug") else hidden
+            own = flat[hidden & measured_too]
             asked = [
                 (str(row["drug"]), str(row["line"]) if "line" in levels else "", float(row.get("dose", 1.0)))
                 for _, row in own.iterrows()
             ]
-            splits.append(Split(frame[~hidden], asked, None, frame[hidden], described))
+            splits.append(Split(frame[~hidden], asked, None, frame[hidden & measured_too], described))
     return Task(name, options, splits)
 
 

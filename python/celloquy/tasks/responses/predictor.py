@@ -365,9 +365,9 @@ class ResponsePredictor:
         """What is known of perturbations; genes are described if perturbations, or their targets, are genes."""
         names = sorted({part for one in profiles.conditions for part in one.parts})
         of_genes = sum(map(bool, identify_genes(names).ids)) >= len(names) * MOSTLY
-        blocks: list[Block] = []
+        priors, blocks = check_priors(self.priors), list[Block]()
         if of_genes or TARGETS in table:
-            blocks = blocks_of(check_priors(self.priors), self.model, None, CellColumns(), self.device, self.progress)
+            blocks = blocks_of(priors, self.model, None, CellColumns(), self.device, self.progress)
         return Describer(tuple(blocks), table, of_genes)
 
     def _record(self) -> dict[str, Any]:

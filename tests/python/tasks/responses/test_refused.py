@@ -49,6 +49,13 @@ def test_parameters_that_cannot_be_used(options, argument, words):
     assert (CELLS.X != before.X).nnz == 0
 
 
+def test_priors_are_looked_at_where_no_perturbation_is_a_gene():
+    drugs = with_obs(gene=["control" if name == "control" else f"drug {name}" for name in CELLS.obs["gene"]])
+    with pytest.raises(ArgumentError, match="family") as raised:
+        predictor(priors=["nothing"]).fit(drugs)
+    assert raised.value.argument == "priors"
+
+
 def test_a_context_without_controls():
     adata = CELLS[~((CELLS.obs["line"] == "b") & (CELLS.obs["gene"] == "control"))].copy()
     with pytest.raises(ArgumentError, match="'b'") as raised:

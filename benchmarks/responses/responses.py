@@ -153,7 +153,7 @@ def predicted(
     task: Task, split: Split, gears: Gears | None
 ) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray, str]:
     """Return what each way tells, the truth, the level of controls, and what ours chose."""
-    predictor = cq.ResponsePredictor(**task.options, perturbations=split.described, progress=False).fit(split.train)
+    predictor = cq.ResponsePredictor(**task.options, described=split.described, progress=False).fit(split.train)
     separator = task.options.get("separator", "+")
     profiles, describer = predictor._fitted
     train = profiles.with_contexts({context for _, context, _ in split.asked}).changes()

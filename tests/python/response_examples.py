@@ -47,5 +47,5 @@ def perturbed_cells(
 
 def predictor(**options) -> cq.ResponsePredictor:
     """Make a predictor that reads the features alone."""
-    usual = {"perturbation_key": "gene", "perturbations": FEATURES, "priors": ["signalling"], "progress": False}
+    usual = {"perturbation_key": "gene", "described": FEATURES, "priors": ["signalling"], "progress": False}
     return cq.ResponsePredictor(**usual | options)

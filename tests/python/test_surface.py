@@ -232,8 +232,7 @@ def test_responses_are_asked_for_by_the_same_options_everywhere():
     of_class = inspect.signature(cq.ResponsePredictor).parameters
     predict = inspect.signature(cq.ResponsePredictor.predict).parameters
     for name, default in options.items():
-        if name not in ("described", "perturbations"):
-            assert name in of_class or name in predict, name
+        assert name in of_class or name in predict, name
         # A predictor that is read needs no column.
         if name not in (*names["R"], "perturbation_key"):
             assert found[in_r_names[name]] == default, name

@@ -69,7 +69,7 @@ def predict_response(
             check_directory(out, overwrite=overwrite)
         listed = [one if isinstance(one, str) else table_from_r(one) for one in priors]
         predictor = ResponsePredictor(
-            perturbations=None if described is None else _described(described), model=model,
+            described=None if described is None else _described(described), model=model,
             priors="auto" if listed == ["auto"] else listed, layer="X", progress=progress, **given,
         )  # fmt: skip
         predictor.fit(adata)

@@ -124,7 +124,7 @@ def respond(
                 given: dict[str, Any] = {
                     "control": names_in(control) or [], "covariate_key": covariate_key, "dose_key": dose_key,
                     "replicate_key": replicate_key, "separator": separator, "values": values, "model": model,
-                    "perturbations": None if described is None else read_table(described, "described"),
+                    "described": None if described is None else read_table(described, "described"),
                     "priors": priors if priors == "auto" else names_in(priors),
                 }  # fmt: skip
                 fitted = ResponsePredictor(

@@ -109,8 +109,8 @@ def refuse_unknown(asked: Iterable[Condition], train: Changes, kinship: Kinship,
         raise GenesError(
             "Nothing is known of these perturbations.",
             found=some(unknown),
-            expected="perturbations that were measured, genes by symbol or id, or names in `perturbations`; "
+            expected="perturbations that were measured, genes by symbol or id, or names in `described`; "
             + said_nearest(unknown, sorted(measured)),
-            remedy="correct the names, or describe them in `perturbations`, by SMILES, targets or mechanism.",
+            remedy="correct the names, or add rows for them to `described`, with SMILES, targets or mechanism.",
             argument="perturbations",
         )

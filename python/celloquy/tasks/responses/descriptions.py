@@ -122,21 +122,21 @@ def check_table(table: object) -> pd.DataFrame:
         return pd.DataFrame(index=pd.Index([], dtype=object))
     if not isinstance(table, pd.DataFrame):
         raise ArgumentError(
-            "`perturbations` can't be used.",
+            "`described` can't be used.",
             found=type(table).__name__,
             expected='a DataFrame with a row for each perturbation, by name, and columns "smiles", "targets", '
             '"mechanism", or numbers',
             remedy="make the names of the perturbations its index.",
-            argument="perturbations",
+            argument="described",
         )
     twice = table.index[table.index.duplicated()]
     if len(twice):
         raise ArgumentError(
-            "`perturbations` names a perturbation twice.",
+            "`described` names a perturbation twice.",
             found=some(map(repr, map(str, twice))),
             expected="one row for each",
-            remedy="keep one of them, perturbations[~perturbations.index.duplicated()].",
-            argument="perturbations",
+            remedy="keep one of them, described[~described.index.duplicated()].",
+            argument="described",
         )
     kept = table.copy()
     kept.index = kept.index.map(str)
@@ -148,11 +148,11 @@ def check_table(table: object) -> pd.DataFrame:
         if not np.isfinite(values.to_numpy(dtype=np.float64)).all():
             bad = kept[name][~np.isfinite(values.to_numpy(dtype=np.float64))]
             raise ArgumentError(
-                f"Column {name!r} of `perturbations` has values that are no numbers.",
+                f"Column {name!r} of `described` has values that are no numbers.",
                 found=f"{bad.iloc[0]!r} of {bad.index[0]!r}",
                 expected='numbers, or a column named "smiles", "targets" or "mechanism"',
                 remedy="rename the column, make it numbers, or leave it out.",
-                argument="perturbations",
+                argument="described",
             )
         kept[name] = values.astype(np.float64)
     return kept

@@ -38,8 +38,8 @@ def fingerprints(smiles: Sequence[str], names: Sequence[str]) -> sparse.csr_matr
             "Structures of compounds need RDKit.",
             found="no package rdkit",
             expected="RDKit, which reads SMILES",
-            remedy='install it, pip install "celloquy[compounds]", or leave "smiles" out of `perturbations`.',
-            argument="perturbations",
+            remedy='install it, pip install "celloquy[compounds]", or leave "smiles" out of `described`.',
+            argument="described",
         ) from error
     generator = rdFingerprintGenerator.GetMorganGenerator(radius=RADIUS, fpSize=BITS)
     rows: list[int] = []
@@ -55,7 +55,7 @@ def fingerprints(smiles: Sequence[str], names: Sequence[str]) -> sparse.csr_matr
                     found=f"{text!r} of {names[row]!r}, row {row + 1:,}",
                     expected="SMILES that RDKit reads, or an empty text where the structure is not known",
                     remedy="correct it, or empty it.",
-                    argument="perturbations",
+                    argument="described",
                 )
             found = list(generator.GetFingerprint(molecule).GetOnBits())
             rows += [row] * len(found)

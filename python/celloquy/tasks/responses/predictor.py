@@ -98,7 +98,7 @@ class ResponsePredictor:
     """``"counts"``: raw counts of cells or of pseudobulks, scaled to one depth and logged; ``"expression"``: values
     that are logarithms already; ``"effects"``: changes, without controls; ``"ranks"``: ranks of genes in each row, 1
     the most up, 0 not ranked, which become normal scores."""
-    perturbations: pd.DataFrame | None = None
+    described: pd.DataFrame | None = None
     """What is known of perturbations, a row for each by its name: ``smiles`` (read by RDKit, an extra), ``targets``
     (genes) and ``mechanism``, ";" between several, and any columns of numbers."""
     model: Model | str | PathLike[str] | None = None
@@ -146,7 +146,7 @@ class ResponsePredictor:
         """
         self._check()
         naming = self._naming
-        table = check_table(self.perturbations)
+        table = check_table(self.described)
         if isinstance(adata, pd.DataFrame):
             adata = frame_as_adata(adata, self.perturbation_key)
         columns = CellColumns(layer=self.layer, counts=self.counts)

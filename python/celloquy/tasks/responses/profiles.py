@@ -288,7 +288,11 @@ def _check_controls(
 
 
 def _warn_of_few(conditions: Sequence[Condition], n_cells: NDArray[np.int64]) -> None:
-    few = [f"{'+'.join(one.parts)} ({n})" for one, n in zip(conditions, n_cells.tolist(), strict=True) if n < FEW_CELLS]
+    few = [
+        f"{' '.join(filter(None, ('+'.join(one.parts), one.context)))} ({n})"
+        for one, n in zip(conditions, n_cells.tolist(), strict=True)
+        if n < FEW_CELLS
+    ]
     if few:
         warnings.warn(
             f"{len(few):,} of {len(conditions):,} conditions have fewer than {FEW_CELLS} cells, and count for less: "

@@ -117,7 +117,7 @@ def try_ways(situation: str, profiles: Profiles, kinship: Kinship, seed: int) ->
     errors = {name: _error(gain, weight, places) for name, gain in gains.items()}
     # Of many ways one seems to help by chance; what a perturbation was seen to do elsewhere needs no such proof.
     doubtful = situation == NEW_PERTURBATION and len(set(places.tolist())) >= ENOUGH
-    needed = errors[best] if doubtful else LEAST_GAIN * mean_loss[NO_CHANGE]
+    needed = max(errors[best] if doubtful else 0.0, LEAST_GAIN * mean_loss[NO_CHANGE])
     if mean_loss[NO_CHANGE] - mean_loss[best] <= needed:
         best = NO_CHANGE
     weights = {best: 1.0}

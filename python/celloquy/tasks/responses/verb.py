@@ -46,11 +46,9 @@ def predict_response(
         Cells, pseudobulks or a table of effects, as :meth:`celloquy.ResponsePredictor.fit` takes them.
     perturbations, contexts, doses
         What is asked for, as of :meth:`celloquy.ResponsePredictor.predict`.
-    described
-        What is known of perturbations: ``perturbations`` of :class:`celloquy.ResponsePredictor`.
-    perturbation_key, control, covariate_key, dose_key, replicate_key, separator, values, model, priors, layer, counts
+    perturbation_key, control, covariate_key, dose_key, replicate_key, separator, values, described, model, priors
         As of :class:`celloquy.ResponsePredictor`.
-    device, seed, progress
+    layer, counts, device, seed, progress
         As of :class:`celloquy.ResponsePredictor`.
 
     Returns
@@ -70,7 +68,7 @@ def predict_response(
     """
     predictor = ResponsePredictor(
         perturbation_key=perturbation_key, control=control, covariate_key=covariate_key, dose_key=dose_key,
-        replicate_key=replicate_key, separator=separator, values=values, perturbations=described, model=model,
+        replicate_key=replicate_key, separator=separator, values=values, described=described, model=model,
         priors=priors, layer=layer, counts=counts, device=device, seed=seed, progress=progress,
     )  # fmt: skip
     return predictor.fit(adata).predict(perturbations, contexts=contexts, doses=doses)

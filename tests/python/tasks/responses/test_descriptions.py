@@ -70,7 +70,7 @@ def test_a_compound_is_predicted_from_those_of_its_mechanism():
     adata.obs["drug"] = adata.obs["gene"].astype(str).map(lambda name: drugs.get(name, name))
     table = pd.DataFrame({"mechanism": {drugs[name]: group for name, group in groups.items()}})
     table.loc["drug x"] = "mechanism 1"
-    fitted = predictor(perturbation_key="drug", perturbations=table).fit(adata)
+    fitted = predictor(perturbation_key="drug", described=table).fit(adata)
     told = fitted.predict("drug x").layers["change"][0]
     measured = fitted.measured_.to_df("change")
     same, other = measured.loc["drug 7"], measured.loc["drug 1"]
@@ -90,6 +90,6 @@ def test_genes_are_described_only_where_perturbations_are_genes():
     cells = perturbed_cells(names, cells=12, controls=20)
     assert predictor().fit(cells).describer_.blocks
     cells.obs["drug"] = cells.obs["gene"].map({name: f"drug {name}" for name in names}).fillna("control")
-    drugs = predictor(perturbation_key="drug", perturbations=None).fit(cells)
+    drugs = predictor(perturbation_key="drug", described=None).fit(cells)
     assert not drugs.describer_.blocks
     assert not drugs.report_["way"].str.startswith("ridge").any()

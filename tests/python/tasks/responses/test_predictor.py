@@ -197,7 +197,7 @@ def test_a_saved_predictor_predicts_the_same(tmp_path):
 
 def test_the_verb_is_the_class():
     told = cq.predict_response(
-        CELLS, ["GATA1"], perturbation_key="gene", described=FITTED.perturbations, priors=["signalling"],
+        CELLS, ["GATA1"], perturbation_key="gene", described=FITTED.described, priors=["signalling"],
         progress=False,
     )  # fmt: skip
     np.testing.assert_array_equal(told.layers["change"], FITTED.predict("GATA1").layers["change"])

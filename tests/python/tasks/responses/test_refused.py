@@ -36,7 +36,7 @@ def with_obs(**columns):
         ({"seed": -1}, "seed", "whole number"),
         ({"priors": "cells"}, "priors", "family"),
         ({"priors": ["nothing"]}, "priors", "family"),
-        ({"perturbations": ["a"]}, "perturbations", "DataFrame"),
+        ({"described": ["a"]}, "described", "DataFrame"),
         ({"layer": "spliced"}, "layer", "spliced"),
     ],
 )
@@ -135,7 +135,7 @@ def test_questions_that_cannot_be_answered(asked, error, words):
 
 def test_a_perturbation_that_is_described_by_nothing_is_told_the_mean():
     table = pd.concat([FEATURES.iloc[:6], pd.DataFrame(0.0, index=["new one"], columns=FEATURES.columns)])
-    told = predictor(perturbations=table).fit(CELLS).predict("new one")
+    told = predictor(described=table).fit(CELLS).predict("new one")
     assert np.isfinite(told.layers["change"]).all()
 
 
@@ -163,7 +163,7 @@ def test_a_table_with_a_wrong_structure_names_the_row():
     pytest.importorskip("rdkit")
     table = pd.DataFrame({"smiles": ["CCO", "C1CC", "", "c1ccccc1", "CC", "CN"]}, index=SYMBOLS[:6])
     with pytest.raises(ArgumentError, match=r"'C1CC' of 'IRF1', row 2") as raised:
-        predictor(perturbations=table).fit(CELLS)
+        predictor(described=table).fit(CELLS)
     assert raised.value.argument == "perturbations"
 
 
@@ -173,14 +173,14 @@ def test_structures_without_rdkit_say_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "rdkit", None)
     table = pd.DataFrame({"smiles": ["CCO"] * 6}, index=SYMBOLS[:6])
     with pytest.raises(ArgumentError, match=r"celloquy\[compounds\]"):
-        predictor(perturbations=table).fit(CELLS)
+        predictor(described=table).fit(CELLS)
 
 
 def test_a_table_with_a_name_twice_or_words_for_numbers():
     with pytest.raises(ArgumentError, match="twice"):
-        predictor(perturbations=FEATURES.iloc[[0, 0]]).fit(CELLS)
+        predictor(described=FEATURES.iloc[[0, 0]]).fit(CELLS)
     with pytest.raises(ArgumentError, match="'kind'"):
-        predictor(perturbations=FEATURES.assign(kind="kinase")).fit(CELLS)
+        predictor(described=FEATURES.assign(kind="kinase")).fit(CELLS)
 
 
 def test_a_damaged_directory(tmp_path):

@@ -164,7 +164,7 @@ def test_a_table_with_a_wrong_structure_names_the_row():
     table = pd.DataFrame({"smiles": ["CCO", "C1CC", "", "c1ccccc1", "CC", "CN"]}, index=SYMBOLS[:6])
     with pytest.raises(ArgumentError, match=r"'C1CC' of 'IRF1', row 2") as raised:
         predictor(described=table).fit(CELLS)
-    assert raised.value.argument == "perturbations"
+    assert raised.value.argument == "described"
 
 
 def test_structures_without_rdkit_say_what_to_install(monkeypatch):

@@ -29,8 +29,6 @@ if __name__ == "__main__":
     Path("data").mkdir(exist_ok=True)
     train = ad.read_h5ad("train.h5ad")
     asked = json.loads(Path("asked.json").read_text())
-    # It indexes sparse matrices in a way that scipy has given up.
-    train.X = train.X.toarray()
     cells = PertData(".", default_pert_graph=False)
     cells.new_data_process(dataset_name="split", adata=train)
     cells.load(data_path="./split")
@@ -40,7 +38,11 @@ if __name__ == "__main__":
     Path("split.pkl").write_bytes(pickle.dumps(split))
     cells.prepare_split(split="custom", split_dict_path="split.pkl")
     cells.get_dataloader(batch_size=32, test_batch_size=128)
+    # It indexes sparse matrices in a way that scipy has given up, and takes dense ones nowhere else.
+    counts = cells.adata.X
+    cells.adata.X = counts.toarray()
     model = GEARS(cells, device="cpu")
+    model.adata.X = counts
     model.model_initialize(hidden_size=64)
     model.train(epochs=options.epochs, lr=1e-3)
     control = np.asarray(cells.adata[cells.adata.obs["condition"] == "ctrl"].X.mean(0)).ravel()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from os import PathLike
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 import numpy as np
 import pandas as pd
@@ -19,6 +19,7 @@ from celloquy.runtime.hardware import Precision, choose_device
 from celloquy.tasks.networks.cells import Expression, read_expression
 from celloquy.tasks.networks.contextual import ModelReader
 from celloquy.tasks.networks.edges import edges_of, varied
+from celloquy.tasks.networks.kept import check_key, keep
 from celloquy.tasks.networks.moments import Array, moments
 from celloquy.tasks.networks.scores import OF_MODEL, SIGNED, Scorer, combined, weights_of
 from celloquy.tasks.networks.sides import find_genes, find_regulators
@@ -40,6 +41,7 @@ def infer_network(
     max_cells: int = 5000,
     normalised: bool = False,
     n_jobs: int = 1,
+    key_added: str | None = None,
     layer: str | None = None,
     counts: Literal["round"] | None = None,
     species: Literal["auto"] | None = None,
@@ -103,6 +105,10 @@ def infer_network(
         a model need counts, and are refused.
     n_jobs
         Processes that share the targets of ``"boosting"``; -1 takes all cores.
+    key_added
+        Keep the edges in ``adata``, too: the table in ``uns[key_added]``, and in ``varp[key_added]`` a sparse matrix of
+        genes × genes, regulators in rows, of scores with the signs of the edges; of groups one each, in
+        ``varp[f"{key_added}_{group}"]``. By default nothing is written to the object.
     layer, counts, species
         Reading options, see :class:`celloquy.data.CellColumns`.
     precision, device, seed, progress
@@ -141,6 +147,8 @@ def infer_network(
     check_whole_number("n_jobs", n_jobs, least=-1)
     if n_jobs == 0:
         refuse("n_jobs", n_jobs, "a number of processes, or -1 for all cores")
+    if key_added is not None:
+        check_key(adata, key_added)
     weights = weights_of(method, model=model is not None)
     columns, hardware = CellColumns(layer=layer, counts=counts, species=species), choose_device(device)
     asked = [name for name in weights if name in OF_MODEL]
@@ -157,7 +165,10 @@ def infer_network(
             reader = ModelReader(describer, read, by, columns, precision, hardware, progress, cells, first, second)
         scorer = Scorer(cells, first, second, reader, seed, n_jobs, progress)
         tables = [_network(scorer, group, weights, n_edges) for group in range(len(cells.groups))]
-    return pd.concat(tables, ignore_index=True)
+    edges = pd.concat(tables, ignore_index=True)
+    if key_added is not None:
+        keep(cast("AnnData", adata), edges, key_added)
+    return edges
 
 
 def _network(scorer: Scorer, group: int, weights: Mapping[str, float], most: int | None) -> pd.DataFrame:

@@ -61,7 +61,8 @@ def infer_network(
         Cells, as :func:`celloquy.embed` takes them.
     model
         Gene model for the methods that ask one; the directory or name of a saved one; by default ``"genes-mini"``. With
-        ``method="auto"`` its cosine takes part if it is given.
+        ``method="auto"`` its cosine takes part if it is given. A :class:`celloquy.FactorModel` is the model of
+        ``"coexpression"``, in the place of ``"cells-mini"``.
     regulators
         Genes that may regulate, by symbol or Ensembl id; by default :func:`celloquy.genes.transcription_factors`.
     targets
@@ -149,11 +150,14 @@ def infer_network(
         refuse("n_jobs", n_jobs, "a number of processes, or -1 for all cores")
     if key_added is not None:
         check_key(adata, key_added)
-    weights = weights_of(method, model=model is not None)
+    given = None if model is None else resolve_model(model)
+    correlator = given if given is not None and "correlate genes" in given.abilities else None
+    weights = weights_of(method, model=given is not None and correlator is None)
     columns, hardware = CellColumns(layer=layer, counts=counts, species=species), choose_device(device)
     asked = [name for name in weights if name in OF_MODEL]
-    _check_use(asked, model, normalised=normalised)
-    describer = resolve_model(GENES_MINI if model is None else model) if asked else None
+    served = [*asked, *(["coexpression"] if correlator is not None and "coexpression" in weights else [])]
+    _check_use(asked, served, given, normalised=normalised)
+    describer = (given or resolve_model(GENES_MINI)) if asked else None
     if describer is not None:
         describer.require(["describe genes"], f"`infer_network` by {asked[0]}")
     with opened(adata) as read:
@@ -163,7 +167,7 @@ def infer_network(
         reader = None
         if describer is not None:
             reader = ModelReader(describer, read, by, columns, precision, hardware, progress, cells, first, second)
-        scorer = Scorer(cells, first, second, reader, seed, n_jobs, progress)
+        scorer = Scorer(cells, first, second, reader, correlator, seed, n_jobs, progress)
         tables = [_network(scorer, group, weights, n_edges) for group in range(len(cells.groups))]
     edges = pd.concat(tables, ignore_index=True)
     if key_added is not None:
@@ -195,7 +199,7 @@ def _usable(cells: Expression, group: int, regulators: np.ndarray, targets: np.n
     return usable & (regulators[:, None] != targets)
 
 
-def _check_use(asked: list[str], model: object, *, normalised: bool) -> None:
+def _check_use(asked: list[str], served: list[str], model: Model | None, *, normalised: bool) -> None:
     """Refuse a model that no method asks, and a method that needs counts where there are none."""
     if normalised and asked:
         raise ArgumentError(
@@ -205,11 +209,12 @@ def _check_use(asked: list[str], model: object, *, normalised: bool) -> None:
             remedy="leave `normalised` out and pass `layer` of the counts, or choose another `method`.",
             argument="normalised",
         )
-    if model is not None and not asked:
+    if model is not None and not served:
         raise ArgumentError(
             "`model` has no use with this method.",
             found="a method that reads expression alone, or knows genes from elsewhere",
-            expected=f"a method that asks it: {', '.join(OF_MODEL)}, or 'auto'",
+            expected=f"a method that asks it: {', '.join(OF_MODEL)} (a gene model), coexpression (a model of factors), "
+            "or 'auto'",
             remedy="leave `model` out, or choose another `method`.",
             argument="model",
         )

@@ -44,6 +44,12 @@ EXPRESSED = 0.05
 """Share of the cells of a state that express a gene, from which on it is a candidate where none are named."""
 PAIRED = 10
 """Best genes of which pairs are tried."""
+T_WEIGHT = 4
+"""Weight of the rank of t, of the simple way, against that of the cosine.
+
+Chosen with perturbations of MCF-10A and factors of sorted blood cells, on which nothing is reported: of weights of
+cosine, t and correlation from 0 to 10 these had the known genes first, if by little.
+"""
 ALIKE = 0.05
 """p of the states from which on they can't be told apart."""
 
@@ -72,8 +78,8 @@ def rank_drivers(
 
     Each gene is deleted and overexpressed in the source cells, all else held, see :func:`celloquy.perturb`; the mean
     shift of their embedding is compared with the way from the mean source cell to the mean target cell. Simple scores
-    stand beside: differential expression, the correlation of each gene with the way, its expression. The rank combines
-    the model with the simple scores, because none of them is best on all data.
+    stand beside: differential expression, the correlation of each gene with the way, its expression. The rank is mostly
+    that of differential expression, which on known drivers does better than the model; the model has a fifth of it.
 
     Parameters
     ----------
@@ -110,14 +116,16 @@ def rank_drivers(
     A table with a row for each gene, the best first; with ``pairs`` those of pairs follow, ranked by their cosine:
 
     ``rank``, ``gene``, ``direction``
-        ``"up"`` if more of the gene leads to the target, else ``"down"``. The rank is that of the mean of three ranks,
-        of ``cosine``, ``t`` and ``correlation``, each in the direction that has the better mean.
+        ``"up"`` if more of the gene leads to the target, else ``"down"``. The rank is that of the mean of two ranks, of
+        ``cosine`` and, with four times its weight, of ``t``, each in the direction that has the better mean.
     ``cosine``, ``step``
         Cosine of the mean shift with the way, and the share of the way that the mean source cell is moved. NaN and 0
         if no cell is altered.
     ``z``, ``p``, ``q``
         How far the cosine stands out from that of random genes changed in the same direction; p is doubled where both
-        directions were tried; q is the false discovery rate. Genes that move together cannot be told apart by it.
+        directions were tried; q is the false discovery rate. They ask how unusual a gene's effect is among genes, not
+        whether it is above zero. Genes are taken as independent, which those that are expressed together are not: many
+        may then stand out together, or none, so that q is a guide and no guarantee.
     ``confidence``
         Probability that the move is toward the target, by the jackknife over ten blocks of cells.
     ``log_fold_change``, ``t``, ``correlation``, ``expression``
@@ -187,9 +195,10 @@ class _Ranking:
         shape = (len(self.ways), len(self.places))
         simple = self._simple()
         sign = np.array([1.0 if direction_of(way) == "up" else -1.0 for way in self.ways])
-        # Of each gene and direction the mean of the ranks of three scores; what no cell shows has the cosine 0.
-        scores = (np.nan_to_num(moves.cosine).reshape(shape), *(np.outer(sign, one[1]) for one in simple[1:3]))
-        mean = np.mean([rankdata(one).reshape(shape) for one in scores], axis=0)
+        # Of each gene and direction the mean of the ranks of two scores; what no cell shows has the cosine 0.
+        scores = np.nan_to_num(moves.cosine), np.outer(sign, dict(simple)["t"])
+        ranks = [rankdata(one).reshape(shape) for one in scores]
+        mean = np.average(ranks, axis=0, weights=(1, T_WEIGHT))
         best = mean.argmax(0)
         at = best * len(self.places) + np.arange(len(self.places))
         table = self._table([changes[one] for one in at], moves, z, p, at)

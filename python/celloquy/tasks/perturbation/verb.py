@@ -105,7 +105,8 @@ def perturb(
     ``z``, ``p``, ``q``
         How far the logarithm of ``shift_euclidean`` stands out from that of the random genes, in their standard
         deviations; the probability that a random gene moves the cells as far, one-sided; and the false discovery rate
-        over all rows. NaN, 1 and 1 where fewer than five random genes are read.
+        over all rows, as if genes were independent, which those that are expressed together are not. NaN, 1 and 1
+        where fewer than five random genes are read.
     ``expression``
         Mean counts per 10,000 of the gene in the group; of genes changed together, of all of them.
     ``n_cells``

@@ -3,7 +3,7 @@
 #' `RankDrivers()` deletes and overexpresses each gene in the cells of a state, all else held, and compares the mean
 #' shift of their embedding with the way to the cells of another state. Differential expression, the correlation of each
 #' gene with the way and its expression stand beside. The rank is mostly that of differential expression, which on known
-#' drivers does better than the model; the model has a fifth of it. `DriverPlot()` draws the best.
+#' drivers does better than the model, which decides between genes that differ alike. `DriverPlot()` draws the best.
 #'
 #' @inheritParams PerturbGenes
 #' @param source,target Values of `by`: the state to leave, and the state to reach.

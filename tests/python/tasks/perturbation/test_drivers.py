@@ -167,8 +167,12 @@ def test_what_is_no_way_is_refused():
     with pytest.raises(GenesError, match="does not know these genes") as unknown:
         ranked(adata, candidates=["NEUROG33"])
     assert unknown.value.argument == "candidates"
-    with pytest.raises(ModelError, match="can't read changed counts"):
+    with pytest.raises(ModelError, match=r"CellModel can't read changed counts[\s\S]*such as a "):
         ranked(adata, small_model())
+    empty = adata.copy()
+    empty.X = empty.X * 0
+    with pytest.raises(GenesError, match="No gene can be a driver"):
+        ranked(empty)
     adata.obs["state"] = ["after", *["before"] * (len(adata) - 1)]
     with pytest.raises(ArgumentError, match="'after' of `state` has too few cells"):
         ranked(adata)

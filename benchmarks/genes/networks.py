@@ -85,9 +85,7 @@ def main() -> None:
     data_of = pd.Series({name: data for name, (data, _) in truths.items()})
     for held_out in [one.name for one in sets]:
         own = data_of[data_of == held_out].index
-        # Each data set weighs the same.
-        mean = by_weights.drop(columns=own, errors="ignore").T.groupby(data_of).mean().mean()
-        rule, weights = mean.idxmax()
+        rule, weights = best_elsewhere(by_weights, data_of, held_out)
         chosen.append(f"{held_out}: {rule}, " + " : ".join(map(str, weights)))
         print(chosen[-1], flush=True)
         for name in own:
@@ -204,6 +202,24 @@ def of_weights(truths: dict[str, tuple[str, Truth]], parts: dict[str, np.ndarray
     found = pd.DataFrame(rows).T
     found.index = pd.Index(list(rows), tupleize_cols=False)
     return found
+
+
+def best_elsewhere(by_weights: pd.DataFrame, data_of: pd.Series, held_out: str) -> tuple[str, tuple[float, ...]]:
+    """Return the rule and weights that are best on the networks of all other data sets, each of which weighs the same.
+
+    Parameters
+    ----------
+    by_weights
+        What :func:`of_weights` returned.
+    data_of
+        Data set of each network.
+    held_out
+        The data set whose networks have no say.
+    """
+    own = data_of[data_of == held_out].index
+    mean = by_weights.drop(columns=own, errors="ignore").T.groupby(data_of).mean().mean()
+    rule, weights = mean.idxmax()
+    return rule, weights
 
 
 def ratio(labels: np.ndarray, values: np.ndarray) -> float:

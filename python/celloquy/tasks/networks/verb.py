@@ -24,6 +24,7 @@ from celloquy.tasks.networks.moments import Array, moments
 from celloquy.tasks.networks.scores import OF_MODEL, SIGNED, Scorer, combined, weights_of
 from celloquy.tasks.networks.sides import find_genes, find_regulators
 from celloquy.tasks.pretrained import resolve_model
+from celloquy.tasks.results import with_provenance
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -120,7 +121,8 @@ def infer_network(
     A table of edges: ``regulator`` and ``target`` (names as in the object), ``score`` (the higher, the surer; of which
     unit depends on the method), ``sign`` (1 activates, -1 represses, 0 unknown: that of the method's own coefficient,
     or of the correlation), ``group`` if ``by`` is given, and ``rank`` within the group, from 1. Genes that do not vary
-    in a group have no edges there. It does not depend on the order of cells or genes.
+    in a group have no edges there. It does not depend on the order of cells or genes. ``attrs["celloquy"]`` says how it
+    was made.
 
     Raises
     ------
@@ -169,7 +171,10 @@ def infer_network(
             reader = ModelReader(describer, read, by, columns, precision, hardware, progress, cells, first, second)
         scorer = Scorer(cells, first, second, reader, correlator, seed, n_jobs, progress)
         tables = [_network(scorer, group, weights, n_edges) for group in range(len(cells.groups))]
-    edges = pd.concat(tables, ignore_index=True)
+    edges = with_provenance(
+        pd.concat(tables, ignore_index=True), "infer_network", describer or correlator, method=weights, by=by,
+        n_edges=n_edges, max_cells=max_cells, normalised=normalised, seed=seed,
+    )  # fmt: skip
     if key_added is not None:
         keep(cast("AnnData", adata), edges, key_added)
     return edges

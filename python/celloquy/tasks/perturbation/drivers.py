@@ -36,6 +36,7 @@ from celloquy.tasks.perturbation.shifts import embedded
 from celloquy.tasks.perturbation.states import blocks_of, states_differ, way_between
 from celloquy.tasks.perturbation.toward import Moves, moves_toward
 from celloquy.tasks.pretrained import resolve_model
+from celloquy.tasks.results import with_provenance
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -138,6 +139,8 @@ def rank_drivers(
         p of a permutation test of whether the states differ at all, the same in every row. Above .05 there is no way
         to speak of: every ``q`` is then 1 and every ``confidence`` 0, and the order of the genes means nothing.
 
+    ``attrs["celloquy"]`` says how the table was made.
+
     Raises
     ------
     ModelError, ArgumentError, GenesError, CountsError
@@ -165,7 +168,11 @@ def rank_drivers(
                 if candidates is None
                 else named_genes(cells, candidates, "candidates", least_one=True)
             )
-            return _Ranking(cells, places, ways, n_random, seed, progress).table(pairs=pairs)
+            table = _Ranking(cells, places, ways, n_random, seed, progress).table(pairs=pairs)
+    return with_provenance(
+        table, "rank_drivers", model, source=source, target=target, by=by, how=how, pairs=pairs, n_cells=n_cells,
+        n_random=n_random, seed=seed,
+    )  # fmt: skip
 
 
 class _Ranking:

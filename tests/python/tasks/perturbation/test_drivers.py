@@ -96,6 +96,18 @@ def test_the_order_of_cells_does_not_matter_and_the_object_stays(model, order):
     np.testing.assert_array_equal(shuffled.X.toarray(), before.X.toarray())
 
 
+def test_a_table_says_how_it_was_made():
+    found = ranked(states(), candidates=[RAISED], seed=3).attrs["celloquy"]
+    assert found["task"] == "rank_drivers"
+    assert found["model"] == MODELS["factors"].fingerprint
+    assert found["parameters"]["seed"] == 3
+    assert cq.perturb(states(), [RAISED], model=MODELS["factors"], n_random=8, progress=False).attrs["celloquy"][
+        "model"
+    ]
+    edges = cq.infer_network(states(), method="pearson", regulators=[RAISED], progress=False)
+    assert edges.attrs["celloquy"]["parameters"]["method"] == {"pearson": 1.0}
+
+
 def test_candidates_and_one_kind_of_change_are_as_asked():
     found = ranked(states(), candidates=[RAISED, HUMAN[1]], how="delete")
     assert set(found["gene"]) == {RAISED, HUMAN[1]}

@@ -9,6 +9,7 @@
 #' @param object Cells: a Seurat object, an assay, a SingleCellExperiment, or a matrix of raw counts (genes × cells).
 #' @param model.object Gene model for the methods that ask one: the directory of a saved one, a name, or a model of
 #'   Python; by default `"genes-mini"`. With `method = "auto"` its cosine takes part if it is given.
+#'   A `FactorModel` is the model of `"coexpression"`, in the place of the one in the box.
 #' @param regulators Genes that may regulate, by symbol or Ensembl id; by default all transcription factors of the
 #'   species (the Gene Ontology's GO:0003700; for mouse, orthologs of the human ones).
 #' @param targets Genes that may be regulated; by default all genes. No gene regulates itself.

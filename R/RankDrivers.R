@@ -2,7 +2,8 @@
 #'
 #' `RankDrivers()` deletes and overexpresses each gene in the cells of a state, all else held, and compares the mean
 #' shift of their embedding with the way to the cells of another state. Differential expression, the correlation of each
-#' gene with the way and its expression stand beside, and the rank combines them. `DriverPlot()` draws the best.
+#' gene with the way and its expression stand beside. The rank is mostly that of differential expression, which on known
+#' drivers does better than the model, which decides between genes that differ alike. `DriverPlot()` draws the best.
 #'
 #' @inheritParams PerturbGenes
 #' @param source,target Values of `by`: the state to leave, and the state to reach.
@@ -16,7 +17,8 @@
 #'
 #' @return A data frame with a row for each gene, the best first: `rank`, `gene`, `direction` (`"up"` if more of the
 #'   gene leads to the target), `cosine` of the shift with the way, `step` (the share of the way that the mean cell is
-#'   moved), `z`, `p` and `q` among random genes of like expression, `confidence` that the move is toward the target,
+#'   moved), `z`, `p` and `q` among random genes of like expression, which are taken as independent (those that are
+#'   expressed together are not, so `q` is a guide and no guarantee), `confidence` that the move is toward the target,
 #'   the simple scores `log.fold.change`, `t`, `correlation` and `expression`, `n.cells` that are altered, and
 #'   `states.p`: p of whether the states differ at all. Above 0.05 every `q` is 1 and every `confidence` 0.
 #'   `DriverPlot()` returns a ggplot.

@@ -1,21 +1,21 @@
-"""Other ways to infer networks: GENIE3's arithmetic, with extra trees, and PIDC."""
+"""Other ways to infer networks: GENIE3's arithmetic and PIDC's."""
 
 from __future__ import annotations
 
 import numpy as np
 import pandas as pd
 from scipy.stats import rankdata
-from sklearn.ensemble import ExtraTreesRegressor
+from sklearn.ensemble import RandomForestRegressor
 
 TREES = 30
 MOST = 500
 """Cells that forests see, at most: they are grown to single cells, once for each target."""
 
 
-def genie3(values: pd.DataFrame, regulators: list[str], targets: list[str]) -> pd.DataFrame:
-    """Return edges by the importance of regulators in forests (Huynh-Thu et al. 2010).
+def genie3(values: pd.DataFrame, regulators: list[str], targets: list[str], seed: int) -> pd.DataFrame:
+    """Return edges by the importance of regulators in random forests (Huynh-Thu et al. 2010).
 
-    With 30 extra trees, one of its two kinds, and 500 cells at most, where GENIE3 has 1,000 trees and all cells.
+    With 30 trees and 500 cells at most, where GENIE3 has 1,000 trees and all cells.
 
     Parameters
     ----------
@@ -23,15 +23,17 @@ def genie3(values: pd.DataFrame, regulators: list[str], targets: list[str]) -> p
         Cells × genes.
     regulators, targets
         Genes of either side.
+    seed
+        Seed of the trees, and of the cells that they see.
     """
     rows = []
-    values = values.sample(min(MOST, len(values)), random_state=0)
+    values = values.sample(min(MOST, len(values)), random_state=seed)
     for target in targets:
         others = [gene for gene in regulators if gene != target]
         goal = values[target].to_numpy()
         if goal.std() == 0:
             continue
-        forest = ExtraTreesRegressor(TREES, max_features="sqrt", random_state=0)
+        forest = RandomForestRegressor(TREES, max_features="sqrt", random_state=seed)
         forest.fit(values[others].to_numpy(), goal / goal.std())
         rows.append(pd.DataFrame({"regulator": others, "target": target, "score": forest.feature_importances_}))
     return pd.concat(rows, ignore_index=True)

@@ -33,8 +33,9 @@ def case_of(seed: int) -> Callable[[int, Path], str]:
     import cases
     import damage
     import files
+    import gene_calls
 
-    drawn = [*cases.CASES, *arguments.CASES, *files.CASES, *damage.CASES]
+    drawn = [*cases.CASES, *arguments.CASES, *files.CASES, *damage.CASES, *gene_calls.CASES]
     weights = np.array([weight for weight, _ in drawn], dtype=float)
     # Another stream than that of the specimen.
     return drawn[np.random.default_rng([seed, 1]).choice(len(drawn), p=weights / weights.sum())][1]

@@ -1,6 +1,7 @@
 """What the documentation shows runs as it stands."""
 
 import re
+import runpy
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,8 @@ import pytest
 
 import celloquy as cq
 
-PAGE = Path(__file__).parents[2] / "docs" / "imputation.md"
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "imputation.md"
 
 
 @pytest.mark.skipif(not PAGE.exists(), reason="needs the checkout")
@@ -22,3 +24,29 @@ def test_the_first_block_on_imputation_runs_on_its_own_data():
     found = cq.get(space["spatial"], "celloquy_imputed")
     assert list(found.columns) == ["Slc1a3", "Mef2c"]
     assert np.isfinite(found.to_numpy()).all()
+
+
+# What the text of each page says of its results.
+TOLD = {
+    "networks": lambda space: space["factor"]["target"].iloc[0] == "TYROBP" and "network" in space["pbmc"].varp,
+    "in-silico": lambda space: (
+        tuple(space["drivers"].loc[0, ["gene", "direction"]]) == ("SPI1", "up")
+        and (space["nothing"]["q"] == 1).all() and (space["nothing"]["confidence"] == 0).all()
+    ),
+    "gene-properties": lambda space: (
+        space["told"]["label"].tolist() == ["myeloid"] * 3 + ["lymphoid"] * 3
+        and space["nothing"].method_ == "prevalence"
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.skipif(not PAGE.exists(), reason="needs the checkout")
+@pytest.mark.parametrize("page", TOLD)
+def test_the_tutorials_run_and_find_what_they_tell(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    tutorial = ROOT / "docs" / "tutorials" / f"{page}.md"
+    space = runpy.run_path(str(ROOT / "scripts" / "tutorials.py"))["run"](tutorial)
+    assert TOLD[page](space)
+    shown = re.findall(r"!\[.*?\]\((.*?)\)", tutorial.read_text(encoding="utf-8"))
+    assert shown
+    assert all((tmp_path / name).exists() and tutorial.with_name(name).exists() for name in shown)

@@ -166,13 +166,16 @@ def test_networks_are_asked_for_by_the_same_options_everywhere():
     shared = [one for one in differences() if len(one.verbs) == len(VERBS) and one.option != "–"]
     names = {where: {one.option: one.names() for one in shared if one.where == where} for where in ("R", "command")}
     in_seurat = r_formals("InferNetwork")
-    expected = {(names["R"].get(name) or [in_r(name)])[0] for name in options if name not in ("adata", "n_jobs")}
+    expected = {
+        (names["R"].get(name) or [in_r(name)])[0] for name in options if name not in ("adata", "n_jobs", "key_added")
+    }
     assert set(in_seurat) == expected | {"object", "assay"}
     for name in ("method", "n_edges", "max_cells", "normalised", "by", "regulators"):
         assert in_seurat[in_r(name)] == options[name], name
     command = of_command("network")
-    assert set(command) == {(names["command"].get(name) or [name])[0] for name in options if name != "adata"} | {"out"}
-    for name in ("method", "n_edges", "max_cells", "normalised", "n_jobs", "seed"):
+    given = {name for name in options if name not in ("adata", "key_added")}
+    assert set(command) == {(names["command"].get(name) or [name])[0] for name in given} | {"out"}
+    for name in ("method", "max_cells", "normalised", "n_jobs", "seed"):
         assert command[name] == options[name], name
 
 

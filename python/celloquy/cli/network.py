@@ -37,7 +37,7 @@ def network(
             "coexpression; several with commas are combined."
         ),
     ] = "auto",
-    n_edges: Annotated[int, typer.Option(help="Edges of each group, at most; 0: all.")] = 100_000,
+    n_edges: Annotated[int, typer.Option(help="Edges of each group, at most; 0: all.")] = 10_000,
     max_cells: Annotated[int, typer.Option(help="Cells of each group that are read, at most.")] = 5000,
     normalised: Annotated[
         bool, typer.Option("--normalised", help="Take the values as they are, such as log-normalised ones.")

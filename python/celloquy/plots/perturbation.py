@@ -40,23 +40,22 @@ def perturbed(table: pd.DataFrame) -> Figure:
         require(table, column, "the table", "table")
     genes = list(dict.fromkeys(table["gene"]))
     groups = list(table.groupby("group", observed=True)) if "group" in table.columns else [("", table)]
-    figure, axis = plt.subplots(figsize=(5, 1.2 + 0.3 * len(genes)), layout="constrained")
+    lines = max(len(genes), len(groups) if len(groups) > 1 else 0)
+    figure, axis = plt.subplots(figsize=(5, 1.2 + 0.3 * lines), layout="constrained")
     for number, (name, part) in enumerate(groups):
         place = part["gene"].map(genes.index).to_numpy(dtype=np.float64)
         offset = 0.6 * ((number + 0.5) / len(groups) - 0.5)
         filled = (part["q"] < SIGNIFICANT).to_numpy()
         colour = f"C{number % 10}"
         z = part["z"].to_numpy(dtype=np.float64)
-        axis.scatter(z[filled], place[filled] + offset, color=colour, label=str(name) or None)
-        axis.scatter(z[~filled], place[~filled] + offset, facecolors="none", edgecolors=colour)
-        if not filled.any() and str(name):
-            axis.scatter([], [], facecolors="none", edgecolors=colour, label=str(name))
+        axis.scatter(z[filled], place[filled] + offset, color=colour)
+        axis.scatter(z[~filled], place[~filled] + offset, facecolors="none", edgecolors=colour, label=str(name))
     axis.axvline(0, color="0.7", zorder=0)
     axis.set_yticks(range(len(genes)), genes)
     axis.invert_yaxis()
     axis.set(xlabel="z of the shift among random genes")
     if len(groups) > 1:
-        axis.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
+        figure.legend(loc="outside right center", frameon=False)
     return figure
 
 

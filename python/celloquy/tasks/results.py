@@ -20,6 +20,7 @@ from celloquy.genes import AlignmentReport
 from celloquy.version import VERSION
 
 if TYPE_CHECKING:
+    import pandas as pd
     from anndata import AnnData
 
     from celloquy.models import Model
@@ -73,6 +74,28 @@ def provenance(
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "seconds": round(time.perf_counter() - began, 3),
     }
+
+
+def with_provenance(table: pd.DataFrame, task: str, model: Model | None, **parameters: Any) -> pd.DataFrame:
+    """Return a table that no object holds with how it was made in ``attrs["celloquy"]``.
+
+    Parameters
+    ----------
+    table
+        The table.
+    task
+        Name of the verb.
+    model
+        The model that was asked, if one was.
+    parameters
+        Parameters of the call: text, numbers, truth values and dictionaries of them.
+    """
+    fingerprint = "" if model is None else model.fingerprint
+    table.attrs[keys.PROVENANCE] = {
+        "version": VERSION, "task": task, "model": fingerprint, "parameters": parameters,
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+    }  # fmt: skip
+    return table
 
 
 def genes_cut(model: Model, expressed: np.ndarray, prefix: str) -> dict[str, np.ndarray]:

@@ -61,19 +61,21 @@ def shared_features(regulators: Sequence[str], targets: Sequence[str], names: Se
     return np.where(known, total / len(names), np.nan)
 
 
-def coexpression_elsewhere(regulators: Sequence[str], targets: Sequence[str]) -> Array:
-    """Return the correlation of regulators with targets in the studies of ``cells-mini``, as its factors give it.
+def coexpression_elsewhere(regulators: Sequence[str], targets: Sequence[str], model: Model | None = None) -> Array:
+    """Return the correlation of regulators with targets in the cells that a model of factors learned from.
 
     Parameters
     ----------
     regulators, targets
         Ensembl ids of human or mouse.
+    model
+        The model; by default ``cells-mini``.
 
     Returns
     -------
     ``(regulators, targets)``; nan where the model does not know a gene.
     """
-    model = Model.from_pretrained(CELLS_MINI)
+    model = Model.from_pretrained(CELLS_MINI) if model is None else model
     model.require(["correlate genes"], "`infer_network` by coexpression")
     row = {gene: place for place, gene, _, _ in model.vocabulary.genes()}
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from celloquy.checks import check_choice, check_names, check_number, refuse
+from celloquy.models import Model
 from celloquy.runtime.progress import ProgressBar
 from celloquy.tasks.networks.boosting import boosted_trees
 from celloquy.tasks.networks.cells import Expression
@@ -70,6 +71,7 @@ class Scorer:
     regulators: NDArray[np.int64]
     targets: NDArray[np.int64]
     reader: ModelReader | None
+    correlator: Model | None
     seed: int
     n_jobs: int
     progress: bool
@@ -108,7 +110,11 @@ class Scorer:
             found: list[Array] = getattr(self.reader, method)()
             return found
         first, second = ([self.expression.ids[place] for place in some] for some in (self.regulators, self.targets))
-        return [(shared_features if method == "prior" else coexpression_elsewhere)(first, second)]
+        return [
+            shared_features(first, second)
+            if method == "prior"
+            else coexpression_elsewhere(first, second, self.correlator)
+        ]
 
 
 def percentiles(scores: Array, usable: NDArray[np.bool_]) -> Array:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from os import PathLike
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 import numpy as np
 import pandas as pd
@@ -19,10 +19,12 @@ from celloquy.runtime.hardware import Precision, choose_device
 from celloquy.tasks.networks.cells import Expression, read_expression
 from celloquy.tasks.networks.contextual import ModelReader
 from celloquy.tasks.networks.edges import edges_of, varied
+from celloquy.tasks.networks.kept import check_key, keep
 from celloquy.tasks.networks.moments import Array, moments
 from celloquy.tasks.networks.scores import OF_MODEL, SIGNED, Scorer, combined, weights_of
 from celloquy.tasks.networks.sides import find_genes, find_regulators
 from celloquy.tasks.pretrained import resolve_model
+from celloquy.tasks.results import with_provenance
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -40,6 +42,7 @@ def infer_network(
     max_cells: int = 5000,
     normalised: bool = False,
     n_jobs: int = 1,
+    key_added: str | None = None,
     layer: str | None = None,
     counts: Literal["round"] | None = None,
     species: Literal["auto"] | None = None,
@@ -59,7 +62,8 @@ def infer_network(
         Cells, as :func:`celloquy.embed` takes them.
     model
         Gene model for the methods that ask one; the directory or name of a saved one; by default ``"genes-mini"``. With
-        ``method="auto"`` its cosine takes part if it is given.
+        ``method="auto"`` its cosine takes part if it is given. A :class:`celloquy.FactorModel` is the model of
+        ``"coexpression"``, in the place of ``"cells-mini"``.
     regulators
         Genes that may regulate, by symbol or Ensembl id; by default :func:`celloquy.genes.transcription_factors`.
     targets
@@ -103,6 +107,10 @@ def infer_network(
         a model need counts, and are refused.
     n_jobs
         Processes that share the targets of ``"boosting"``; -1 takes all cores.
+    key_added
+        Keep the edges in ``adata``, too: the table in ``uns[key_added]``, and in ``varp[key_added]`` a sparse matrix of
+        genes × genes, regulators in rows, of scores with the signs of the edges; of groups one each, in
+        ``varp[f"{key_added}_{group}"]``. By default nothing is written to the object.
     layer, counts, species
         Reading options, see :class:`celloquy.data.CellColumns`.
     precision, device, seed, progress
@@ -113,7 +121,8 @@ def infer_network(
     A table of edges: ``regulator`` and ``target`` (names as in the object), ``score`` (the higher, the surer; of which
     unit depends on the method), ``sign`` (1 activates, -1 represses, 0 unknown: that of the method's own coefficient,
     or of the correlation), ``group`` if ``by`` is given, and ``rank`` within the group, from 1. Genes that do not vary
-    in a group have no edges there. It does not depend on the order of cells or genes.
+    in a group have no edges there. It does not depend on the order of cells or genes. ``attrs["celloquy"]`` says how it
+    was made.
 
     Raises
     ------
@@ -141,11 +150,16 @@ def infer_network(
     check_whole_number("n_jobs", n_jobs, least=-1)
     if n_jobs == 0:
         refuse("n_jobs", n_jobs, "a number of processes, or -1 for all cores")
-    weights = weights_of(method, model=model is not None)
+    if key_added is not None:
+        check_key(adata, key_added)
+    given = None if model is None else resolve_model(model)
+    correlator = given if given is not None and "correlate genes" in given.abilities else None
+    weights = weights_of(method, model=given is not None and correlator is None)
     columns, hardware = CellColumns(layer=layer, counts=counts, species=species), choose_device(device)
     asked = [name for name in weights if name in OF_MODEL]
-    _check_use(asked, model, normalised=normalised)
-    describer = resolve_model(GENES_MINI if model is None else model) if asked else None
+    served = [*asked, *(["coexpression"] if correlator is not None and "coexpression" in weights else [])]
+    _check_use(asked, served, given, normalised=normalised)
+    describer = (given or resolve_model(GENES_MINI)) if asked else None
     if describer is not None:
         describer.require(["describe genes"], f"`infer_network` by {asked[0]}")
     with opened(adata) as read:
@@ -155,9 +169,15 @@ def infer_network(
         reader = None
         if describer is not None:
             reader = ModelReader(describer, read, by, columns, precision, hardware, progress, cells, first, second)
-        scorer = Scorer(cells, first, second, reader, seed, n_jobs, progress)
+        scorer = Scorer(cells, first, second, reader, correlator, seed, n_jobs, progress)
         tables = [_network(scorer, group, weights, n_edges) for group in range(len(cells.groups))]
-    return pd.concat(tables, ignore_index=True)
+    edges = with_provenance(
+        pd.concat(tables, ignore_index=True), "infer_network", describer or correlator, method=weights, by=by,
+        n_edges=n_edges, max_cells=max_cells, normalised=normalised, seed=seed,
+    )  # fmt: skip
+    if key_added is not None:
+        keep(cast("AnnData", adata), edges, key_added)
+    return edges
 
 
 def _network(scorer: Scorer, group: int, weights: Mapping[str, float], most: int | None) -> pd.DataFrame:
@@ -184,7 +204,7 @@ def _usable(cells: Expression, group: int, regulators: np.ndarray, targets: np.n
     return usable & (regulators[:, None] != targets)
 
 
-def _check_use(asked: list[str], model: object, *, normalised: bool) -> None:
+def _check_use(asked: list[str], served: list[str], model: Model | None, *, normalised: bool) -> None:
     """Refuse a model that no method asks, and a method that needs counts where there are none."""
     if normalised and asked:
         raise ArgumentError(
@@ -194,11 +214,12 @@ def _check_use(asked: list[str], model: object, *, normalised: bool) -> None:
             remedy="leave `normalised` out and pass `layer` of the counts, or choose another `method`.",
             argument="normalised",
         )
-    if model is not None and not asked:
+    if model is not None and not served:
         raise ArgumentError(
             "`model` has no use with this method.",
             found="a method that reads expression alone, or knows genes from elsewhere",
-            expected=f"a method that asks it: {', '.join(OF_MODEL)}, or 'auto'",
+            expected=f"a method that asks it: {', '.join(OF_MODEL)} (a gene model), coexpression (a model of factors), "
+            "or 'auto'",
             remedy="leave `model` out, or choose another `method`.",
             argument="model",
         )

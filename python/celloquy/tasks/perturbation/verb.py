@@ -28,6 +28,7 @@ from celloquy.tasks.perturbation.named import named_genes
 from celloquy.tasks.perturbation.sample import ReadingOptions, SampledCells, grouped_table, sampled_cells
 from celloquy.tasks.perturbation.shifts import cell_shifts
 from celloquy.tasks.pretrained import resolve_model
+from celloquy.tasks.results import with_provenance
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -105,7 +106,8 @@ def perturb(
     ``z``, ``p``, ``q``
         How far the logarithm of ``shift_euclidean`` stands out from that of the random genes, in their standard
         deviations; the probability that a random gene moves the cells as far, one-sided; and the false discovery rate
-        over all rows. NaN, 1 and 1 where fewer than five random genes are read.
+        over all rows, as if genes were independent, which those that are expressed together are not. NaN, 1 and 1
+        where fewer than five random genes are read.
     ``expression``
         Mean counts per 10,000 of the gene in the group; of genes changed together, of all of them.
     ``n_cells``
@@ -114,6 +116,7 @@ def perturb(
     With ``of="genes"`` a row for each other gene that is read beside it, the most affected first: ``affected``, its
     ``shift_cosine`` and ``shift_euclidean``, ``z``, ``p`` and ``q`` (over the affected genes of one gene and group) of
     its shift among those that it has when the random genes are changed, and ``n_cells`` that read both.
+    ``attrs["celloquy"]`` says how the table was made.
 
     Raises
     ------
@@ -147,8 +150,12 @@ def perturb(
         changes = [GeneChange(some, (how,) * len(some)) for some in each]
         matched = MatchedGenes(cells.means, places, n_random, seed)
         if of == "genes":
-            return affected_genes(cells, changes, matched, progress=progress)
-        return _of_cells(cells, changes, matched, progress)
+            table = affected_genes(cells, changes, matched, progress=progress)
+        else:
+            table = _of_cells(cells, changes, matched, progress)
+    return with_provenance(
+        table, "perturb", model, how=how, by=by, together=together, of=of, n_cells=n_cells, n_random=n_random, seed=seed
+    )
 
 
 def _of_cells(cells: SampledCells, changes: list[GeneChange], matched: MatchedGenes, progress: bool) -> pd.DataFrame:

@@ -65,7 +65,7 @@ def classify_genes(
         device=device, seed=seed, progress=progress,
     )  # fmt: skip
     if to is not None:
-        to = list(to) if not isinstance(to, str | bytes) else to
+        to = list(to) if isinstance(to, Iterable) and not isinstance(to, str | bytes) else to
         classifier.check_request(to)
     table = classifier.fit(genes, labels, adata).predict(to)
     table.attrs = {"report": classifier.report_.reset_index().to_dict("list"), "method": classifier.method_}

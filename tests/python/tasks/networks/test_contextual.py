@@ -7,9 +7,9 @@ import torch
 
 import celloquy as cq
 from celloquy.data import CellSource
-from celloquy.errors import GenesError, ModelError
+from celloquy.errors import ArgumentError, GenesError, ModelError
 from examples import small_model
-from gene_examples import HUMAN, MOUSE, gene_cells, small_gene_model
+from gene_examples import HUMAN, MOUSE, gene_cells, small_factor_model, small_gene_model
 
 MODEL = small_gene_model()
 REGULATORS, TARGETS = [HUMAN[1], HUMAN[4], HUMAN[22]], [HUMAN[0], HUMAN[4], HUMAN[7], HUMAN[23]]
@@ -130,6 +130,22 @@ def test_models_that_know_nothing_of_these_genes_are_refused():
     adata = grouped()
     with pytest.raises(ModelError, match="can't describe genes"):
         infer(adata, "cosine", small_model())
+    with pytest.raises(ModelError, match=r"A CellModel can't describe genes[\s\S]*such as a GeneModel"):
+        infer(adata, "auto", small_model())
+
+
+def test_a_model_of_factors_tells_the_co_expression():
+    adata, model = gene_cells(30), small_factor_model()
+    edges = infer(adata, "coexpression", model, regulators=HUMAN[:3], targets=HUMAN[:6])
+    pairs = edges.set_index(["regulator", "target"])["score"]
+    row = {gene: place for place, gene, _, _ in model.vocabulary.genes()}
+    expected = model.gene_correlations(torch.tensor([row[HUMAN[0]]]), torch.tensor([row[HUMAN[4]]]))
+    assert pairs[HUMAN[0], HUMAN[4]] == pytest.approx(abs(float(expected)), abs=1e-6)
+    infer(adata, "auto", model, regulators=HUMAN[:3])
+    with pytest.raises(ArgumentError, match="`model` has no use"):
+        infer(adata, "pearson", model, regulators=HUMAN[:3])
+    with pytest.raises(ModelError, match="A FactorModel can't describe genes"):
+        infer(adata, "cosine", model, regulators=HUMAN[:3])
     adata.var_names = [*adata.var_names[:-2], "ENSG00000102145", "ENSG00000066336"]
     with pytest.raises(GenesError, match="knows none of these genes"):
         infer(adata, "attention", regulators=["GATA1"], targets=["SPI1"])

@@ -241,3 +241,29 @@ def test_genes_that_are_not_there_are_left_out_with_a_warning():
     with pytest.warns(AbsentGenesWarning, match="RUNX1"):
         edges = infer(cells(), regulators=["GATA1", "RUNX1"])
     assert set(edges["regulator"]) == {"GATA1"}
+
+
+def test_processes_share_the_targets_of_boosting():
+    few = {"method": "boosting", "regulators": FACTORS[:2], "targets": TARGETS[:4]}
+    pd.testing.assert_frame_equal(infer(cells(60), n_jobs=2, **few), infer(cells(60), **few))
+
+
+def test_a_network_is_kept_in_the_object_where_that_is_asked_for(tmp_path):
+    adata = cells(60)
+    edges = infer(adata, key_added="network")
+    pd.testing.assert_frame_equal(adata.uns["network"], edges)
+    matrix = adata.varp["network"]
+    first = edges.iloc[0]
+    place = [adata.var_names.get_loc(first[side]) for side in ("regulator", "target")]
+    assert matrix[*place] == pytest.approx(first["score"] * first["sign"])
+    assert matrix.nnz == len(edges)
+    adata.obs["kind"] = np.where(adata.obs["type"] == "A", "T/NK", "B")
+    by_group = infer(adata, key_added="network", by="kind")
+    assert {"network_T_NK", "network_B"} <= set(adata.varp)
+    adata.write_h5ad(tmp_path / "kept.h5ad")
+    again = ad.read_h5ad(tmp_path / "kept.h5ad")
+    assert (again.varp["network_B"] != adata.varp["network_B"]).nnz == 0
+    assert again.uns["network"]["target"].tolist() == by_group["target"].tolist()
+    for where, key in ((tmp_path / "kept.h5ad", "network"), (adata, "a/b")):
+        with pytest.raises(ArgumentError, match="`key_added` can't be used"):
+            infer(where, key_added=key)

@@ -96,6 +96,18 @@ def test_the_order_of_cells_does_not_matter_and_the_object_stays(model, order):
     np.testing.assert_array_equal(shuffled.X.toarray(), before.X.toarray())
 
 
+def test_a_table_says_how_it_was_made():
+    found = ranked(states(), candidates=[RAISED], seed=3).attrs["celloquy"]
+    assert found["task"] == "rank_drivers"
+    assert found["model"] == MODELS["factors"].fingerprint
+    assert found["parameters"]["seed"] == 3
+    assert cq.perturb(states(), [RAISED], model=MODELS["factors"], n_random=8, progress=False).attrs["celloquy"][
+        "model"
+    ]
+    edges = cq.infer_network(states(), method="pearson", regulators=[RAISED], progress=False)
+    assert edges.attrs["celloquy"]["parameters"]["method"] == {"pearson": 1.0}
+
+
 def test_candidates_and_one_kind_of_change_are_as_asked():
     found = ranked(states(), candidates=[RAISED, HUMAN[1]], how="delete")
     assert set(found["gene"]) == {RAISED, HUMAN[1]}
@@ -167,8 +179,12 @@ def test_what_is_no_way_is_refused():
     with pytest.raises(GenesError, match="does not know these genes") as unknown:
         ranked(adata, candidates=["NEUROG33"])
     assert unknown.value.argument == "candidates"
-    with pytest.raises(ModelError, match="can't read changed counts"):
+    with pytest.raises(ModelError, match=r"CellModel can't read changed counts[\s\S]*such as a "):
         ranked(adata, small_model())
+    empty = adata.copy()
+    empty.X = empty.X * 0
+    with pytest.raises(GenesError, match="No gene can be a driver"):
+        ranked(empty)
     adata.obs["state"] = ["after", *["before"] * (len(adata) - 1)]
     with pytest.raises(ArgumentError, match="'after' of `state` has too few cells"):
         ranked(adata)

@@ -2,6 +2,8 @@
 
 Usage: PYTHON_OF_GEARS gears_worker.py FOLDER [--epochs 10]
 
+It needs packages of its time: pip install cell-gears torch_geometric "scipy<1.13" "numpy<2" "pandas<2.3" "anndata<0.11".
+
 FOLDER holds train.h5ad (logarithms of counts; `obs["condition"]` as GEARS names them, `var["gene_name"]`), asked.json
 (lists of genes) and gene2go_all.pkl (GO terms of genes, which GEARS would download). predicted.npz is written there:
 changes of each condition against the mean of the controls; a gene outside of GEARS's graph gets no change.
@@ -38,11 +40,7 @@ if __name__ == "__main__":
     Path("split.pkl").write_bytes(pickle.dumps(split))
     cells.prepare_split(split="custom", split_dict_path="split.pkl")
     cells.get_dataloader(batch_size=32, test_batch_size=128)
-    # It indexes sparse matrices in a way that scipy has given up, and takes dense ones nowhere else.
-    counts = cells.adata.X
-    cells.adata.X = counts.toarray()
     model = GEARS(cells, device="cpu")
-    model.adata.X = counts
     model.model_initialize(hidden_size=64)
     model.train(epochs=options.epochs, lr=1e-3)
     control = np.asarray(cells.adata[cells.adata.obs["condition"] == "ctrl"].X.mean(0)).ravel()

@@ -37,6 +37,10 @@ TOLD = {
         space["told"]["label"].tolist() == ["myeloid"] * 3 + ["lymphoid"] * 3
         and space["nothing"].method_ == "prevalence"
     ),
+    "responses": lambda space: (
+        min(space["found"].values()) > 0.5
+        and set(space["null"].predict("drug b", doses=10).obs["method"]) == {"no change"}
+    ),
 }  # fmt: skip
 
 

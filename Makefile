@@ -4,6 +4,7 @@
 TEST_PYTHON ?= tests/python
 BENCH ?=
 TEST_R ?=
+CHECK_R ?=
 WORKERS ?= 2
 N ?= 1000
 SEED ?= 1
@@ -89,10 +90,10 @@ document: venv ## Write man/ and NAMESPACE from the comments in R/
 	scripts/r Rscript --vanilla -e 'roxygen2::roxygenise()'
 
 # Building has run the vignettes.
-check-r: venv ## Build the R package and run R CMD check on it
+check-r: venv ## Build the R package and run R CMD check on it (CHECK_R=--no-tests leaves its tests out)
 	rm -rf build/r && mkdir -p build/r
 	$(in-build) R CMD build ../..
-	$(call check,,--no-build-vignettes)
+	$(call check,,--no-build-vignettes $(CHECK_R))
 	@! grep -E '^\* checking .* (ERROR|WARNING|NOTE)$$' build/r/celloquy.Rcheck/00check.log
 
 check-r-bare: check-r ## Check it again, without tests: with no suggested package, then with no Python

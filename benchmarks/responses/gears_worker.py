@@ -2,7 +2,8 @@
 
 Usage: PYTHON_OF_GEARS gears_worker.py FOLDER [--epochs 10]
 
-It needs packages of its time: pip install cell-gears torch_geometric "scipy<1.13" "numpy<2" "pandas<2.3" "anndata<0.11".
+It needs packages of its time:
+pip install cell-gears torch_geometric "scipy<1.13" "numpy<2" "pandas<2.3" "anndata<0.11" "scanpy<1.11".
 
 FOLDER holds train.h5ad (logarithms of counts; `obs["condition"]` as GEARS names them, `var["gene_name"]`), asked.json
 (lists of genes) and gene2go_all.pkl (GO terms of genes, which GEARS would download). predicted.npz is written there:

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 LONGER, MORE = 1.125, 8
 """Cells are read together if the longest is no longer than the shortest by this factor and this number of tokens."""
 
-TOKENS_AT_A_TIME = 8192
-"""Tokens that are read at a time in training, where nothing else is asked for."""
+TOKENS_AT_A_TIME = {"cpu": 2**13, "cuda": 2**18, "mps": 2**16}
+"""Tokens that are read at a time in training, where nothing else is asked for. A GPU is kept busy by more."""
 
 CHUNK_BYTES = {"cpu": 20 * 2**20, "cuda": 2**30, "mps": 2**28}
 """Memory for what a layer computes of the tokens that are read at a time: a processor's cache holds so little."""
@@ -36,7 +36,7 @@ def cells_of_like_length(lengths: Tensor, most: int | None = None) -> list[Tenso
     most
         Tokens of a group, the padding and a token for each cell included, unless it is a single cell.
     """
-    most = most or TOKENS_AT_A_TIME
+    most = most or TOKENS_AT_A_TIME["cpu"]
     order = lengths.argsort(stable=True)
     sizes = lengths[order].tolist()
     groups, first = [], 0

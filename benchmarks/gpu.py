@@ -1,6 +1,6 @@
 """Models of both families on a GPU: speed, share of its peak, memory, and when dense products pay.
 
-Usage: python benchmarks/gpu.py [--cells 100000] [--gene-cells 1024] [--device cuda] [--runs 5]
+Usage: python benchmarks/gpu.py [--cells 100000] [--gene-cells 256] [--device cuda] [--runs 5]
 
 Runs unattended; writes the section "On a GPU" of RESULTS.md. Cells and weights are random, as those of peer.py and
 gene_model.py: the cell model of 85 million parameters, and the gene model's base and mini shapes. End to end is
@@ -49,7 +49,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cells", type=int, default=100_000)
     parser.add_argument(
-        "--gene-cells", type=int, default=1024, help="cells of the gene model, base; ten times for mini"
+        "--gene-cells", type=int, default=256, help="cells of the gene model, base; forty times for mini"
     )
     parser.add_argument("--step-share", type=float, default=1.0, help="share of the cells of a training step")
     parser.add_argument("--device", default="cuda")
@@ -87,7 +87,7 @@ def measure(name: str, drawn: Any, precision: Any, device: torch.device, options
     """Return the cells a second end to end and alone, the rate of operations, a step's milliseconds, and memory."""
     cell_model = name.startswith("cell")
     wanted = {"cell model, base": options.cells, "gene model, base": options.gene_cells}
-    cells = repeated(drawn, wanted.get(name, 10 * options.gene_cells))
+    cells = repeated(drawn, wanted.get(name, 40 * options.gene_cells))
     model = made(name, drawn)
     how = {"model": model, "precision": precision, "device": str(device), "progress": False}
     found = {"end to end": cells.n_obs / timed(lambda: cq.embed(cells, **how), options.runs, device)}
@@ -203,7 +203,7 @@ def write(
 
 {GENES:,} genes, about {GENES_A_CELL:,} counts a cell, one tissue. End to end is `cq.embed` of an AnnData in memory:
 {options.cells:,} cells for the cell model ({DRAWN:,} drawn ones, again and again), {options.gene_cells:,} and
-{10 * options.gene_cells:,} for the gene models, base and mini; the model alone has {ALONE:,} cells on the device, or
+{40 * options.gene_cells:,} for the gene models, base and mini; the model alone has {ALONE:,} cells on the device, or
 the tokens of the gene model's in memory. A training step, from cells in memory to the new weights, has {steps}
 cells. The GEMM rate is that of square products there,
 {" and ".join(f"{rate / 1e12:,.1f} TFLOP/s in {precision}" for precision, rate in peaks.items())}. Medians of

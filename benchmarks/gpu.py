@@ -1,6 +1,6 @@
 """Models of both families on a GPU: speed, share of its peak, memory, and when dense products pay.
 
-Usage: python benchmarks/gpu.py [--cells 100000] [--gene-cells 256] [--device cuda] [--runs 5]
+Usage: python benchmarks/gpu.py [--cells 100000] [--gene-cells 64] [--device cuda] [--runs 5]
 
 Runs unattended; writes the section "On a GPU" of RESULTS.md. Cells and weights are random, as those of peer.py and
 gene_model.py: the cell model of 85 million parameters, and the gene model's base and mini shapes. End to end is
@@ -34,7 +34,7 @@ from celloquy.runtime.hardware import PRODUCTS, autocast
 from celloquy.training.masked_counts import MaskedCounts
 
 GENES, GENES_A_CELL = 19_374, 2_100
-DRAWN = 5_000
+DRAWN = 2_500
 """Cells that are drawn; more are these again."""
 ALONE = 10_000
 """Cells of the cell model alone, which are on the device all at once."""
@@ -62,13 +62,15 @@ def main() -> None:
         sys.exit("There is no GPU that torch can use here; --device cpu tries the script.")
     drawn = random_cells(min(options.cells, DRAWN), GENES, GENES_A_CELL, options.seed)
     peaks = {precision: gemm_rate(precision, device) for precision in PRECISIONS}
-    found = [
-        {"model": name, "precision": precision, **measure(name, drawn, precision, device, options)}
-        for name in STEP_CELLS
-        for precision in PRECISIONS
-    ]
-    sums = [time_sums(made("cell model, base", drawn), genes, device, options.runs) for genes in DENSITIES]
-    print(json.dumps({"models": found, "sums": sums, "peaks": peaks}), file=sys.stderr)
+    found, sums = [], []
+    for name in STEP_CELLS:
+        model = made(name, drawn)
+        if name.startswith("cell"):
+            sums = [time_sums(model, genes, device, options.runs) for genes in DENSITIES]
+        for precision in PRECISIONS:
+            found.append({"model": name, "precision": precision})
+            found[-1] |= measure(name, model, drawn, precision, device, options)
+            print(json.dumps(found[-1]), file=sys.stderr, flush=True)
     write(found, sums, peaks, options)
 
 
@@ -83,12 +85,13 @@ def made(name: str, cells: Any) -> Any:
     return model
 
 
-def measure(name: str, drawn: Any, precision: Any, device: torch.device, options: argparse.Namespace) -> dict[str, Any]:
+def measure(
+    name: str, model: Any, drawn: Any, precision: Any, device: torch.device, options: argparse.Namespace
+) -> dict[str, Any]:
     """Return the cells a second end to end and alone, the rate of operations, a step's milliseconds, and memory."""
     cell_model = name.startswith("cell")
     wanted = {"cell model, base": options.cells, "gene model, base": options.gene_cells}
-    cells = repeated(drawn, wanted.get(name, 40 * options.gene_cells))
-    model = made(name, drawn)
+    cells = repeated(drawn, wanted.get(name, 64 * options.gene_cells))
     how = {"model": model, "precision": precision, "device": str(device), "progress": False}
     found = {"end to end": cells.n_obs / timed(lambda: cq.embed(cells, **how), options.runs, device)}
     model.to(device).eval()
@@ -203,7 +206,7 @@ def write(
 
 {GENES:,} genes, about {GENES_A_CELL:,} counts a cell, one tissue. End to end is `cq.embed` of an AnnData in memory:
 {options.cells:,} cells for the cell model ({DRAWN:,} drawn ones, again and again), {options.gene_cells:,} and
-{40 * options.gene_cells:,} for the gene models, base and mini; the model alone has {ALONE:,} cells on the device, or
+{64 * options.gene_cells:,} for the gene models, base and mini; the model alone has {ALONE:,} cells on the device, or
 the tokens of the gene model's in memory. A training step, from cells in memory to the new weights, has {steps}
 cells. The GEMM rate is that of square products there,
 {" and ".join(f"{rate / 1e12:,.1f} TFLOP/s in {precision}" for precision, rate in peaks.items())}. Medians of

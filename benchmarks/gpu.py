@@ -67,6 +67,7 @@ def main() -> None:
         model = made(name, drawn)
         if name.startswith("cell"):
             sums = [time_sums(model, genes, device, options.runs) for genes in DENSITIES]
+            print(json.dumps({"peaks": peaks, "sums": sums}), file=sys.stderr, flush=True)
         for precision in PRECISIONS:
             found.append({"model": name, "precision": precision})
             found[-1] |= measure(name, model, drawn, precision, device, options)

@@ -174,7 +174,7 @@ def make_genes_mini(folder: Path, work: Path, device: str) -> None:
         "training": f"epochs: {len(model.history)}, {GENES_MINI_TRAINING.batch_size} cells a step, at most "
         f"{CELLS_A_STUDY:,} cells of a study and {GENES_MINI.context:,} genes of a cell; medians and first gene "
         f"vectors of the same cells; priors that ship with the package; seed 0; made on {name_of(device)} in "
-        f"{float(model.provenance['seconds']) / 60:.1f} minutes, {model.provenance['precision']}",
+        f"{model.history['seconds'].sum() / 60:.1f} minutes, {model.provenance['precision']}",
         "losses of held-out cells": f"{last['validation']:.3f}, of the training cells {last['loss']:.3f}: "
         f"{last['genes']:.3f} nats to name a hidden gene, {last['cells']:.3f} by the cell's vector alone, squared "
         f"error {last['values']:.3f} of a value",

@@ -72,7 +72,8 @@ def main() -> None:
             found.append({"model": name, "precision": precision})
             found[-1] |= measure(name, model, drawn, precision, device, options)
             print(json.dumps(found[-1]), file=sys.stderr, flush=True)
-    write(found, sums, peaks, options)
+            # What is done stands, should the time end.
+            write(found, sums, peaks, options)
 
 
 def made(name: str, cells: Any) -> Any:

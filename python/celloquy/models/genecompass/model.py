@@ -18,7 +18,7 @@ from celloquy.models.encoding import Embedding, EmbeddingOptions
 from celloquy.models.genecompass.changing import ChangingTokens
 from celloquy.models.genecompass.config import GeneModelConfig
 from celloquy.models.genecompass.describing import DescribingGenes
-from celloquy.models.genecompass.encoding import TOKENS_AT_A_TIME, GeneEncoding, cells_of_like_length
+from celloquy.models.genecompass.encoding import GeneEncoding, cells_of_like_length
 from celloquy.models.genecompass.fusion import GeneFusion, rows_of
 from celloquy.models.genecompass.hiding import WHOLE
 from celloquy.models.genecompass.knowledge import COEXPRESSION, coexpression_of, known_rows
@@ -274,7 +274,7 @@ class GeneModel(ChangingTokens, DescribingGenes, Model):
         """
         device = self.cell.device
         start, tokens = self.summarised(tokens), tokens.first(self.config.context)
-        groups = cells_of_like_length(tokens.lengths, most or TOKENS_AT_A_TIME[device.type])
+        groups = cells_of_like_length(tokens.lengths, most, device.type)
         vectors = []
         for cells in groups:
             ids, values = (part.to(device) for part in tokens.padded(cells))

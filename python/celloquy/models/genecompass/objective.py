@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from celloquy.models.genecompass.encoding import TOKENS_AT_A_TIME, cells_of_like_length
+from celloquy.models.genecompass.encoding import cells_of_like_length
 from celloquy.models.genecompass.hiding import NOT_ASKED, Tokeniser, hide
 from celloquy.models.losses import FillingLosses
 
@@ -97,7 +97,7 @@ def fill_in(model: Learner, batch: CellBatch, mask: BiLevelMask) -> FillingLosse
     folded = model.fold(tokens.ids[:, None], tokens.species.repeat_interleave(lengths))[:, 0]
     start = model.summarised(hidden.clear)
     sizes = lengths.cpu()
-    read, places, cells, groups = [], [], [], cells_of_like_length(sizes, TOKENS_AT_A_TIME[device.type])
+    read, places, cells, groups = [], [], [], cells_of_like_length(sizes, device=device.type)
     for group in groups:
         longest, equal = int(sizes[group].max()), bool((sizes[group] == sizes[group[0]]).all())
         group = group.to(device)

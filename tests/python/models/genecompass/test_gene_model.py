@@ -28,6 +28,7 @@ KINDS = {
     "one prior": {"priors": (("family", 3),)},
     "no species": {"species_token": False},
     "summary": {"summary": True, "context": 9},
+    "summary alone": {"summary": True, "pooling": "summary", "context": 9},
 }
 MODELS = {name: small_gene_model(**changes) for name, changes in KINDS.items()}
 each_kind = pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
@@ -334,6 +335,7 @@ def test_presets_are_of_the_sizes_that_they_say():
         {"priors": (("a", 1), ("a", 2))},
         {"priors": (("a.b", 1),)},
         {"values": False, "pooling": "value"},
+        {"pooling": "summary"},
     ],
 )
 def test_a_configuration_that_makes_no_model_is_refused(changes):

@@ -69,13 +69,11 @@ LIMITS = (
 )
 LICENCES = "the profiles are CC BY 4.0, with credit to the CellProfileLibrary and its sources; the model holds no cells"
 GENES_MINI = cq.GeneModelConfig(
-    context=512, heads=2, dropout=0.1, priors=(("family", 24), ("function", 40), ("domains", 24), ("signalling", 14)),
+    context=256, heads=2, priors=(("family", 24), ("function", 40), ("domains", 24), ("signalling", 14)),
     gene_weight=0.8, value_weight=0.2, cell_weight=0.8, summary=True,
 )  # fmt: skip
 """Shape and task of genes-mini: narrow priors, which are most of its size, and weights by which it learns fast."""
-GENES_MINI_TRAINING = cq.TrainingOptions(
-    epochs=30, batch_size=128, learning_rate=1.5e-3, validation=0.03, patience=None
-)
+GENES_MINI_TRAINING = cq.TrainingOptions(epochs=3, batch_size=32, learning_rate=1e-3, validation=0.03, patience=None)
 CELLS_A_STUDY = 1500
 """Cells of a study that genes-mini learns from, at most."""
 

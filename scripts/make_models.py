@@ -1,6 +1,6 @@
 """Make the models in the box from a folder of public studies.
 
-    python scripts/make_models.py ../shared/data [--only MODEL …] [--work FOLDER]          (or: make models)
+    python scripts/make_models.py ../shared/data [--only MODEL …] [--work FOLDER] [--device cuda]      (or: make models)
 
 Writes cells-mini and genes-mini to python/celloquy/models/boxed, and cell_types.safetensors beside them, the types that
 are named without a reference. The studies on which the tables report are left out, with every file of the same study;
@@ -14,6 +14,7 @@ import argparse
 import json
 import time
 import warnings
+from importlib import resources
 from pathlib import Path
 
 import anndata as ad
@@ -145,7 +146,7 @@ def make_cell_types(folder: Path) -> None:
     print(f"{len(TYPES)} cell types in {time.perf_counter() - began:.0f} s")
 
 
-def make_genes_mini(folder: Path, work: Path) -> None:
+def make_genes_mini(folder: Path, work: Path, device: str) -> None:
     """Pretrain the gene model on cells of the studies and cells drawn from the mean profiles, and write it."""
     from cell_types import PROFILES, drawn_cells, read_profiles
 
@@ -159,7 +160,7 @@ def make_genes_mini(folder: Path, work: Path) -> None:
         cells += [as_adata(drawn.select(own), vocabulary) for own in of_species]
         model = cq.pretrain(
             cells, config=GENES_MINI, out=work / "genes-mini", overwrite=True, resume=True, vocabulary=vocabulary,
-            training=GENES_MINI_TRAINING, precision="float32", device="cpu",
+            training=GENES_MINI_TRAINING, precision="bfloat16" if device == "cuda" else "float32", device=device,
         )  # fmt: skip
     assert isinstance(model, cq.GeneModel)
     last = model.history.iloc[-1]
@@ -167,10 +168,11 @@ def make_genes_mini(folder: Path, work: Path) -> None:
         "name": "genes-mini",
         "data": f"{sum(one.n_obs for one in cells):,} cells, of them {len(drawn):,} drawn from mean profiles, of "
         f"{len(STUDIES)} files: " + "; ".join(STUDIES.values()),
-        "licences": LICENCES,
+        "licences": f"{LICENCES}; priors: {licences_of_priors()}",
         "training": f"epochs: {len(model.history)}, {GENES_MINI_TRAINING.batch_size} cells a step, at most "
-        f"{CELLS_A_STUDY:,} cells of a study and {GENES_MINI.context} genes of a cell; medians and first gene vectors "
-        f"of the same cells; priors that ship with the package; seed 0; {model.provenance['seconds']} s of one core",
+        f"{CELLS_A_STUDY:,} cells of a study and {GENES_MINI.context:,} genes of a cell; medians and first gene "
+        f"vectors of the same cells; priors that ship with the package; seed 0; made on {name_of(device)} in "
+        f"{model.history['seconds'].sum() / 60:.1f} minutes, {model.provenance['precision']}",
         "losses of held-out cells": f"{last['validation']:.3f}, of the training cells {last['loss']:.3f}: "
         f"{last['genes']:.3f} nats to name a hidden gene, {last['cells']:.3f} by the cell's vector alone, squared "
         f"error {last['values']:.3f} of a value",
@@ -181,6 +183,18 @@ def make_genes_mini(folder: Path, work: Path) -> None:
     print(f"{model!r} in {time.perf_counter() - began:.0f} s")
 
 
+def licences_of_priors() -> str:
+    """Return source and licence of every prior of genes-mini."""
+    known = json.loads((resources.files("celloquy.genes") / "tables" / "priors" / "SOURCES.json").read_text("utf-8"))
+    each = ((name, known["priors"][name]) for name, _ in GENES_MINI.priors)
+    return "; ".join(f"{name}, {one['source']}, {one['licence']}" for name, one in each)
+
+
+def name_of(device: str) -> str:
+    """Return what a model was trained on, in words."""
+    return torch.cuda.get_device_name() if device == "cuda" else f"{torch.get_num_threads()} threads of a processor"
+
+
 MODELS = {"cells-mini": make_cells_mini, "cell_types": make_cell_types, "genes-mini": make_genes_mini}
 
 if __name__ == "__main__":
@@ -188,7 +202,8 @@ if __name__ == "__main__":
     parser.add_argument("folder", type=Path, help="folder with the studies, as scrna/NAME.h5ad and so on")
     parser.add_argument("--only", nargs="+", choices=MODELS, default=list(MODELS), help="models to make")
     parser.add_argument("--work", type=Path, default=Path("build"), help="folder of a training that is not complete")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="device to train genes-mini on")
     options = parser.parse_args()
     for name in options.only:
         make = MODELS[name]
-        make(options.folder, options.work) if name == "genes-mini" else make(options.folder)
+        make(options.folder, options.work, options.device) if name == "genes-mini" else make(options.folder)

@@ -1,6 +1,7 @@
 """What the parts of the gene model are worth, and what its ranks give away: results/gene_model_ablations.md.
 
-Usage: python benchmarks/quality/gene_model_ablations.py --data FOLDER [--seeds 3] [--switches SWITCH …] [--report]
+Usage: python benchmarks/quality/gene_model_ablations.py --data FOLDER [--seeds 3] [--device DEVICE]
+[--switches SWITCH …] [--report]
 
 Models are pretrained on the corpus of the model in the box without the studies in `LEFT_OUT`, at most 150 cells of each
 study, with one part switched each. Scored on the studies left out:
@@ -61,7 +62,8 @@ SWITCHES: dict[str, dict[str, object]] = {
     **{f"without {name}": {"priors": tuple(one for one in PRIORS if one[0] != name)} for name, _ in PRIORS},
     "without any prior": {"priors": ()},
     "with co-expression": {"priors": (*PRIORS, ("coexpression", 40))},
-    "without values": {"values": False},
+    "without a summary of the cell": {"summary": False},
+    "without values and summary": {"values": False, "summary": False},
     "without the token's species": {"species_token": False},
     "counts as they are": {"depth": "raw"},
     "values told on the raw scale": {"value_scale": "raw"},
@@ -91,6 +93,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--switches", nargs="+", default=list(SWITCHES), choices=list(SWITCHES))
+    parser.add_argument("--device", default="cpu")
     parser.add_argument("--report", action="store_true", help="measure nothing")
     options = parser.parse_args()
     FOLDER.mkdir(parents=True, exist_ok=True)
@@ -98,7 +101,8 @@ def main() -> None:
         for name in options.switches:
             file = FOLDER / f"{name}-{seed}.json".replace(" ", "_")
             if not file.exists():
-                scores = score(trained(options.data, DEFAULT.replace(**SWITCHES[name]), seed), options.data)
+                model = trained(options.data, DEFAULT.replace(**SWITCHES[name]), seed, options.device)
+                scores = score(model.to(options.device), options.data)
                 file.write_text(json.dumps(scores))
                 print(name, seed, {key: round(value, 3) for key, value in scores.items()}, flush=True)
     write(options.seeds)
@@ -115,7 +119,7 @@ def corpus(data: Path) -> tuple[cq.GeneVocabulary, dict[str, CellBatch]]:
     }
 
 
-def trained(data: Path, config: cq.GeneModelConfig, seed: int, **changes: object) -> cq.GeneModel:
+def trained(data: Path, config: cq.GeneModelConfig, seed: int, device: str = "cpu", **changes: object) -> cq.GeneModel:
     """Pretrain a model on all studies but those left out."""
     vocabulary, studies = corpus(data)
     cells = [as_adata(study, vocabulary) for name, study in studies.items() if name not in LEFT_OUT]
@@ -123,7 +127,7 @@ def trained(data: Path, config: cq.GeneModelConfig, seed: int, **changes: object
     with warnings.catch_warnings(action="ignore"):
         model = cq.pretrain(
             cells, config=config, vocabulary=vocabulary, training=cq.TrainingOptions(**options), seed=seed,
-            precision="bfloat16", device="cpu", progress=False,
+            precision="bfloat16", device=device, progress=False,
         )  # fmt: skip
     assert isinstance(model, cq.GeneModel)
     return model
@@ -137,7 +141,7 @@ def score(model: cq.GeneModel, data: Path) -> dict[str, float]:
         cells = studies[name]
         mask = BiLevelMask.draw(len(cells), model.pretraining_masking, seed=0)
         with torch.no_grad():
-            found = MaskedCounts(model)(cells, mask)
+            found = MaskedCounts(model)(cells.to(model.cell.device), mask.to(model.cell.device))
         losses.append({key: float(value) for key, value in found.items() if key in ("genes", "values", "cells")})
         if name in LABELLED:
             label = labels(data, name)
@@ -159,7 +163,7 @@ def embedded(model: cq.GeneModel, cells: CellBatch, pooling: str) -> np.ndarray:
     model.config = before.replace(pooling=pooling if before.values else pooling.replace("value", "mean"))
     try:
         with torch.inference_mode():
-            return np.asarray(model.embed_batch(cells))
+            return np.asarray(model.embed_batch(cells).cpu())
     finally:
         model.config = before
 
@@ -209,7 +213,7 @@ def balanced(together: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.n
 def gene_scores(model: cq.GeneModel, data: Path) -> dict[str, float]:
     """Return the AUROC of each kind of pairs, by the cosine of vectors that are centred on their mean."""
     with torch.inference_mode():
-        vectors = model.gene_vectors().numpy()
+        vectors = model.gene_vectors().cpu().numpy()
     rows = {row: place for place, (row, _, _, species) in enumerate(model.vocabulary.genes()) if species == "human"}
     vectors = vectors - vectors.mean(0)
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True).clip(1e-9)

@@ -1,17 +1,18 @@
 """What more studies and more factors are worth to the model in the box: results/more_studies.md, more_studies.png.
 
-Usage: python benchmarks/quality/more_studies.py --data FOLDER [--seeds 3]
+Usage: python benchmarks/quality/more_studies.py --data FOLDER [--seeds 3] [--factors FACTORS …] [--report]
 
 FOLDER holds the corpus of scripts/make_models.py. Blood, lymph node, lung tumours and hippocampus are held out, with
 every file of the same study; of the others an eighth, a quarter, a half or all are learned from, drawn by a seed, with
 25 to 400 factors. Measured on the held-out studies: the share of the variance of hidden genes that the other genes do
 not explain (half of the genes are hidden; the held-out loss), and the macro F1 of nearest neighbours without adaptation
-and with it.
+and with it. A run that is in the cache folder is not repeated.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import warnings
 from pathlib import Path
@@ -51,6 +52,9 @@ SAME_STUDY = (
 )
 SHARES = (0.125, 0.25, 0.5, 1.0)
 WIDTHS = (25, 50, 100, 200, 400)
+ADAPTED = 100
+"""Factors of the models that are adapted, too, which takes seconds a study: the usual number."""
+FOLDER = peers.CACHE / "more_studies"
 
 
 def main() -> None:
@@ -58,31 +62,39 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--factors", type=int, nargs="+", default=WIDTHS, choices=WIDTHS)
+    parser.add_argument("--report", action="store_true", help="measure nothing")
     options = parser.parse_args()
     warnings.filterwarnings("ignore")
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    if not options.report:
+        measure(options)
+    found = pd.DataFrame([json.loads(file.read_text()) for file in sorted(FOLDER.glob("*.json"))])
+    write(found.groupby(["studies", "factors"]).mean().reset_index(), options)
+
+
+def measure(options: argparse.Namespace) -> None:
+    """Write one file a share of the studies, seed and number of factors."""
     learned = [name for name in STUDIES if name not in HELD_OUT and name not in SAME_STUDY]
     vocabulary, batches = read_studies(options.data, [*learned, *HELD_OUT])
     corpus, held_out = batches[: len(learned)], batches[len(learned) :]
     cells = [ad.read_h5ad(options.data / f"{name}.h5ad") for name in HELD_OUT]
-    rows = []
     for share in SHARES:
         for seed in range(options.seeds if share < 1 else 1):
             chosen = np.random.default_rng(seed).permutation(len(corpus))[: max(1, round(share * len(corpus)))]
-            for width in WIDTHS:
-                studies = [corpus[place] for place in sorted(chosen)]
+            studies = [corpus[place] for place in sorted(chosen)]
+            for width in options.factors:
+                file = FOLDER / f"{share}-{seed}-{width}.json"
+                if file.exists():
+                    continue
                 model = FactorModel.fit(studies, vocabulary, FactorModelConfig(width=width))
-                loss = np.mean([unexplained(model, batch) for batch in held_out])
-                # Adapted embeddings take seconds each, so of the usual width alone.
-                scores = [
-                    np.mean([neighbours(one, model, adapt=adapt) for one in cells])
-                    if width == 100 or not adapt
-                    else np.nan
-                    for adapt in (False, True)
-                ]
-                rows.append((len(studies), width, loss, *scores))
-                print(*rows[-1], flush=True)
-    found = pd.DataFrame(rows, columns=["studies", "factors", "unexplained", "zero-shot", "adapted"])
-    write(found.groupby(["studies", "factors"]).mean().reset_index(), options)
+                row = {"studies": len(studies), "factors": width}
+                row["unexplained"] = float(np.mean([unexplained(model, batch) for batch in held_out]))
+                row["zero-shot"] = float(np.mean([neighbours(one, model, adapt=False) for one in cells]))
+                if width == ADAPTED:
+                    row["adapted"] = float(np.mean([neighbours(one, model, adapt=True) for one in cells]))
+                file.write_text(json.dumps(row))
+                print(share, seed, row, flush=True)
 
 
 @torch.no_grad()
@@ -134,9 +146,9 @@ def write(found: pd.DataFrame, options: argparse.Namespace) -> None:
         wide = found.pivot_table(column, "studies", "factors")
         lines = [[str(n), *(f"{value:.3f}" for value in row)] for n, row in zip(wide.index, wide.values, strict=True)]
         blocks.append(f"{name}\n\n" + report.table(["studies", *(f"{w} factors" for w in wide.columns)], lines))
-    usual = found[found["factors"] == 100]
+    usual = found[found["factors"] == ADAPTED]
     lines = [[str(n), f"{score:.3f}"] for n, score in zip(usual["studies"], usual["adapted"], strict=True)]
-    blocks.append("**The same, adapted, 100 factors**\n\n" + report.table(["studies", "macro F1"], lines))
+    blocks.append(f"**The same, adapted, {ADAPTED} factors**\n\n" + report.table(["studies", "macro F1"], lines))
     report.write_section(
         "more_studies", "More studies, more factors", "\n\n".join(["![](results/more_studies.png)", *blocks]),
         command=f"python benchmarks/quality/more_studies.py --data FOLDER --seeds {options.seeds}",

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy import sparse
 
@@ -20,6 +24,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 Array = NDArray[Any]
+Result = TypeVar("Result")
 
 ALMOST_WHOLE = 1e-3
 """Distance from a whole number up to which a value is a count with a rounding error."""
@@ -86,12 +91,32 @@ class Counts:
     def genes_total(self) -> NDArray[np.float64]:
         """Return the sum of every column, ``(genes,)``, in one pass."""
         total = np.zeros(self.n_genes)
-        for start, stop in self.rows.runs():
-            block = self.rows.read(start, stop)
+
+        def total_of(run: tuple[int, int]) -> NDArray[np.float64]:
+            block = self.rows.read(*run)
             if self.rows.on_disk:
-                self._check(block, start)
-            total += np.bincount(block.indices, weights=block.data, minlength=self.n_genes)
+                self._check(block, run[0])
+            # Several times as fast as to count by numbers of columns.
+            return np.ones(block.shape[0]) @ block
+
+        for one in self._each_run(total_of):
+            total += one
         return total
+
+    def _each_run(self, task: Callable[[tuple[int, int]], Result]) -> Iterator[Result]:
+        """Yield what a task gives for every run of cells, in order; those in memory are read by several threads."""
+        threads = 1 if self.rows.on_disk else torch.get_num_threads()
+        if threads == 1:
+            yield from map(task, self.rows.runs())
+            return
+        runs, coming = self.rows.runs(), deque[Future[Result]]()
+        with ThreadPoolExecutor(threads) as pool:
+            for run in runs:
+                coming.append(pool.submit(task, run))
+                if len(coming) > 2 * threads:
+                    yield coming.popleft().result()
+            while coming:
+                yield coming.popleft().result()
 
     def check(self) -> None:
         """Check all values of a matrix in memory, or the first run of one on disk, whose others are checked when read.
@@ -101,10 +126,12 @@ class Counts:
         CountsError
             If a value is not a count; the error names what was found, where, and what to do.
         """
-        for start, stop in self.rows.runs():
+        if self.rows.on_disk:
+            start, stop = next(self.rows.runs())
             self._check(self.rows.read(start, stop), start)
-            if self.rows.on_disk:
-                break
+            return
+        for _ in self._each_run(lambda run: self._check(self.rows.read(*run), run[0])):
+            pass
 
     def round(self) -> Counts:
         """Return the counts rounded, if a value is not whole, or a matrix on disk, which can't be known before.
@@ -130,6 +157,9 @@ class Counts:
     def _check(self, block: sparse.csr_matrix, start: int) -> None:
         values = block.data
         if values.dtype.kind == "u":
+            return
+        # One look for the rule, as what is missing is never equal; what is wrong is looked for only if something is.
+        if values.dtype.kind == "f" and _all_counts(values):
             return
         self._check_sign(block, start)
         if values.dtype.kind == "f" and not np.array_equal(values, np.rint(values)):
@@ -324,6 +354,12 @@ def open_counts(adata: AnnData, place: CountsPlace, *, rounding: bool = False) -
         return counts.round()
     counts.check()
     return counts
+
+
+def _all_counts(values: Array) -> bool:
+    """Whether all floating-point values are finite whole numbers of at least 0."""
+    whole = np.array_equal(values, np.rint(values))
+    return bool(whole and values.min(initial=0) >= 0 and values.max(initial=0) < np.inf)
 
 
 class _Block:

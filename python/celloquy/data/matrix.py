@@ -332,8 +332,9 @@ def _native(values: Any) -> Any:
 
 def _canonical(block: sparse.csr_matrix) -> sparse.csr_matrix:
     """Sort columns, sum duplicates, drop zeros; it changes a copy, because the arrays may be the caller's."""
-    if not block.has_sorted_indices:
-        block = block.copy()
+    # What is canonical is sorted, too, so that the rule takes one look.
+    if not block.has_canonical_format and not block.has_sorted_indices:
+        block = sparse.csr_matrix((block.data, block.indices, block.indptr), shape=block.shape, copy=True)
         block.sort_indices()
     if not block.has_canonical_format:
         # In double precision, because the sum of uint8 counts would overflow and that of float32 counts would round.

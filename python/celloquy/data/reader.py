@@ -156,6 +156,11 @@ class CellReader:
         return self._genes.measured
 
     @property
+    def on_disk(self) -> bool:
+        """Whether the counts are read from a file."""
+        return self._counts.rows.on_disk
+
+    @property
     def source(self) -> str:
         """Place of the counts, e.g. ``"layers['counts']"``."""
         return self._counts.source
@@ -276,7 +281,8 @@ class GeneColumns:
         tissue, position, batch
             As of :class:`CellBatch`.
         """
-        indptr, indices, values = block.indptr, self.columns[block.indices], block.data
+        # The columns have been checked, and to clip is several times as fast as to check.
+        indptr, indices, values = block.indptr, self.columns.take(block.indices, mode="clip"), block.data
         if self._has_unmatched:
             known = indices >= 0
             before = np.concatenate([[0], np.cumsum(known)])

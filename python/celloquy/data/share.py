@@ -30,7 +30,7 @@ class CellShare:
 
     def __init__(self, cells: CellReader, rows: np.ndarray) -> None:
         self._cells, self._rows = cells, rows
-        self.tissue, self.measured = cells.tissue[rows], cells.measured
+        self.tissue, self.measured, self.on_disk = cells.tissue[rows], cells.measured, cells.on_disk
 
     def __len__(self) -> int:
         """Number of cells."""

@@ -5,6 +5,7 @@ The steps and their order are the same in memory and on disk, so the result is, 
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -31,6 +32,10 @@ if TYPE_CHECKING:
 
 CELLS_READ = 1024
 """Cells whose counts are in memory at a time, at most; the next ones are read meanwhile."""
+
+READERS = {"cuda": 8}
+"""Threads, at most, that read cells in memory for a device of this kind; one does for others. A GPU computes cells
+faster than one thread reads them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,13 +217,14 @@ class Encoding:
 
         done = self.journal.done("runs")
         bar.update(sum(part.stop - part.start for part in parts[:done]) / self.passes)
-        with ThreadPoolExecutor(1) as reader:
-            coming = None
+        most = 1 if self.cells.on_disk else READERS.get(self.options.device.type, 1)
+        readers = min(most, torch.get_num_threads())
+        with ThreadPoolExecutor(readers) as pool:
+            coming = deque(pool.submit(fetch, part) for part in parts[done : done + readers])
             for number in range(done, len(parts)):
-                part = parts[number]
-                batch: CellBatch = (coming or reader.submit(fetch, part)).result()
-                if number + 1 < len(parts):
-                    coming = reader.submit(fetch, parts[number + 1])
+                part, batch = parts[number], coming.popleft().result()
+                if number + readers < len(parts):
+                    coming.append(pool.submit(fetch, parts[number + readers]))
                 yield part, batch
                 self.embedding.expressed.write(part, batch.indptr.diff()[:, None])
                 self.journal.note(runs=number + 1)

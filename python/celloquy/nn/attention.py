@@ -47,6 +47,9 @@ class TissueBlocks:
 
     def cells_per_tissue(self, like: Tensor) -> Tensor:
         """Return the number of cells of each tissue, ``(t, 1)``, in the type of another tensor."""
+        if len(self) == 1:
+            # To fill does not wait for a device, as to copy does.
+            return like.new_full((1, 1), self.sizes[0])
         return torch.tensor(self.sizes, dtype=like.dtype, device=like.device)[:, None]
 
     def total(self, values: Tensor) -> Tensor:
@@ -166,8 +169,9 @@ def single_tissue_flow(features: Tensor, sums: Tensor) -> Tensor:
     The flow of all heads is one matrix product, because it reads the cells once and writes no copy of them.
     """
     sums = sums + EPSILON
-    # (n, h * d) @ (h * d, h): the sums of every head lie in a column of their own
-    return torch.addmm(EPSILON * sums.sum(-1), features.flatten(1), torch.block_diag(*sums).T)
+    # (n, h * d) @ (h * d, h): the sums of every head lie in a column of their own, made in one product for all heads
+    own = torch.eye(len(sums), dtype=sums.dtype, device=sums.device)[..., None] * sums
+    return torch.addmm(EPSILON * sums.sum(-1), features.flatten(1), own.flatten(1).T)
 
 
 def single_tissue_total(weights: Tensor, features: Tensor) -> Tensor:

@@ -136,7 +136,8 @@ class GroupedCells:
     @property
     def rows(self) -> Tensor:
         """``(genes,)`` int64: their rows of the vocabulary."""
-        return torch.from_numpy(self.genes["row"].to_numpy(dtype=np.int64))
+        # A copy: pandas gives a view that can't be written to.
+        return torch.tensor(self.genes["row"].to_numpy(dtype=np.int64))
 
     def read(self, progress: bool) -> Iterator[tuple[Tensor, CellBatch]]:
         """Yield the groups of some cells ``(n,)``, and the cells."""

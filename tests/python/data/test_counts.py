@@ -338,3 +338,17 @@ def test_a_sparse_matrix_whose_parts_do_not_fit_each_other_is_refused(container,
         adata.X.indptr[1] = adata.X.indptr[-1] + 5
     with pytest.raises(CountsError, match="can't be read"):
         choose_counts(adata).read(0, adata.n_obs)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_many_runs_are_checked_and_summed_by_any_number_of_threads(monkeypatch, threads):
+    """The first value that is no count is told, whichever thread meets it first."""
+    monkeypatch.setattr("celloquy.data.matrix.CACHED_ENTRIES", 50)
+    monkeypatch.setattr("torch.get_num_threads", lambda: threads)
+    counts = np.random.default_rng(0).poisson(1.0, (100, 20)).astype(np.float32)
+    adata = ad.AnnData(sparse.csr_matrix(counts))
+    np.testing.assert_array_equal(choose_counts(adata).genes_total(), counts.sum(0))
+    counts[[40, 80], 3] = -1
+    with pytest.raises(CountsError, match="negative") as caught:
+        choose_counts(ad.AnnData(sparse.csr_matrix(counts)))
+    assert "'40'" in caught.value.found

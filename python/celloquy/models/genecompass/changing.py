@@ -68,7 +68,9 @@ class ChangingTokens(ReadingChanges):
         """See :meth:`ReadingChanges.embed_changed`."""
         model = cast("TokenReader", self)
         for pairs in _Cells(model, batch).changed(changes):
-            yield pairs.change, pairs.cell, model.pooled(pairs.read(), pairs.ids, pairs.values)
+            summary = model.config.pooling == "summary"
+            vectors = pairs.start.float() if summary else model.pooled(pairs.read(), pairs.ids, pairs.values)
+            yield pairs.change, pairs.cell, vectors
 
     def gene_shifts_in(
         self, batch: CellBatch, changes: Iterable[CountChange]

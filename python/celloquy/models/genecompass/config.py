@@ -10,7 +10,14 @@ from celloquy.models.config import ModelConfig
 
 Positions = Literal["rank", "none"]
 Depth = Literal["raw", "scaled"]
-Pooling = Literal["cls", "mean", "value"]
+Pooling = Literal["cls", "mean", "value", "summary"]
+POOLED: dict[Pooling, str] = {
+    "cls": "the cell token",
+    "mean": "a mean of genes",
+    "value": "a mean of genes",
+    "summary": "a summary of all genes",
+}
+"""What each of them is, in words."""
 Words = Literal["shared", "own"]
 Asked = Literal["together", "apart"]
 Scale = Literal["log", "raw"]
@@ -73,7 +80,7 @@ class GeneModelConfig(ModelConfig):
     """True if the token that stands for the cell tells human from mouse."""
     pooling: Pooling = "cls"
     """What a cell's embedding is: the vector of that token, or the mean of its genes' vectors, weighted by their values
-    or not."""
+    or not, or the summary that the token starts from, for which no layer is computed."""
     summary: bool = False
     """True if the token that stands for the cell starts from all its genes, also those beyond the context: from the
     mean of their words, weighted by their values."""
@@ -122,6 +129,8 @@ class GeneModelConfig(ModelConfig):
             self._refuse("priors", "pairs of a name, letters without dots or spaces and each once, and a width above 0")
         if self.summary and not self.values:
             self._refuse("summary", "False, as this model reads no values")
+        if self.pooling == "summary" and not self.summary:
+            self._refuse("pooling", "'cls', 'mean' or 'value', as this model has no summary of the cell")
         if self.pooling == "value" and not self.values:
             self._refuse("pooling", "'cls' or 'mean', as this model reads no values")
 

@@ -16,17 +16,19 @@ if TYPE_CHECKING:
     from celloquy.models.genecompass.config import GeneModelConfig
     from celloquy.models.genecompass.tokens import GeneTokens
 
-LONGER, MORE = 1.125, 8
-"""Cells are read together if the longest is no longer than the shortest by this factor and this number of tokens."""
+LONGER = {"cpu": 1.125, "cuda": 2.0, "mps": 1.5}
+MORE = 8
+"""Cells are read together if the longest is no longer than the shortest by this factor and this number of tokens. A GPU
+computes the padding in less time than its host takes to ask for more groups."""
 
-TOKENS_AT_A_TIME = 8192
-"""Tokens that are read at a time in training, where nothing else is asked for."""
+TOKENS_AT_A_TIME = {"cpu": 2**13, "cuda": 2**18, "mps": 2**16}
+"""Tokens that are read at a time in training, where nothing else is asked for. A GPU is kept busy by more."""
 
 CHUNK_BYTES = {"cpu": 20 * 2**20, "cuda": 2**30, "mps": 2**28}
 """Memory for what a layer computes of the tokens that are read at a time: a processor's cache holds so little."""
 
 
-def cells_of_like_length(lengths: Tensor, most: int | None = None) -> list[Tensor]:
+def cells_of_like_length(lengths: Tensor, most: int | None = None, device: str = "cpu") -> list[Tensor]:
     """Return groups of cells, the shortest first, in which little is padding.
 
     Parameters
@@ -35,13 +37,15 @@ def cells_of_like_length(lengths: Tensor, most: int | None = None) -> list[Tenso
         ``(n,)``: tokens of each cell.
     most
         Tokens of a group, the padding and a token for each cell included, unless it is a single cell.
+    device
+        Kind of device that reads them.
     """
-    most = most or TOKENS_AT_A_TIME
+    most, longer = most or TOKENS_AT_A_TIME[device], LONGER[device]
     order = lengths.argsort(stable=True)
     sizes = lengths[order].tolist()
     groups, first = [], 0
     for last, size in enumerate(sizes):
-        if last > first and (size > LONGER * sizes[first] + MORE or (last - first + 1) * (size + 1) > most):
+        if last > first and (size > longer * sizes[first] + MORE or (last - first + 1) * (size + 1) > most):
             groups.append(order[first:last])
             first = last
     return [*groups, order[first:]] if sizes else []

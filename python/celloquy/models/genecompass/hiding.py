@@ -11,7 +11,6 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -79,18 +78,18 @@ def hide(model: Tokeniser, batch: CellBatch, mask: BiLevelMask) -> HiddenTokens:
     model
         The model.
     batch
-        All counts of the cells, on a CPU.
+        All counts of the cells; what is returned is on their device.
     mask
-        What is hidden of them.
+        What is hidden of them, on the same.
     """
-    config = model.config
-    tokens = model.tokenise(batch, context=WHOLE, scaled=False)
-    cell = torch.repeat_interleave(torch.arange(len(tokens)), tokens.lengths)
+    config, device = model.config, batch.values.device
+    tokens = model.tokenise(batch, context=WHOLE, scaled=False).to(device)
+    cell = torch.repeat_interleave(torch.arange(len(tokens), device=device), tokens.lengths)
     asked = mask.at(cell, tokens.ids)
     kept = _within(tokens, cell, asked, mask, config.context, ranked=config.positions == "rank")
     told = seen = tokens.values
     if config.depth == "scaled":
-        visible = batch.keep(~mask.at(batch.cell_of_count, model.token.cpu()[batch.indices.long()]))
+        visible = batch.keep(~mask.at(batch.cell_of_count, model.token.to(device)[batch.indices.long()]))
         told = _scaled(told, cell, batch.library_size())
         seen = _scaled(seen, cell, visible.library_size() / (1 - mask.rate).float())
     clear = GeneTokens(_starts(cell[~asked], len(tokens)), tokens.ids[~asked], seen[~asked], tokens.species, tokens.cut)
@@ -125,11 +124,12 @@ def _within(
     Without ranks, what is asked for and what is not have shares of it, the one drawn at random and the other the
     highest values, lest a hidden value decide what is seen.
     """
-    place = torch.arange(len(asked))
+    place = torch.arange(len(asked), device=asked.device)
     if not ranked:
-        # Those that are asked for in random order come after the others, which keep theirs.
+        # Those that are asked for in random order come after the others, which keep theirs. The numbers have 32 bits,
+        # so that with that of the cell they are whole in 53.
         number = 1 + mask.numbers(cell, tokens.ids, PLACE)
-        order = torch.from_numpy(np.lexsort((torch.where(asked, number, 0.0).numpy(), cell.numpy())))
+        order = (4.0 * cell + torch.where(asked, number, 0.0)).argsort(stable=True)
         place = torch.empty_like(order).scatter_(0, order, place)
     place = place - torch.repeat_interleave(tokens.indptr[:-1], tokens.lengths)
     if ranked:
@@ -149,5 +149,6 @@ def _scaled(values: Tensor, cell: Tensor, depth: Tensor) -> Tensor:
 def _others(model: Tokeniser, species: Tensor, cell: Tensor, ids: Tensor, mask: BiLevelMask) -> Tensor:
     """Return a random gene of the cell's species for each token."""
     number = mask.numbers(cell, ids, OTHER)
-    human, mouse = (own[(number * len(own)).long().clamp(max=len(own) - 1)] for own in model.words_of_species)
+    drawn = ((own.to(ids.device), len(own)) for own in model.words_of_species)
+    human, mouse = (own[(number * many).long().clamp(max=many - 1)] for own, many in drawn)
     return torch.where(species[cell] == HUMAN, human, mouse)

@@ -16,7 +16,7 @@ from celloquy.models.base import Model, register_family
 from celloquy.models.config import ModelConfig
 from celloquy.models.encoding import Embedding, EmbeddingOptions
 from celloquy.models.genecompass.changing import ChangingTokens
-from celloquy.models.genecompass.config import GeneModelConfig
+from celloquy.models.genecompass.config import POOLED, GeneModelConfig
 from celloquy.models.genecompass.describing import DescribingGenes
 from celloquy.models.genecompass.encoding import GeneEncoding, cells_of_like_length
 from celloquy.models.genecompass.fusion import GeneFusion, rows_of
@@ -273,8 +273,11 @@ class GeneModel(ChangingTokens, DescribingGenes, Model):
             Tokens that are read at a time, at most, unless a single cell has more.
         """
         device = self.cell.device
-        start, tokens = self.summarised(tokens), tokens.first(self.config.context)
-        groups = cells_of_like_length(tokens.lengths, most)
+        start = self.summarised(tokens)
+        if self.config.pooling == "summary":
+            return start.float()
+        tokens = tokens.first(self.config.context)
+        groups = cells_of_like_length(tokens.lengths, most, device.type)
         vectors = []
         for cells in groups:
             ids, values = (part.to(device) for part in tokens.padded(cells))
@@ -380,7 +383,7 @@ class GeneModel(ChangingTokens, DescribingGenes, Model):
         """See :meth:`Model.describe`."""
         config = self.config
         return super().describe() | {
-            "embedding": f"{config.width} wide, {'the cell token' if config.pooling == 'cls' else 'a mean of genes'}",
+            "embedding": f"{config.width} wide, {POOLED[config.pooling]}",
             "encoder": f"{config.layers} layers, {config.width} wide, {config.context:,} genes of a cell",
             "priors": ", ".join(f"{name} ({width})" for name, width in config.priors) or "none",
             "positions": config.positions,

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from celloquy.nn.masking import BiLevelMask
     from celloquy.nn.transformer import Transformer
 
-LOGITS_AT_A_TIME = 2**24
+LOGITS_AT_A_TIME = {"cpu": 2**24, "cuda": 2**27, "mps": 2**24}
 """Scores of genes that are in memory at a time; they are computed anew for the gradient."""
 
 
@@ -92,29 +92,31 @@ def fill_in(model: Learner, batch: CellBatch, mask: BiLevelMask) -> FillingLosse
     Cells of like length are read together, and each gene is folded once.
     """
     device, config = model.cell.device, model.config
-    hidden = hide(model, batch.to("cpu"), mask.to("cpu"))
-    tokens, lengths = hidden.seen.to(device), hidden.seen.lengths
-    folded = model.fold(tokens.ids[:, None], tokens.species.repeat_interleave(lengths.to(device)))[:, 0]
+    hidden = hide(model, batch, mask)
+    tokens, lengths = hidden.seen, hidden.seen.lengths
+    folded = model.fold(tokens.ids[:, None], tokens.species.repeat_interleave(lengths))[:, 0]
     start = model.summarised(hidden.clear)
-    read, places, cells, groups = [], [], [], cells_of_like_length(lengths)
+    sizes = lengths.cpu()
+    read, places, cells, groups = [], [], [], cells_of_like_length(sizes, device=device.type)
     for group in groups:
-        along = torch.arange(int(lengths[group].max()))
+        longest, equal = int(sizes[group].max()), bool((sizes[group] == sizes[group[0]]).all())
+        group = group.to(device)
+        along = torch.arange(longest, device=device)
         there = along < lengths[group, None]
         # Padding is not read, so it may be any token.
-        place = torch.where(there, hidden.seen.indptr[group, None] + along, 0).to(device)
-        whole = model.cells_first(folded[place], tokens.values[place], start[group.to(device)])
-        reads = None if bool(there.all()) else functional.pad(there, (1, 0), value=True).to(device)
-        vectors, there = model.encoder(whole, reads), there.to(device)
+        place = torch.where(there, tokens.indptr[group, None] + along, 0)
+        whole = model.cells_first(folded[place], tokens.values[place], start[group])
+        vectors = model.encoder(whole, None if equal else functional.pad(there, (1, 0), value=True))
         cells.append(vectors[:, 0])
         read.append(vectors[:, 1:][there])
         places.append(place[there])
     place, order = torch.cat(places), torch.cat(groups).argsort().to(device)
-    labels = hidden.labels.to(device)[place]
-    losses = masked_losses(model, torch.cat(read), labels, hidden.targets.to(device)[place])
+    labels = hidden.labels[place]
+    losses = masked_losses(model, torch.cat(read), labels, hidden.targets[place])
     loss, parts, cell = losses.loss, {"genes": losses.genes, "values": losses.values}, torch.cat(cells)[order]
     if config.cell_weight:
         named = labels != NOT_ASKED
-        of_cell = torch.repeat_interleave(lengths.to(device))[place][named]
+        of_cell = torch.repeat_interleave(lengths)[place][named]
         parts["cells"] = _surprise(model, cell, labels[named], of_cell) / named.sum().clamp(min=1)
         loss = loss + config.cell_weight * parts["cells"]
     return FillingLosses(cell, loss, parts=parts)
@@ -141,7 +143,7 @@ def _surprise(model: Learner, vectors: Tensor, labels: Tensor, owner: Tensor | N
             return functional.cross_entropy(scores, labels, reduction="sum")
         return (scores.logsumexp(1)[owner] - scores[owner, labels]).sum()
 
-    most = max(1, LOGITS_AT_A_TIME // len(model.partner))
+    most = max(1, LOGITS_AT_A_TIME[vectors.device.type] // len(model.partner))
     total = vectors.new_zeros((), dtype=torch.float32)
     for first in range(0, len(vectors), most):
         asked = (slice(first, first + most)) if owner is None else (owner >= first) & (owner < first + most)

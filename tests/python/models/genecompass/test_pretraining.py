@@ -52,7 +52,7 @@ def test_losses_at_the_places_that_are_asked_for_are_those_of_all_places(seed, a
     mask = BiLevelMask.draw(len(batch), Masking(share=1.0, genes=0.4), seed=seed)
     hidden = hide(model, batch, mask)
     with torch.no_grad(), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(objective, "LOGITS_AT_A_TIME", at_a_time)
+        patch.setitem(objective.LOGITS_AT_A_TIME, "cpu", at_a_time)
         found = model.fill_in(mask.hide(batch), batch, mask)
         ids, values = hidden.seen.padded()
         cell, genes = model.encode(ids, values, hidden.seen.species)
@@ -79,7 +79,7 @@ def test_scores_of_genes_are_computed_where_they_are_asked_for_and_some_at_a_tim
     batch = batch_of(model, 40)
     mask = BiLevelMask.draw(len(batch), model.pretraining_masking, seed=0)
     sizes, predict = [], model.predict_genes
-    monkeypatch.setattr(objective, "LOGITS_AT_A_TIME", 8 * len(model.partner))
+    monkeypatch.setitem(objective.LOGITS_AT_A_TIME, "cpu", 8 * len(model.partner))
     monkeypatch.setattr(model, "predict_genes", lambda vectors: sizes.append(len(vectors)) or predict(vectors))
     losses = model.fill_in(mask.hide(batch), batch, mask)
     asked = int((hide(model, batch, mask).labels != NOT_ASKED).sum())

@@ -24,6 +24,7 @@ GENE_MODELS = {
     "ranks": small_gene_model(positions="rank", words="own", depth="raw"),
     "values": small_gene_model(pooling="value"),
     "summary": small_gene_model(summary=True, context=6),
+    "summary alone": small_gene_model(summary=True, pooling="summary", context=6),
     "summary, values": small_gene_model(summary=True, pooling="value", context=6, depth="raw"),
     "mean, ranks, cut": small_gene_model(pooling="mean", positions="rank", context=7),
 }

@@ -40,7 +40,10 @@ def retrieval(data: Path) -> pd.DataFrame:
         row: dict[str, object] = {"nearest profile by": name}
         for query, target in (("human", "mouse"), ("mouse", "human")):
             first, rank = asked(sides[query].obs, place[query], sides[target].obs, place[target])
-            row |= {f"{query} → {target}, first": first.mean(), f"{query} → {target}, mean reciprocal rank": rank.mean()}
+            row |= {
+                f"{query} → {target}, first": first.mean(),
+                f"{query} → {target}, mean reciprocal rank": rank.mean(),
+            }
             row |= {f"{query} asked": len(first)}
         rows.append(row)
     return pd.DataFrame(rows)

@@ -13,7 +13,6 @@ cells of lymph node, blood, hippocampus and cerebellum against drawn ones of the
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
@@ -24,7 +23,7 @@ from scipy import sparse
 from torch import Tensor
 
 from celloquy.data import CellSource
-from celloquy.errors import GenesError, OtherSpeciesWarning
+from celloquy.errors import GenesError
 from celloquy.tasks.annotation.orthologs import SharedOrthologs, species_among
 from celloquy.tasks.annotation.readings import (
     LEAST,
@@ -60,6 +59,9 @@ OWN_WHERE_BETTER = 0.5
 """The same where these heads tell held-out cells of the reference better by two standard errors: where differences are
 fine."""
 TEMPERATURE = 0.6
+"""Temperature of the mean of the readings, which agree too little to be sure."""
+FOLDS = 3
+"""Folds by which it is found how much reference cells resemble their label."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +81,7 @@ class SpeciesTransfer:
     codes: Tensor
     """``(n,)`` int64."""
     usual: Tensor = field(default_factory=lambda: torch.tensor([torch.inf]))
-    """``(1,)``: how many deviations less than usual a known cell may resemble a label."""
+    """``(1,)``: by how many deviations less than usual a known cell may resemble its likeliest label."""
     own: float = OWN
     """Weight of the annotator's own logits."""
 
@@ -201,9 +203,7 @@ class SpeciesTransfer:
         joined = np.concatenate([known, cells[sure[0]]]), np.concatenate([codes, sure[1]])
         found = (found + Readings(*joined)(cells)) / 2
         mixed = ((1 - self.own) * found + self.own * np.log(own + LEAST)) / TEMPERATURE
-        likeness = spoken_for(around, readings.cosines(cells)).max(1)
-        middle = np.median(likeness)
-        deviations = (middle - likeness) / max(1.4826 * np.median(np.abs(likeness - middle)), 1e-3)
+        deviations = _deviations(spoken_for(around, readings.cosines(cells)).max(1))
         return spoken_for(around, softmax(mixed)), 1 / (1 + np.exp(float(self.usual) - deviations))
 
 
@@ -214,25 +214,13 @@ def shared_orthologs(reference: CellSource, query: CellSource | None) -> SharedO
     ------
     GenesError
         If they are of the other species and share too few.
-
-    Warns
-    -----
-    OtherSpeciesWarning
-        If they are of the other species.
     """
     if query is None:
         return None
     of_reference, of_query = species_among(reference), species_among(query)
     if not of_reference or not of_query or of_reference == of_query:
         return None
-    genes = SharedOrthologs.of(reference, query)
-    warnings.warn(
-        f"Cells of {of_query} get the labels of {of_reference} cells through {len(genes):,} groups of orthologs "
-        f"({genes.one_to_one:,} of them one-to-one).",
-        OtherSpeciesWarning,
-        stacklevel=4,
-    )
-    return genes
+    return SharedOrthologs.of(reference, query)
 
 
 def _difference(
@@ -287,17 +275,23 @@ def _markers(logged: sparse.csr_matrix, codes: np.ndarray) -> np.ndarray:
 
 
 def _unusual(values: np.ndarray, codes: np.ndarray, share: float, random: np.random.Generator) -> float:
-    """Deviations of likeness to any label that a share of the cells exceeds, each told by the labels of the others."""
+    """Deviations of likeness that a share of the cells exceeds, each told by the means of the other folds."""
     if not share:
         return np.inf
     mean, spread = scale_of(values)
-    values, fold = (values - mean) / spread, random.integers(0, 3, len(codes))
+    values, fold = (values - mean) / spread, random.integers(0, FOLDS, len(codes))
     likeness = np.zeros(len(codes))
-    for one in range(3):
+    for one in range(FOLDS):
         rest = [values[(codes == code) & (fold != one)] for code in range(codes.max() + 1)]
-        likeness[fold == one] = cosines(
-            values[fold == one], np.stack([of.mean(0) for of in rest if len(of)])
-        ).max(1)  # fmt: skip
-    middle = np.median(likeness)
-    deviations = (middle - likeness) / max(1.4826 * np.median(np.abs(likeness - middle)), 1e-3)
-    return float(np.quantile(deviations, 1 - share))
+        means = np.stack([of_label.mean(0) for of_label in rest if len(of_label)])
+        likeness[fold == one] = cosines(values[fold == one], means).max(1)
+    return float(np.quantile(_deviations(likeness), 1 - share))
+
+
+def _deviations(likeness: np.ndarray) -> np.ndarray:
+    """How much less than usual cells resemble their likeliest label, ``(cells,)``, in units of how that varies.
+
+    Cells of the other species resemble all labels less; that is taken out with the median.
+    """
+    less: np.ndarray = np.median(likeness) - likeness
+    return less / max(1.4826 * float(np.median(np.abs(less))), 1e-3)

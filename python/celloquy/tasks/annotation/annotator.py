@@ -62,7 +62,7 @@ class Annotator(Task):
     much each counts is found on held-out cells, which makes the probabilities calibrated. A model that adapts, such as
     the one in the box, is not trained: it learns from the reference's counts, and a regression from its embedding,
     both in seconds. Everything is learned from the reference alone; of the cells to be annotated the fit knows at most
-    the names of their genes.
+    the names of their genes. Cells of the other species also speak for one another, when they are labelled.
 
     Parameters are those of :class:`celloquy.Task`, and the following. ``batch_key`` is a column of the reference.
 
@@ -136,7 +136,8 @@ class Annotator(Task):
             Cells × genes with raw counts and labels, which are only read.
         query
             Cells to be annotated later. Only the names of their genes are read, so that nothing is told by genes that
-            they lack.
+            they lack. If they are of the other species, labels are learned over orthologs, see
+            :mod:`celloquy.tasks.annotation.across`.
 
         Raises
         ------

@@ -18,7 +18,7 @@ from celloquy.genes.orthology import ortholog_groups
 from celloquy.genes.species import detect_species
 from celloquy.genes.tables import PREFIX, SPECIES
 
-LEAST_GROUPS = 50
+LEAST_GROUPS = 10
 """Groups of orthologs that two objects must share."""
 
 
@@ -43,7 +43,7 @@ class SharedOrthologs:
         Raises
         ------
         GenesError
-            If they share less than fifty.
+            If they share less than ten.
         """
         ids = [[gene for gene in _genes(source)[0].ids if gene] for source in (reference, query)]
         group = ortholog_groups(*ids)

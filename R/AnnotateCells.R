@@ -21,14 +21,14 @@
 #' @inheritParams RunCelloquy
 #' @param object The cells: a Seurat object, an assay, a SingleCellExperiment, or a matrix of raw counts (genes ×
 #'   cells).
-#' @param reference Labelled cells with raw counts: a Seurat object or a SingleCellExperiment, of the species of `object`
-#'   or of the other. Without one, and without
+#' @param reference Labelled cells with raw counts: a Seurat object or a SingleCellExperiment, of the same species or of
+#'   the other. Without one, and without
 #'   `model.object`, coarse types are named, and arguments that are about learning have no use.
 #' @param label.by Column of the reference's metadata with the labels, at least two cells with each. If there are a
 #'   coarse and a fine level, take one at a time.
 #' @param model.object The directory of a model that this verb kept with `model.dir`, or a pretrained model to fine-tune
-#'   (its directory, its name on the Hugging Face hub, or a model of Python). `NULL` trains one on the reference; if that
-#'   is of the other species, the model in the box adapts to it.
+#'   (its directory, its name on the Hugging Face hub, or a model of Python). `NULL` trains one on the reference; if
+#'   that is of the other species, the model in the box adapts to it.
 #' @param layer,reference.layer Layers with the raw counts of the object and of the reference.
 #' @param reference.assay Name of the reference's assay; by default its default assay.
 #' @param tissue.by Column of the metadata with the tissue, in the object and in the reference. It matters to a

@@ -136,8 +136,7 @@ class Annotator(Task):
             Cells × genes with raw counts and labels, which are only read.
         query
             Cells to be annotated later. Only the names of their genes are read, so that nothing is told by genes that
-            they lack. If they are of the other species, labels are learned over orthologs, see
-            :mod:`celloquy.tasks.annotation.across`.
+            they lack. See :mod:`celloquy.tasks.annotation.across` for cells of the other species.
 
         Raises
         ------

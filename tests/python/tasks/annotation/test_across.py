@@ -190,3 +190,19 @@ def test_a_reference_of_hardly_any_orthologs_is_refused():
         cq.annotate(query, reference=reference, label_key="cell_type", progress=False)
     assert refused.value.argument == "reference"
     assert "celloquy_label" not in query.obs
+
+
+def test_genes_of_both_species_in_one_object_are_refused():
+    query = cells("mouse")
+    query.var_names = [*NAMES["mouse"][:100], *NAMES["human"][100:]]
+    with pytest.raises(GenesError, match="human and mouse together"):
+        fitted(cells("human"), query)
+
+
+def test_a_reference_whose_species_can_not_be_told_is_refused_by_a_model_of_one_species():
+    reference = cells("human")
+    reference = reference[:, :20].copy()
+    query = cells("mouse")
+    with pytest.raises(GenesError, match="mouse genes, and the vocabulary is of human"):
+        cq.annotate(query, reference=reference, label_key="cell_type", progress=False)
+    assert "celloquy_label" not in query.obs

@@ -9,18 +9,26 @@
 #' apart, and one on the embedding of a cell model that is trained, or fine-tuned, on the labels. Their sum is
 #' calibrated on reference cells that were held out from both.
 #'
-#' Everything is learned from the reference; of `object` only the names of its genes are looked at. Keep the fitted
-#' model with `model.dir`, and pass that directory as `model.object`, without a reference, to annotate further cells.
+#' Everything is learned from the reference; of `object` only the names of its genes are looked at, unless it is of
+#' another species. Keep the fitted model with `model.dir`, and pass that directory as `model.object`, without a
+#' reference, to annotate further cells.
+#'
+#' The reference may be of the other species, human or mouse, under its own gene names. Orthologs of any relation are
+#' then read (the counts of Ins1 and Ins2 are summed to meet INS), by the genes that mark the labels, standardised
+#' within each cell; and the cells of `object` take part without labels, through what they have in common, the surest of
+#' them, and their neighbours. A label then depends on which cells are annotated together.
 #'
 #' @inheritParams RunCelloquy
 #' @param object The cells: a Seurat object, an assay, a SingleCellExperiment, or a matrix of raw counts (genes ×
 #'   cells).
-#' @param reference Labelled cells with raw counts: a Seurat object or a SingleCellExperiment. Without one, and without
+#' @param reference Labelled cells with raw counts: a Seurat object or a SingleCellExperiment, of the same species or of
+#'   the other. Without one, and without
 #'   `model.object`, coarse types are named, and arguments that are about learning have no use.
 #' @param label.by Column of the reference's metadata with the labels, at least two cells with each. If there are a
 #'   coarse and a fine level, take one at a time.
 #' @param model.object The directory of a model that this verb kept with `model.dir`, or a pretrained model to fine-tune
-#'   (its directory, its name on the Hugging Face hub, or a model of Python). `NULL` trains one on the reference.
+#'   (its directory, its name on the Hugging Face hub, or a model of Python). `NULL` trains one on the reference; if
+#'   that is of the other species, the model in the box adapts to it.
 #' @param layer,reference.layer Layers with the raw counts of the object and of the reference.
 #' @param reference.assay Name of the reference's assay; by default its default assay.
 #' @param tissue.by Column of the metadata with the tissue, in the object and in the reference. It matters to a

@@ -148,3 +148,29 @@ test_that("labels with gaps, one label, no shared genes and a reference without 
   message <- task_failure(annotate(cells$query, normalised, "type", reference.layer = "data"))
   expect_match(message, "Layer \"data\" of assay \"RNA\" of the reference", fixed = TRUE)
 })
+
+test_that("cells get the labels of a reference of the other species", {
+  skip_without_python()
+  genes <- c(
+    "CD3D", "CD3E", "MS4A1", "CD79A", "NKG7", "GZMA", "CST3", "GCG", "ACTB", "PPIA", "EEF2", "VIM", "CD8A", "CD4",
+    "SPI1", "PAX5", "GATA3", "MKI67", "TOP2A", "PCNA", "LDHB", "CD19", "IL7R", "LEF1", "TCF7", "BANK1", "CD22", "BLK"
+  )
+  cells <- function(names, seed) {
+    type <- rep(c("even", "odd"), length.out = 80)
+    rates <- outer(seq_along(names) %% 2, type == "odd", function(odd, of_odd) ifelse(odd == of_odd, 8, 1))
+    withr::with_seed(seed, counts <- matrix(stats::rpois(length(rates), rates), nrow(rates)))
+    dimnames(counts) <- list(names, paste0("cell", seq_len(80)))
+    list(counts = methods::as(counts, "dgCMatrix"), type = type)
+  }
+  # Names that are human alone say that the capitals are.
+  human <- cells(c(genes, "HLA-A", "HLA-B", "HLA-DRA", "ZNF106"), 1)
+  # The first letter of a mouse symbol alone is a capital.
+  mouse <- cells(paste0(substr(genes, 1, 1), tolower(substring(genes, 2))), 2)
+  reference <- SeuratObject::CreateSeuratObject(human$counts)
+  reference$type <- human$type
+  found <- AnnotateCells(mouse$counts, reference, "type", false.unknown.rate = 0, verbose = FALSE)
+  expect_gt(mean(found$predicted.id == mouse$type), 0.9)
+  made <- attr(found, "celloquy")$parameters
+  expect_identical(as.character(made$reference_species), "human")
+  expect_equal(as.numeric(made$ortholog_groups), length(genes))
+})

@@ -199,6 +199,42 @@ def ortholog_of(ensembl_id: str) -> str:
     return found[0] if len(found) == 1 and len(orthologs_of(found[0])) == 1 else ""
 
 
+def ortholog_groups(first: Iterable[str], second: Iterable[str]) -> dict[str, int]:
+    """Group the genes of two species: orthologs of one another, of whatever relation, are one group.
+
+    A pair of one-to-one orthologs is a group of two; where a gene has become several, all of them and their orthologs
+    are one, whose counts can be summed.
+
+    Parameters
+    ----------
+    first, second
+        Ensembl ids of genes of the one species and of the other; only these are grouped.
+
+    Returns
+    -------
+    dict
+        Number of the group of each id, from 0 in the order of ``first``; ids without an ortholog among those of the
+        other species have none.
+    """
+    one, other = dict.fromkeys(first), dict.fromkeys(second)
+    group: dict[str, int] = {}
+    number = 0
+    for gene in one:
+        if gene in group:
+            continue
+        found, waiting = {gene}, [gene]
+        while waiting:
+            current = waiting.pop()
+            there = other if current in one else one
+            fresh = {ortholog for ortholog in orthologs_of(current) if ortholog in there} - found
+            found |= fresh
+            waiting += sorted(fresh)
+        if len(found) > 1:
+            group |= dict.fromkeys(sorted(found), number)
+            number += 1
+    return group
+
+
 def _collect(identified: IdentifiedGenes, source: Species, target: Species, relation: Relation) -> Orthologs:
     forward, backward = _partners(source), _partners(target)
     table = gene_table(target)

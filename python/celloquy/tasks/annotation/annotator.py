@@ -19,6 +19,7 @@ from celloquy.errors import ArgumentError, GenesError
 from celloquy.evaluate.annotation import calibration_error
 from celloquy.models import CellModelConfig, Model, ModelConfig
 from celloquy.runtime.arrays import runs
+from celloquy.tasks.annotation.across import SpeciesTransfer, shared_orthologs
 from celloquy.tasks.annotation.calibration import calibrate
 from celloquy.tasks.annotation.classifier import LabelClassifier
 from celloquy.tasks.annotation.evidence import ReferenceCells
@@ -26,7 +27,9 @@ from celloquy.tasks.annotation.labelling import deliver_labels, label_results
 from celloquy.tasks.annotation.linear import check_shared, fit_head, fit_linear, marker_genes
 from celloquy.tasks.annotation.objective import MaskedLabels
 from celloquy.tasks.base import Task
+from celloquy.tasks.pretrained import resolve_model
 from celloquy.tasks.results import check_result, free_prefix, genes_cut
+from celloquy.training.corpus import find_vocabulary
 from celloquy.training.masked_counts import MaskedCells, split_cells
 
 if TYPE_CHECKING:
@@ -46,6 +49,9 @@ GENES_BESIDE = 0.1
 """Weight of the regressions on genes beside the head on such an embedding. On held-out studies with 50 labelled cells
 they add nothing (macro F1 .568 without, .566 with), with 300 and 1,000 a little (.871 and .875, .887 and .889)."""
 
+LEAST_TO_ADAPT = 50
+"""Reference cells from which on the model in the box adapts where a model of both species is needed."""
+
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Annotator(Task):
@@ -56,7 +62,7 @@ class Annotator(Task):
     much each counts is found on held-out cells, which makes the probabilities calibrated. A model that adapts, such as
     the one in the box, is not trained: it learns from the reference's counts, and a regression from its embedding,
     both in seconds. Everything is learned from the reference alone; of the cells to be annotated the fit knows at most
-    the names of their genes.
+    the names of their genes. Cells of the other species also speak for one another, when they are labelled.
 
     Parameters are those of :class:`celloquy.Task`, and the following. ``batch_key`` is a column of the reference.
 
@@ -95,6 +101,7 @@ class Annotator(Task):
 
     labels_: tuple[str, ...] = field(default=(), init=False)
     calibration_error_: float = field(default=float("nan"), init=False)
+    transfer_: SpeciesTransfer | None = field(default=None, init=False)
 
     def _check(self) -> None:
         super()._check()
@@ -129,7 +136,7 @@ class Annotator(Task):
             Cells × genes with raw counts and labels, which are only read.
         query
             Cells to be annotated later. Only the names of their genes are read, so that nothing is told by genes that
-            they lack.
+            they lack. See :mod:`celloquy.tasks.annotation.across` for cells of the other species.
 
         Raises
         ------
@@ -157,7 +164,12 @@ class Annotator(Task):
     def _fit(self, reference: CellSource, labels: Labels, query: CellSource | None) -> Self:
         learned = torch.from_numpy(np.flatnonzero(labels.codes >= 0))
         codes, classes = torch.from_numpy(labels.codes)[learned], len(labels.names)
-        vocabulary, self.selected_, self.shared_ = self._vocabulary(reference), False, None
+        if (orthologs := shared_orthologs(reference, query)) is not None:
+            self._meet_the_other_species(len(learned))
+        vocabulary = self._vocabulary(reference)
+        if query is not None and orthologs is not None and self._pretrained is None:
+            vocabulary = find_vocabulary([reference, query])
+        self.selected_, self.shared_, self.transfer_ = False, None, None
         cells = self._over(reference, vocabulary)
         measured = cells.measured if query is None else cells.measured & self._over(query, vocabulary).measured
         counts = cells.read_all().select(learned)
@@ -191,6 +203,12 @@ class Annotator(Task):
         self.classifier_, self.labels_ = classifier, labels.names
         fit_linear(classifier, counts.select(used), codes[used], seed=self.seed)
         self._calibrate(counts.select(kept), embedding[kept], codes[kept])
+        if orthologs is not None:
+            own = classifier(counts.select(kept), embedding[kept])[0].argmax(1).numpy()
+            self.transfer_ = SpeciesTransfer.learn(
+                orthologs, reference, learned.numpy(), codes.numpy(), (used.numpy(), kept.numpy()), own,
+                false_unknown_rate=self.false_unknown_rate, seed=self.seed,
+            )  # fmt: skip
         if self._adapts:
             fit_head(classifier, embedding, codes, seed=self.seed)
         # The weights are known; now the regression learns from the held-out cells, too.
@@ -274,13 +292,22 @@ class Annotator(Task):
         cells = self._over(source, self._trained.vocabulary)
         embedding = torch.from_numpy(self._embed(cells))
         logits, novelty, expressed = self._read(cells, embedding)
-        probability = logits.softmax(1).numpy()
+        probability, record = logits.softmax(1).numpy(), self._record(cells, began)
+        if self.transfer_ is not None and self.transfer_.serves(source):
+            probability, novelty = self.transfer_.read(source, probability)
+            record["parameters"] |= self.transfer_.described()
         known = novelty <= 0.5 if self.false_unknown_rate else np.ones(len(novelty), dtype=bool)
         obs, obsm = label_results(probability, novelty, known, self.labels_, top_k)
         obs |= genes_cut(self._trained, expressed, keys.ANNOTATION)
         if return_evidence:
             obsm[keys.EVIDENCE] = self.reference_.nearest(embedding, self.labels_)
-        return deliver_labels(adata, obs, obsm, self._record(cells, began), key_added, copy=copy)
+        return deliver_labels(adata, obs, obsm, record, key_added, copy=copy)
+
+    def _meet_the_other_species(self, cells: int) -> None:
+        """Take the model in the box, which knows both species, unless one was given, or asked to be trained."""
+        usual = self.epochs is None and self.training is None and self.config is SHAPE
+        if self._pretrained is None and usual and cells >= LEAST_TO_ADAPT:
+            self._pretrained = resolve_model(keys.CELLS_MINI)
 
     def _held_out(self, codes: Tensor) -> float:
         """Share of the cells that is held out: more of few, because calibration takes some cells of every label."""
@@ -355,7 +382,11 @@ class Annotator(Task):
             "cells": self.reference_.names,
         }
         weights = {f"classifier.{name}": weight for name, weight in self.classifier_.state_dict().items()}
-        return values, weights | {"codes": self.reference_.codes, "embedding": self.reference_.embedding}
+        tensors = weights | {"codes": self.reference_.codes, "embedding": self.reference_.embedding}
+        if self.transfer_ is not None:
+            values["transfer"], of_transfer = self.transfer_.state()
+            tensors |= {f"transfer.{name}": one for name, one in of_transfer.items()}
+        return values, tensors
 
     def _restore(self, values: dict[str, Any], tensors: dict[str, Tensor]) -> None:
         self.labels_ = tuple(values["labels"])
@@ -364,4 +395,6 @@ class Annotator(Task):
         weights = {name: weight for name, weight in tensors.items() if name.startswith("classifier.")}
         genes, classes = weights["classifier.gene"].shape
         self.classifier_ = LabelClassifier(genes, weights["classifier.head.weight"].shape[1], classes).eval()
+        of_transfer = {name.removeprefix("transfer."): one for name, one in tensors.items() if "transfer." in name}
+        self.transfer_ = SpeciesTransfer.from_state(values["transfer"], of_transfer) if of_transfer else None
         self.classifier_.load_state_dict({name.removeprefix("classifier."): w for name, w in weights.items()})

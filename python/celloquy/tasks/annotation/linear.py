@@ -64,8 +64,8 @@ def fit_linear(classifier: LabelClassifier, cells: CellBatch, labels: Tensor, *,
         )
     mean = classifier.normalise.mean.numpy()[genes].astype(np.float64)
     centred = values[:, genes].toarray() - mean
-    genewise, by_components = _genewise(centred, codes), _by_components(centred, codes, seed)
-    weight, bias = _every_class(genewise[0] + by_components[0], genewise[1] + by_components[1])
+    by_gene, by_components = genewise(centred, codes), _by_components(centred, codes, seed)
+    weight, bias = every_class(by_gene[0] + by_components[0], by_gene[1] + by_components[1])
     classifier.gene.zero_()
     classifier.gene[torch.from_numpy(genes)] = torch.from_numpy(weight.T).to(classifier.gene)
     classifier.bias.copy_(torch.from_numpy(bias))
@@ -93,7 +93,7 @@ def fit_head(classifier: LabelClassifier, embedding: Tensor, labels: Tensor, *, 
     values = embedding.numpy()[drawn].astype(np.float64)
     spread = values.std(0)
     size = np.sqrt(spread + LEAST_SPREAD * spread.max(initial=1e-12))
-    weight, bias = _every_class(*_genewise(values / size, labels.numpy()[drawn]))
+    weight, bias = every_class(*genewise(values / size, labels.numpy()[drawn]))
     classifier.head.weight.copy_(torch.from_numpy(weight / size))
     classifier.head.bias.copy_(torch.from_numpy(bias))
 
@@ -105,19 +105,19 @@ def _drawn(codes: np.ndarray, seed: int) -> np.ndarray:
     return np.sort(hold_out(codes, MOST_CELLS / len(codes), np.random.default_rng(seed))[1])
 
 
-def _every_class(weight: np.ndarray, bias: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def every_class(weight: np.ndarray, bias: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Weights and intercepts with a row for every class; scikit-learn has one row for two classes."""
     if len(bias) > 1:
         return weight, bias
     return np.concatenate([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2
 
 
-def _genewise(values: np.ndarray, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Weights ``(classes, genes)`` and intercepts of a regression on values ``(cells, genes)``."""
+def genewise(values: np.ndarray, codes: np.ndarray, penalty: float = PENALTY) -> tuple[np.ndarray, np.ndarray]:
+    """Weights ``(classes, genes)`` and intercepts of a regression on values ``(cells, genes)``; see :data:`PENALTY`."""
     from sklearn.linear_model import LogisticRegression
 
     length = float(np.sqrt((values**2).sum(1).mean())) or 1.0
-    regression = LogisticRegression(C=PENALTY, class_weight="balanced", max_iter=1000).fit(values / length, codes)
+    regression = LogisticRegression(C=penalty, class_weight="balanced", max_iter=1000).fit(values / length, codes)
     return regression.coef_ / length, regression.intercept_
 
 

@@ -66,12 +66,15 @@ def annotate(
     adata
         Cells × genes with raw counts, human or mouse.
     reference
-        Labelled cells, with raw counts, or the path of a file, as of :func:`celloquy.embed`. Without one, arguments
-        that are about it or about learning from it have no use.
+        Labelled cells, with raw counts, or the path of a file, as of :func:`celloquy.embed`. They may be of the other
+        species, human or mouse: orthologs of any relation are then read, and the cells to annotate take part, without
+        labels, see :mod:`celloquy.tasks.annotation.across`. Without one, arguments that are about it or about learning
+        from it have no use.
     label_key
         Column of the reference's ``obs`` with the labels.
     model
-        Pretrained model to fine-tune, its directory or its name on the hub; by default one is trained on the reference.
+        Pretrained model to fine-tune, its directory or its name on the hub; by default one is trained on the reference,
+        or, if that is of the other species, the model in the box adapts to it.
     freeze_encoder
         Leave the pretrained model's embedding as it is.
     config

@@ -1,8 +1,9 @@
-"""Predicted responses beside every simple way: results/responses.md.
+"""Predicted responses beside every simple way: results/10-responses.md.
 
 Usage: python benchmarks/responses/responses.py --data FOLDER [--only TEXT] [--gears PYTHON]
 
-PYTHON is that of an environment with `cell-gears`; GEARS is then trained for K562, at most 100 cells of a perturbation. It would download GO terms, and gets those of FOLDER/genes instead.
+PYTHON is that of an environment with `cell-gears`; GEARS is then trained for K562, at most 100 cells of a
+perturbation. It would download GO terms, and gets those of FOLDER/genes instead.
 
 Each task hides perturbations, contexts or doses and predicts them (tasks.py). Of cells, controls are halved: the ways
 learn against one half and are judged against the other, since a control that both share looks like an effect; hidden

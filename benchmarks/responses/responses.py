@@ -239,7 +239,7 @@ TRIED = """### What was tried
   lines of drugs, where it was worse than no change by distance), blends are tried from two folds on and fold changes
   left out where there are no controls (three lines of Tahoe).
 - GEARS learns from 100 cells of a perturbation, ten epochs, with GO terms of another release. scGen 2.1.0 does not
-  import beside a current scvi-tools, CPA 0.8.1 asks for torch below 2; STATE and the scores of cell-eval were not tried.
+  import beside a current scvi-tools, CPA 0.8.1 asks for torch below 2; STATE and the scores of cell-eval are not tried.
 - A cell model that reads controls in perturbed company is below the arithmetic of components, see the next section.
 """
 """What was tried, and which choices were not blind."""

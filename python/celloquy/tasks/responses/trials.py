@@ -30,6 +30,8 @@ REPORTED: Final = ("situation", "way", "loss", "gain", "gain_error", "chosen", "
 """Columns of a report."""
 LEAST_GAIN: Final = 0.01
 """Share of the loss of no change that a way must save."""
+CONTROL_ERRORS: Final = 2.0
+"""Standard errors of controls that a gain must exceed: it is one draw, however many conditions share it."""
 ENOUGH: Final = 5
 """Held-out conditions from which on a gain must exceed its standard error; of fewer that is not known well."""
 SEVERAL: Final = 10
@@ -92,9 +94,9 @@ def try_ways(situation: str, profiles: Profiles, kinship: Kinship, seed: int) ->
     """Try the ways of a situation on conditions that are hidden from them, and choose.
 
     The blend of all is chosen, unless a simpler way has a smaller loss. No change is chosen if nothing gains 1 %
-    over it; for a new perturbation, if no gain exceeds its standard error, paired by condition, where conditions are
-    enough to tell. What is learned against one half of the controls is judged against the other, see
-    :meth:`Profiles.changes`.
+    over it; for a new perturbation, if no gain exceeds its standard error, that of conditions and of the controls that
+    they share, where conditions are enough to tell. What is learned against one half of the controls is judged against
+    the other, see :meth:`Profiles.changes`.
     """
     whole = profiles.changes()
     folds = list(folds_of(situation, whole, seed))
@@ -115,17 +117,19 @@ def try_ways(situation: str, profiles: Profiles, kinship: Kinship, seed: int) ->
     best = min((name for name in (BLEND, *names)), key=mean_loss.__getitem__)
     gains = {name: losses[NO_CHANGE] - loss for name, loss in losses.items()}
     errors = {name: _error(gain, weight, places) for name, gain in gains.items()}
-    # Of many ways one seems to help by chance; what a perturbation was seen to do elsewhere needs no such proof.
-    doubtful = situation == NEW_PERTURBATION and len(set(places.tolist())) >= ENOUGH
-    needed = max(errors[best] if doubtful else 0.0, LEAST_GAIN * mean_loss[NO_CHANGE])
-    if mean_loss[NO_CHANGE] - mean_loss[best] <= needed:
-        best = NO_CHANGE
     weights = {best: 1.0}
     if best == BLEND:
         fitted = _blend(grams, weight)
         weights = {name: float(one) for name, one in zip(names, fitted, strict=True) if one > NOTHING}
     trial = Trial(situation, best, weights, pd.DataFrame(), _unknown(whole))
     conditions, predicted, observed = _held_out(trial, profiles, kinship, folds)
+    needed = LEAST_GAIN * mean_loss[NO_CHANGE]
+    # Of many ways one seems to help by chance; what a perturbation was seen to do elsewhere needs no such proof.
+    if situation == NEW_PERTURBATION and len(conditions) >= ENOUGH:
+        errors[best] = float(np.hypot(errors[best], _control_error(profiles, conditions, predicted, places, weight)))
+        needed = max(needed, errors[best])
+    if mean_loss[NO_CHANGE] - mean_loss[best] <= needed:
+        best, weights, predicted = NO_CHANGE, {NO_CHANGE: 1.0}, np.zeros_like(predicted)
     rows = [
         {
             "situation": situation,
@@ -226,6 +230,28 @@ def _error(gain: NDArray[np.float64], weight: NDArray[np.float64], places: NDArr
     share = (frame["weight"] / frame["weight"].sum()).to_numpy()
     away = (frame["gain"] - float(share @ frame["gain"].to_numpy())).to_numpy()
     return float(np.sqrt((share**2 * away**2).sum() * len(frame) / (len(frame) - 1)))
+
+
+def _control_error(
+    profiles: Profiles, conditions: Sequence[Condition], predicted: Matrix, places: NDArray[np.int64],
+    weight: NDArray[np.float64],
+) -> float:  # fmt: skip
+    """Twice the standard error of a mean gain that comes from controls, whose noise all conditions of a context share.
+
+    A gain is ``2 y · p - p²``, so that noise ``e`` of the controls adds ``-2 e · p``. The variance of ``e`` is seen in
+    the difference of the halves.
+    """
+    whole = profiles.changes()
+    share = pd.Series(weight).groupby(places).mean()
+    at = [whole.conditions.index(condition) for condition in conditions]
+    own = (share / share.sum()).loc[at].to_numpy()
+    noise = (profiles.baseline[1, at] - profiles.baseline[2, at]) ** 2 / 2
+    contexts = np.array([condition.context for condition in conditions], dtype=object)
+    variance = 0.0
+    for context in set(contexts.tolist()):
+        rows = contexts == context
+        variance += 4 * float((own[rows] @ predicted[rows]) ** 2 @ noise[rows].mean(0))
+    return CONTROL_ERRORS * variance**0.5
 
 
 def _width(predicted: Matrix, observed: Matrix) -> NDArray[np.float64]:

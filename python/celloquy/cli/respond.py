@@ -155,8 +155,7 @@ def _check_fit(predictor: Path | None, *, sample_cells: bool, overwrite: bool) -
             "Cells are drawn by a predictor that is fitted already.",
             found=f"{option_name('sample_cells')} with {option_name('perturbation_key')}",
             expected="a fitted predictor, and a file of control cells",
-            remedy="keep the predictor with `predictor` first, and leave `perturbation_key` out then.",
-            argument="sample_cells",
+            remedy=f"keep the predictor with {option_name('predictor')} first, and leave `perturbation_key` out then.",
         )
     if predictor is not None:
         check_directory(predictor, overwrite=overwrite)
@@ -165,7 +164,7 @@ def _check_fit(predictor: Path | None, *, sample_cells: bool, overwrite: bool) -
             "There is nothing to replace.",
             found=f"{option_name('overwrite')} without {option_name('predictor')}",
             expected="the directory of a fitted predictor",
-            remedy=f"name one with `predictor`, or leave {option_name('overwrite')} out.",
+            remedy=f"name one with {option_name('predictor')}, or leave {option_name('overwrite')} out.",
         )
 
 

@@ -207,8 +207,12 @@ class SpeciesTransfer:
         return spoken_for(around, softmax(mixed)), 1 / (1 + np.exp(float(self.usual) - deviations))
 
 
-def shared_orthologs(reference: CellSource, query: CellSource | None) -> SharedOrthologs | None:
+def shared_orthologs(
+    reference: CellSource, query: CellSource | None, *, required: bool = True
+) -> SharedOrthologs | None:
     """Return the orthologs that a reference shares with cells of the other species; None if they are of its own.
+
+    If they are not ``required``, since a model knows both species, None is returned where they are too few, too.
 
     Raises
     ------
@@ -220,7 +224,7 @@ def shared_orthologs(reference: CellSource, query: CellSource | None) -> SharedO
     of_reference, of_query = species_among(reference), species_among(query)
     if not of_reference or not of_query or of_reference == of_query:
         return None
-    return SharedOrthologs.of(reference, query)
+    return SharedOrthologs.of(reference, query, required=required)
 
 
 def _difference(

@@ -164,7 +164,7 @@ class Annotator(Task):
     def _fit(self, reference: CellSource, labels: Labels, query: CellSource | None) -> Self:
         learned = torch.from_numpy(np.flatnonzero(labels.codes >= 0))
         codes, classes = torch.from_numpy(labels.codes)[learned], len(labels.names)
-        if (orthologs := shared_orthologs(reference, query)) is not None:
+        if (orthologs := shared_orthologs(reference, query, required=self._pretrained is None)) is not None:
             self._meet_the_other_species(len(learned))
         vocabulary = self._vocabulary(reference)
         if query is not None and orthologs is not None and self._pretrained is None:

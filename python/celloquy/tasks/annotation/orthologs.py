@@ -37,8 +37,8 @@ class SharedOrthologs:
     """``(k,)`` int64: its group."""
 
     @classmethod
-    def of(cls, reference: CellSource, query: CellSource) -> Self:
-        """Find the groups that two objects share.
+    def of(cls, reference: CellSource, query: CellSource, *, required: bool = True) -> Self | None:
+        """Find the groups that two objects share; None if they are too few, and not required.
 
         Raises
         ------
@@ -48,6 +48,8 @@ class SharedOrthologs:
         ids = [[gene for gene in _genes(source)[0].ids if gene] for source in (reference, query)]
         group = ortholog_groups(*ids)
         if len(set(group.values())) < LEAST_GROUPS:
+            if not required:
+                return None
             raise GenesError(
                 "The reference and the cells share too few orthologs.",
                 found=f"{len(set(group.values()))} groups of orthologs, of {len(ids[0]):,} genes of the reference and "

@@ -34,12 +34,12 @@ import celloquy as cq
 from celloquy.evaluate import unknown_auroc
 from celloquy.genes import orthologs
 
-HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parent))
-import report  # noqa: E402 -- where it lies is known now
-from species_profiles import retrieval  # noqa: E402
-from species_sets import LABEL, PAIRS, pair  # noqa: E402
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import report
+from species_profiles import retrieval
+from species_sets import LABEL, PAIRS, pair
 
+HERE = Path(__file__).resolve().parent
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "celloquy" / "species"
 SCORES, RETRIEVED = HERE / "results" / "species.csv", HERE / "results" / "species_retrieval.csv"
 OURS, OWN, ZERO = "celloquy", "celloquy, heads alone", "cells-mini, zero-shot, 15-NN"

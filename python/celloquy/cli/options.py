@@ -229,17 +229,7 @@ def fit_or_load(
         If the task can't be kept in the directory, which is told before it is fitted.
     """
     if not load:
-        from celloquy.models.directory import check_directory
-
-        if saved is not None:
-            check_directory(saved, overwrite=overwrite)
-        elif overwrite:
-            raise ArgumentError(
-                "There is nothing to replace.",
-                found=f"{option_name('overwrite')} without --{kind.__name__.lower()}",
-                expected="the directory of a fitted task",
-                remedy=f"name one with --{kind.__name__.lower()}, or leave {option_name('overwrite')} out.",
-            )
+        check_kept(saved, f"--{kind.__name__.lower()}", overwrite=overwrite)
         task = make()
         fit(task)
         if saved is not None:
@@ -289,3 +279,24 @@ def given_options() -> set[str]:
 def names_in(text: str | None) -> list[str] | None:
     """Return the names of a list with commas."""
     return None if text is None else [name.strip() for name in text.split(",") if name.strip()]
+
+
+def check_kept(directory: Path | None, option: str, *, overwrite: bool) -> None:
+    """Check, before the work, that what is fitted can be kept in a directory, which an option names.
+
+    Raises
+    ------
+    ArgumentError, CheckpointError, DiskError
+        If something is there, it can't be written to, or there is none to be replaced.
+    """
+    from celloquy.models.directory import check_directory
+
+    if directory is not None:
+        check_directory(directory, overwrite=overwrite)
+    elif overwrite:
+        raise ArgumentError(
+            "There is nothing to replace.",
+            found=f"{option_name('overwrite')} without {option}",
+            expected="the directory of a fitted task",
+            remedy=f"name one with {option}, or leave {option_name('overwrite')} out.",
+        )

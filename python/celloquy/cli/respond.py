@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from celloquy.cli.app import app, option_name, plain_errors
-from celloquy.cli.options import Out, Overwrite, Reading, Running, given_options, names_in, refuse_idle, verb
+from celloquy.cli.options import (
+    Out,
+    Overwrite,
+    Reading,
+    Running,
+    check_kept,
+    given_options,
+    names_in,
+    refuse_idle,
+    verb,
+)
 from celloquy.cli.tables import listed_in, needed, numbers_in, read_table
 from celloquy.errors import ArgumentError
 
@@ -147,9 +157,7 @@ def _data(file: Path, values: str, keys: list[str | None]) -> Path | pd.DataFram
 
 
 def _check_fit(predictor: Path | None, *, sample_cells: bool, overwrite: bool) -> None:
-    """Refuse what a predictor that is fitted can't do, before the work."""
-    from celloquy.models.directory import check_directory
-
+    """Refuse, before the work, cells of a predictor that is not fitted yet, and a directory that can't keep it."""
     if sample_cells:
         raise ArgumentError(
             "Cells are drawn by a predictor that is fitted already.",
@@ -157,15 +165,7 @@ def _check_fit(predictor: Path | None, *, sample_cells: bool, overwrite: bool) -
             expected="a fitted predictor, and a file of control cells",
             remedy=f"keep the predictor with {option_name('predictor')} first, and leave `perturbation_key` out then.",
         )
-    if predictor is not None:
-        check_directory(predictor, overwrite=overwrite)
-    elif overwrite:
-        raise ArgumentError(
-            "There is nothing to replace.",
-            found=f"{option_name('overwrite')} without {option_name('predictor')}",
-            expected="the directory of a fitted predictor",
-            remedy=f"name one with {option_name('predictor')}, or leave {option_name('overwrite')} out.",
-        )
+    check_kept(predictor, option_name("predictor"), overwrite=overwrite)
 
 
 def _loaded(predictor: Path, reading: Reading, running: Running) -> ResponsePredictor:

@@ -32,7 +32,7 @@ from celloquy.runtime.hardware import Precision
 from celloquy.runtime.memory import memory_budget
 from celloquy.tasks.pretrained import refuse_unread, resolve_model
 from celloquy.tasks.results import check_result, provenance
-from celloquy.tasks.saved import SHARED, TASK, TENSORS
+from celloquy.tasks.saved import SHARED, TASK, TENSORS, not_fitted
 from celloquy.training.corpus import find_vocabulary
 from celloquy.training.loop import EpochRecord
 from celloquy.training.masked_counts import MaskedCells, MaskedCounts
@@ -273,10 +273,7 @@ class Task(ABC):
     @property
     def _trained(self) -> Model:
         if self.model_ is None:
-            raise ArgumentError(
-                f"This {type(self).__name__} has not been fitted.",
-                remedy=f"call fit() first, or {type(self).__name__}.load(directory).",
-            )
+            raise not_fitted(type(self))
         return self.model_
 
     def _record(self, cells: CellReader, began: float) -> dict[str, Any]:

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from celloquy.checks import check_choice, check_whole_number
 from celloquy.data import CellColumns
-from celloquy.errors import ArgumentError
 from celloquy.genes import GeneVocabulary, Prior
 from celloquy.genes.identify import species_of, symbol_of
 from celloquy.models import Model
@@ -23,6 +22,7 @@ from celloquy.tasks.properties.labelled import LabelledGenes, Unknown, labelled_
 from celloquy.tasks.properties.saved import read_classifier, write_classifier
 from celloquy.tasks.properties.sources import blocks_of, check_evidence
 from celloquy.tasks.properties.trained import Trained, train
+from celloquy.tasks.saved import not_fitted
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -274,10 +274,7 @@ class GeneClassifier:
     @property
     def _fitted(self) -> tuple[Trained, LabelledGenes]:
         if self.trained_ is None or self.labelled_ is None:
-            raise ArgumentError(
-                f"This {type(self).__name__} has not been fitted.",
-                remedy=f"call fit() first, or {type(self).__name__}.load(directory).",
-            )
+            raise not_fitted(type(self))
         return self.trained_, self.labelled_
 
     def _check(self) -> None:

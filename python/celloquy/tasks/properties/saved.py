@@ -15,22 +15,22 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from celloquy.errors import CelloquyError, CheckpointError
-from celloquy.genes import GeneVocabulary, Prior
+from celloquy.errors import CelloquyError
+from celloquy.genes import GeneVocabulary
 from celloquy.models.checkpoint import GENES, check_files, save_files
 from celloquy.models.directory import CONFIG
 from celloquy.tasks.properties.blending import Blend
-from celloquy.tasks.properties.features import Block
 from celloquy.tasks.properties.forest import Forest
+from celloquy.tasks.properties.kept import described_blocks, read_blocks, read_described, write_blocks
 from celloquy.tasks.properties.labelled import LabelledGenes
 from celloquy.tasks.properties.reading import Reading
-from celloquy.tasks.properties.sources import SHIPPED, shipped_block
 from celloquy.tasks.properties.trained import Readings, Trained
-from celloquy.tasks.saved import TASK, TENSORS
+from celloquy.tasks.saved import TASK, TENSORS, none_there
 from celloquy.version import VERSION
 
 FAMILY: Final = "gene classifier"
 NAME: Final = "properties"
+KIND: Final = "GeneClassifier"
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +50,6 @@ def write_classifier(
     """Write a classifier to a directory, whole or not at all, see :meth:`celloquy.GeneClassifier.save`."""
     readings = trained.readings
     blocks = readings.blocks
-    own = {block.name: f"features-{place}.npz" for place, block in enumerate(blocks) if not _ships(block)}
     tensors = {"weights": trained.blend.weights, "offset": trained.blend.offset}
     tensors |= {"held_out": trained.held_out, "labels": labelled.labels}
     for place, reading in enumerate(readings.linear.values()):
@@ -62,7 +61,7 @@ def write_classifier(
         "task": NAME,
         "version": VERSION,
         "parameters": dict(parameters),
-        "blocks": [{"name": block.name, "file": own.get(block.name)} for block in blocks],
+        "blocks": described_blocks(blocks),
         "readings": list(readings.linear),
         "chosen": list(trained.chosen),
         "way": trained.way,
@@ -75,9 +74,7 @@ def write_classifier(
         labelled.vocabulary.save(folder / GENES)
         (folder / TASK).write_text(json.dumps(described, indent=1) + "\n", encoding="utf-8")
         save_file({name: np.ascontiguousarray(one) for name, one in tensors.items()}, folder / TENSORS)
-        for block in blocks:
-            if block.name in own:
-                block.source.save(folder / own[block.name])
+        write_blocks(folder, blocks)
         (folder / CONFIG).write_text(json.dumps({"family": FAMILY}), encoding="utf-8")
 
     save_files(directory, write, overwrite=overwrite)
@@ -93,27 +90,19 @@ def read_classifier(directory: str | PathLike[str]) -> Saved:
     """
     folder = Path(directory)
     try:
-        described = json.loads((folder / TASK).read_text(encoding="utf-8"))
-        if described["task"] != NAME:
-            raise ValueError(f"one for the task {described['task']!r}")
-        files = tuple(one["file"] for one in described["blocks"] if one["file"])
-        if any(Path(name).name != name for name in files):
-            raise ValueError(f"a file outside of the directory, {files[0]!r}")
+        described, files = read_described(folder, NAME)
     except (OSError, ValueError, TypeError, KeyError) as error:
-        raise _none_there(folder, error) from error
+        raise none_there(KIND, folder, error) from error
     check_files(folder, (TASK, TENSORS, GENES, *files))
     try:
         return _saved(folder, described)
     except (OSError, SafetensorError, CelloquyError, ValueError, TypeError, KeyError) as error:
-        raise _none_there(folder, error) from error
+        raise none_there(KIND, folder, error) from error
 
 
 def _saved(folder: Path, described: dict[str, Any]) -> Saved:
     tensors = load_file(folder / TENSORS)
-    blocks = tuple(
-        Block(one["name"], Prior.load(folder / one["file"])) if one["file"] else shipped_block(one["name"])
-        for one in described["blocks"]
-    )
+    blocks = read_blocks(folder, described["blocks"])
     linear = {
         name: Reading(tensors[f"reading.{place}.weights"], tensors[f"reading.{place}.offset"])
         for place, name in enumerate(described["readings"])
@@ -131,16 +120,3 @@ def _saved(folder: Path, described: dict[str, Any]) -> Saved:
     labelled = LabelledGenes(GeneVocabulary.load(folder / GENES), tuple(described["classes"]), tensors["labels"])
     first, second = described["scale"]
     return Saved(trained, labelled, dict(described["parameters"]), (float(first), float(second)))
-
-
-def _ships(block: Block) -> bool:
-    return block.name in SHIPPED
-
-
-def _none_there(folder: Path, error: Exception) -> CheckpointError:
-    return CheckpointError(
-        f"There is no GeneClassifier in {str(folder)!r}.",
-        found=(str(error).splitlines() or [type(error).__name__])[0],
-        expected="a directory that GeneClassifier.save() wrote",
-        remedy="check the path, or fit and save it again.",
-    )

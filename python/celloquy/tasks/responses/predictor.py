@@ -33,6 +33,7 @@ from celloquy.tasks.responses.saved import read_predictor, write_predictor
 from celloquy.tasks.responses.situations import SITUATIONS
 from celloquy.tasks.responses.told import as_adata, frame_as_adata, held_out_as_adata, measured_as_adata
 from celloquy.tasks.responses.trials import REPORTED, Trial, pearson, try_ways
+from celloquy.tasks.saved import not_fitted
 from celloquy.version import VERSION
 
 if TYPE_CHECKING:
@@ -347,10 +348,7 @@ class ResponsePredictor:
     @property
     def _fitted(self) -> tuple[Profiles, Describer]:
         if self.profiles_ is None or self.describer_ is None:
-            raise ArgumentError(
-                f"This {type(self).__name__} has not been fitted.",
-                remedy=f"call fit() first, or {type(self).__name__}.load(directory).",
-            )
+            raise not_fitted(type(self))
         return self.profiles_, self.describer_
 
     def _check(self) -> None:

@@ -14,20 +14,19 @@ import pandas as pd
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from celloquy.errors import CelloquyError, CheckpointError
-from celloquy.genes import Prior
+from celloquy.errors import CelloquyError
 from celloquy.models.checkpoint import check_files, save_files
 from celloquy.models.directory import CONFIG
-from celloquy.tasks.properties.features import Block
-from celloquy.tasks.properties.sources import SHIPPED, shipped_block
+from celloquy.tasks.properties.kept import described_blocks, read_blocks, read_described, write_blocks
 from celloquy.tasks.responses.conditions import Condition
 from celloquy.tasks.responses.descriptions import Describer
 from celloquy.tasks.responses.profiles import Profiles
 from celloquy.tasks.responses.trials import REPORTED, Trial
-from celloquy.tasks.saved import TASK, TENSORS
+from celloquy.tasks.saved import TASK, TENSORS, none_there
 
 FAMILY: Final = "response predictor"
 NAME: Final = "responses"
+KIND: Final = "ResponsePredictor"
 TABLE: Final = "perturbations.json"
 ARRAYS: Final = ("means", "errors", "n_cells", "baseline", "control", "n_control")
 
@@ -47,9 +46,6 @@ def write_predictor(
     parameters: Mapping[str, Any], *, overwrite: bool,
 ) -> None:  # fmt: skip
     """Write a predictor to a directory, whole or not at all, see :meth:`celloquy.ResponsePredictor.save`."""
-    own = {
-        block.name: f"features-{place}.npz" for place, block in enumerate(describer.blocks) if block.name not in SHIPPED
-    }
     tensors = {name: getattr(profiles, name) for name in ARRAYS}
     for place, trial in enumerate(trials.values()):
         for name in ("width", "predicted", "observed"):
@@ -62,7 +58,7 @@ def write_predictor(
         "contexts": list(profiles.contexts),
         "of_genes": describer.of_genes,
         "depth": profiles.depth,
-        "blocks": [{"name": block.name, "file": own.get(block.name)} for block in describer.blocks],
+        "blocks": described_blocks(describer.blocks),
         "trials": [
             {
                 "situation": trial.situation,
@@ -79,9 +75,7 @@ def write_predictor(
         (folder / TASK).write_text(json.dumps(described, indent=1) + "\n", encoding="utf-8")
         (folder / TABLE).write_text(describer.table.to_json(orient="split", double_precision=15), encoding="utf-8")
         save_file({name: np.ascontiguousarray(one) for name, one in tensors.items()}, folder / TENSORS)
-        for block in describer.blocks:
-            if block.name in own:
-                block.source.save(folder / own[block.name])
+        write_blocks(folder, describer.blocks)
         (folder / CONFIG).write_text(json.dumps({"family": FAMILY}), encoding="utf-8")
 
     save_files(directory, write, overwrite=overwrite)
@@ -97,19 +91,14 @@ def read_predictor(directory: str | PathLike[str]) -> Saved:
     """
     folder = Path(directory)
     try:
-        described = json.loads((folder / TASK).read_text(encoding="utf-8"))
-        if described["task"] != NAME:
-            raise ValueError(f"one for the task {described['task']!r}")
-        files = tuple(one["file"] for one in described["blocks"] if one["file"])
-        if any(Path(name).name != name for name in files):
-            raise ValueError(f"a file outside of the directory, {files[0]!r}")
+        described, files = read_described(folder, NAME)
     except (OSError, ValueError, TypeError, KeyError) as error:
-        raise _none_there(folder, error) from error
+        raise none_there(KIND, folder, error) from error
     check_files(folder, (TASK, TABLE, TENSORS, *files))
     try:
         return _saved(folder, described)
     except (OSError, SafetensorError, CelloquyError, ValueError, TypeError, KeyError) as error:
-        raise _none_there(folder, error) from error
+        raise none_there(KIND, folder, error) from error
 
 
 def _saved(folder: Path, described: dict[str, Any]) -> Saved:
@@ -119,10 +108,7 @@ def _saved(folder: Path, described: dict[str, Any]) -> Saved:
         contexts=tuple(described["contexts"]), depth=float(described["depth"]),
         **{name: tensors[name] for name in ARRAYS},
     )  # fmt: skip
-    blocks = tuple(
-        Block(one["name"], Prior.load(folder / one["file"])) if one["file"] else shipped_block(one["name"])
-        for one in described["blocks"]
-    )
+    blocks = read_blocks(folder, described["blocks"])
     split = json.loads((folder / TABLE).read_text(encoding="utf-8"))
     table = pd.DataFrame(split["data"], index=pd.Index(split["index"], dtype=object), columns=split["columns"])
     trials = {}
@@ -143,12 +129,3 @@ def _written(condition: Condition) -> list[Any]:
 def _read(written: list[Any]) -> Condition:
     parts, context, dose = written
     return Condition(tuple(parts), context, float(dose))
-
-
-def _none_there(folder: Path, error: Exception) -> CheckpointError:
-    return CheckpointError(
-        f"There is no ResponsePredictor in {str(folder)!r}.",
-        found=(str(error).splitlines() or [type(error).__name__])[0],
-        expected="a directory that ResponsePredictor.save() wrote",
-        remedy="check the path, or fit and save it again.",
-    )

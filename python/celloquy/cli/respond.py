@@ -122,7 +122,7 @@ def respond(
                 assert predictor is not None
                 fitted = _loaded(predictor, reading, running)
                 if sample_cells:
-                    result = _sampled(fitted, file, named, amounts)
+                    result = _sampled(fitted, file, named, names_in(contexts), amounts)
                 else:
                     result = fitted.predict(named, contexts=names_in(contexts), doses=amounts, controls=file)
             else:
@@ -186,16 +186,17 @@ def _loaded(predictor: Path, reading: Reading, running: Running) -> ResponsePred
 
 
 def _sampled(
-    fitted: ResponsePredictor, file: Path | None, named: list[str] | None, amounts: list[float] | None
-) -> AnnData:
+    fitted: ResponsePredictor, file: Path | None, named: list[str] | None, contexts: list[str] | None,
+    amounts: list[float] | None,
+) -> AnnData:  # fmt: skip
     """Cells of a file as one perturbation would leave them."""
     cells = needed(file, "file", "its cells are those that change")
-    if len(named or []) != 1 or len(amounts or [1.0]) != 1:
+    if len(named or []) != 1 or len(amounts or [1.0]) != 1 or contexts:
         raise ArgumentError(
             "Cells are drawn under one condition.",
-            found=f"{len(named or [])} perturbations, {len(amounts or [])} doses",
-            expected="one perturbation, and one dose at most",
-            remedy="pass one name as `perturbations`.",
+            found=f"{len(named or [])} perturbations, {len(amounts or [])} doses, {len(contexts or [])} contexts",
+            expected="one perturbation, one dose at most, and no contexts, since the cells have theirs",
+            remedy="pass one name as `perturbations`, and leave `contexts` out.",
             argument="perturbations",
         )
     return fitted.sample_cells(cells, (named or [])[0], dose=amounts[0] if amounts else None)

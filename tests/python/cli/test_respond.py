@@ -85,6 +85,7 @@ def test_what_does_not_go_together_is_refused(folder):
         ([*kept, "--control", "DMSO"], "fitted already"),
         ([*kept, "--sample-cells", "--perturbations", NEW], "`file` is missing"),
         ([screen, *kept, "--sample-cells"], "under one condition"),
+        ([screen, *kept, "--sample-cells", "--perturbations", NEW, "--contexts", "a"], "1 contexts"),
         ([screen, "--perturbation-key", "gene", "--sample-cells"], "fitted already"),
         ([screen, "--perturbation-key", "gene", *kept], "There is a saved model"),
         ([screen, "--perturbation-key", "gene", "--force"], "nothing to replace"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -87,7 +88,14 @@ def start_processes(device: torch.device, devices: int | None = None, num_nodes:
     )  # fmt: skip
     if several:
         fabric.launch()
+        # Their connections have threads, on which a process may crash that ends with them.
+        atexit.register(_leave_processes)
     return fabric
+
+
+def _leave_processes() -> None:
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 def check_alike(processes: Fabric, described: dict[str, Any]) -> None:

@@ -201,8 +201,6 @@ def pretrain(
         if snapshots is not None and folder is not None and not snapshots.exist():
             if (finished := _finished(folder, fingerprint(identity))) is not None:
                 return finished
-            # No process writes before all have looked.
-            processes.barrier()
         # A resumed training has as many parts a step as it began with, whatever the number of processes.
         parts = options.parts or processes.world_size
         if snapshots is not None:
@@ -219,8 +217,11 @@ def pretrain(
             going_on = snapshots is not None and snapshots.exist()
             may_replace = overwrite or going_on or _finished(folder, fingerprint(identity)) is not None
             weights = sum(weight.numel() * weight.element_size() for weight in model.state_dict().values())
-            # The others write nothing, and would be in the way of each other.
-            check_directory(folder, overwrite=may_replace, room=weights + LEAST_ROOM if first else 0)
+            check_directory(folder, overwrite=may_replace, room=0)
+            # No process writes before all have looked.
+            processes.barrier()
+            if first:
+                check_directory(folder, overwrite=may_replace, room=weights + LEAST_ROOM)
         keeper = Keeper(model, folder if first else None, _provenance(cells, schedule, size, exact, seed))
         try:
             trainer.run(MaskedCounts(model, exact), data, schedule, keeper.on_epoch, snapshots, processes)

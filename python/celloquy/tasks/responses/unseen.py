@@ -24,6 +24,10 @@ RIDGE: Final = 0.1
 STRENGTHS: Final = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
 """Strengths of the ridge that are tried, relative to the mean likeness of a perturbation to itself."""
 NEIGHBOURS: Final = 5
+LINKS: Final = 10
+"""Perturbations that each is linked with in a graph, at most."""
+STEP: Final = 0.5
+"""Weight of a walk on the graph relative to one that is a step shorter."""
 SPREAD: Final = 0.5
 """Squared distance of two descriptions at which the smooth way takes them to be hardly alike."""
 
@@ -115,15 +119,38 @@ def all_sources(train: Changes, asked: Sequence[Condition], kinship: Kinship) ->
     )  # fmt: skip
 
 
+def graph(train: Changes, asked: Sequence[Condition], kinship: Kinship) -> Matrix:
+    """A regression on a graph: what is learned of a perturbation spreads along the links of like ones.
+
+    That is what the layers of a graph network over perturbations do (GEARS, Roohani et al. 2024), without weights of
+    their own: two perturbations are alike by the walks of any length between them, and a ridge does the rest.
+    """
+    known = list({one.parts: one for one in train.conditions}.values())
+    likeness = _all_sources(kinship, known, known)
+    np.fill_diagonal(likeness, 0)
+    links = _strongest(likeness)
+    links = np.maximum(links, links.T)
+    size = np.sqrt(links.sum(1).clip(1e-12))
+    walks = np.linalg.inv(np.eye(len(known)) - STEP * links / size[:, None] / size)
+    first = _strongest(_all_sources(kinship, asked, known))
+    between = STEP * first / first.sum(1, keepdims=True).clip(1e-12) @ walks
+    place = {one.parts: at for at, one in enumerate(known)}
+    rows = [place[one.parts] for one in train.conditions]
+    return _kernel_ridge(train, asked, kinship, *_centred(walks[np.ix_(rows, rows)], between[:, rows]))
+
+
 def smooth(train: Changes, asked: Sequence[Condition], kinship: Kinship) -> Matrix:
-    """A regression that is not linear in what is known: perturbations act alike if their descriptions are near."""
+    """A regression that is not linear in what is known: perturbations act alike if their descriptions are near.
+
+    Unlike the others it does not start from the mean: what is like nothing that was measured changes nothing.
+    """
 
     def bent(likeness: Matrix) -> Matrix:
         return np.asarray(np.exp((likeness - 1) / SPREAD))
 
     fitted = bent(_all_sources(kinship, train.conditions, train.conditions))
     between = bent(_all_sources(kinship, asked, train.conditions))
-    return _kernel_ridge(train, asked, kinship, *_centred(fitted, between))
+    return _kernel_ridge(train, asked, kinship, fitted, between, start=no_change)
 
 
 def ways(kinship: Kinship, genes: Sequence[str]) -> dict[str, Way]:
@@ -136,7 +163,7 @@ def ways(kinship: Kinship, genes: Sequence[str]) -> dict[str, Way]:
         found |= {f"ridge: {source}": ridge(source) for source in kinship.features}
         if len(kinship.features) > 1:
             found |= {"ridge: all": all_sources}
-        found |= {"smooth": smooth}
+        found |= {"graph": graph, "smooth": smooth}
     return found
 
 
@@ -146,6 +173,14 @@ def _all_sources(kinship: Kinship, some: Sequence[Condition], others: Sequence[C
     for source in kinship.features:
         total += np.asarray((kinship.of(source, some) @ kinship.of(source, others).T).todense())
     return total / max(1, len(kinship.features))
+
+
+def _strongest(likeness: Matrix) -> Matrix:
+    """The strongest links of each row; none where nothing is alike."""
+    if not likeness.size:
+        return likeness
+    least = np.sort(likeness, axis=1)[:, -min(LINKS, likeness.shape[1])][:, None]
+    return np.where((likeness >= least) & (likeness > 0), likeness, 0.0)
 
 
 def _centred(fitted: Matrix, between: Matrix) -> tuple[Matrix, Matrix]:
@@ -159,12 +194,12 @@ def _centred(fitted: Matrix, between: Matrix) -> tuple[Matrix, Matrix]:
 
 
 def _kernel_ridge(
-    train: Changes, asked: Sequence[Condition], kinship: Kinship, fitted: Matrix, between: Matrix
+    train: Changes, asked: Sequence[Condition], kinship: Kinship, fitted: Matrix, between: Matrix, start: Way = mean
 ) -> Matrix:
-    """Regression of what differs from the mean; the strength is that by which left-out conditions are told best."""
+    """Regression of what differs from the start; the strength is that by which left-out conditions are told best."""
     fitted = fitted * circumstances(train.conditions, train.conditions)
     between = between * circumstances(asked, train.conditions)
-    rest = train.values - mean(train, train.conditions, kinship)
+    rest = train.values - start(train, train.conditions, kinship)
     root = np.sqrt(train.weights.clip(1e-6))
     level, axes = eigh(root[:, None] * fitted * root[None])
     scale = max(float(np.diag(fitted).mean()), 1e-12)
@@ -179,7 +214,7 @@ def _kernel_ridge(
         errors.append(float((residual / (solved * axes).sum(1).clip(1e-12) ** 2).sum()))
     inverse = 1 / (level.clip(0) + STRENGTHS[int(np.argmin(errors))] * scale)
     weights = (between * root[None]) @ (axes * inverse) @ axes.T * root[None]
-    return np.asarray(mean(train, asked, kinship) + weights @ rest)
+    return np.asarray(start(train, asked, kinship) + weights @ rest)
 
 
 def _gene_scores(train: Changes) -> Matrix:

@@ -198,9 +198,13 @@ def pretrain(
         }
         check_alike(processes, identity)
         snapshots = None if unfinished is None else Snapshots(unfinished, identity)
-        if snapshots is not None and folder is not None and not snapshots.exist():
-            if (finished := _finished(folder, fingerprint(identity))) is not None:
-                return finished
+        if (
+            snapshots is not None
+            and folder is not None
+            and not snapshots.exist()
+            and (finished := _finished(folder, fingerprint(identity))) is not None
+        ):
+            return finished
         # A resumed training has as many parts a step as it began with, whatever the number of processes.
         parts = options.parts or processes.world_size
         if snapshots is not None:

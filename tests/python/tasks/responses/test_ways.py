@@ -1,5 +1,6 @@
 """The ways to predict a response are those that papers describe."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -70,6 +71,41 @@ def test_left_out_residuals_in_closed_form_choose_as_refits_do(monkeypatch):
         if best is None or error < best[0]:
             best = error, predicted
     np.testing.assert_allclose(told[0], best[1], atol=1e-8)
+
+
+def chain(step=0.9) -> Kinship:
+    """Perturbations G0 to G7 in a row, each like its neighbours alone, and G11, which is like none."""
+    places = np.arange(8)
+    features = np.zeros((9, 9))
+    features[places, places], features[places, places + 1] = step, np.sqrt(1 - step**2)
+    return Kinship((*GENES[:8], "G11"), {"known": sparse.csr_matrix(features)})
+
+
+def test_on_a_graph_what_is_learned_reaches_beyond_the_likest():
+    """G2 tells of G0, which it is not like, by way of G1; a regression on the same likeness can't."""
+    kinship = chain()
+    train = SINGLES.only(np.array([name not in ("G0", "G5") for name in GENES[:8]]))
+    one = train.conditions.index(Condition(("G2",)))
+    values = train.values.copy()
+    values[one] += 1
+    told = [unseen.graph(those, [Condition(("G0",))], kinship) for those in (train, replace(train, values=values))]
+    away = [unseen.graph(those, [Condition(("G5",))], kinship) for those in (train, replace(train, values=values))]
+    assert np.abs(told[1] - told[0]).mean() > np.abs(away[1] - away[0]).mean()
+
+
+@pytest.mark.parametrize("way", [unseen.graph, unseen.smooth])
+def test_what_is_told_of_a_perturbation_is_the_same_in_all_company(way):
+    train = SINGLES.only(np.arange(8) < 6)
+    asked = [Condition(("G6",)), Condition(("G7",)), Condition(("G11",))]
+    together = way(train, asked, chain())
+    for row, condition in enumerate(asked):
+        np.testing.assert_allclose(together[row], way(train, [condition], chain())[0], atol=1e-12)
+
+
+def test_what_is_like_nothing_changes_less_by_the_smooth_way():
+    train = SINGLES.only(np.arange(8) < 7)
+    size = np.linalg.norm(unseen.smooth(train, [Condition(("G11",)), Condition(("G7",))], chain()), axis=1)
+    assert size[0] < size[1]
 
 
 def test_parts_add_up():

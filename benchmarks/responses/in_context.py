@@ -36,10 +36,7 @@ def main() -> None:
     parser.add_argument("--genes", type=int, default=1000)
     options = parser.parse_args()
     warnings.simplefilter("ignore")
-    blood = ad.read_h5ad(options.data / "perturb/pbmc_ifnb_labelled.h5ad")
-    spread = logs(blood, np.median(np.asarray(blood.X.sum(1)))).var(0)
-    blood = blood[:, np.sort(np.argsort(-spread)[: options.genes])].copy()
-    blood = blood[np.asarray(blood.X.sum(1)).ravel() > 0].copy()
+    blood = variable(ad.read_h5ad(options.data / "perturb/pbmc_ifnb_labelled.h5ad"), options.genes)
     types = blood.obs["cell_type"].astype(str).value_counts().index[: options.types]
     told: dict[str, list[np.ndarray]] = {}
     truth, level = [], []
@@ -63,10 +60,22 @@ Means over {len(types)} cell types that were left out in turn, {options.genes:,}
     )  # fmt: skip
 
 
+def variable(blood: ad.AnnData, genes: int) -> ad.AnnData:
+    """Return the cells with their most variable genes alone."""
+    spread = logs(blood, np.median(np.asarray(blood.X.sum(1)))).var(0)
+    blood = blood[:, np.sort(np.argsort(-spread)[:genes])].copy()
+    return blood[np.asarray(blood.X.sum(1)).ravel() > 0].copy()
+
+
+def hidden(blood: ad.AnnData, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return which cells are of a type, and which are stimulated; those that are both are hidden."""
+    own = (blood.obs["cell_type"].astype(str) == name).to_numpy()
+    return own, (blood.obs["condition"].astype(str) == "STIM").to_numpy()
+
+
 def predicted(blood: ad.AnnData, name: str) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
     """Return the changes that each way tells of a cell type, the true one, and the level of its controls."""
-    own = (blood.obs["cell_type"].astype(str) == name).to_numpy()
-    stimulated = (blood.obs["condition"].astype(str) == "STIM").to_numpy()
+    own, stimulated = hidden(blood, name)
     train = blood[~(own & stimulated)].copy()
     predictor = cq.ResponsePredictor(
         perturbation_key="condition", control="CTRL", covariate_key="cell_type", progress=False

@@ -154,12 +154,27 @@ def predicted(
 ) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray, str]:
     """Return what each way tells, the truth, the level of controls, and what ours chose."""
     predictor = cq.ResponsePredictor(**task.options, described=split.described, progress=False).fit(split.train)
-    separator = task.options.get("separator", "+")
+    answers, conditions, situation = told_by_ways(predictor, split)
+    if gears is not None:
+        answers["GEARS"] = gears(predictor, split, conditions)
+    if split.rows is not None:
+        told = cq.ResponsePredictor(**task.options, progress=False, priors=["signalling"])
+        truth = table_of(told, split, conditions)
+        return answers, truth, np.zeros_like(truth), chosen_of(predictor, situation)
+    first, second, level = halves(predictor, split, conditions)
+    answers[CEILING] = second
+    return answers, first, level, chosen_of(predictor, situation)
+
+
+def told_by_ways(
+    predictor: cq.ResponsePredictor, split: Split
+) -> tuple[dict[str, np.ndarray], list[Any], str]:  # fmt: skip
+    """Return the changes that ours and the simple ways tell, the conditions, and in which way these are new."""
     profiles, describer = predictor._fitted
     train = profiles.with_contexts({context for _, context, _ in split.asked}).changes()
     naming = predictor._naming
     conditions = [
-        type(train.conditions[0])(naming.parts(name) if separator else (name,), context, dose)
+        type(train.conditions[0])(naming.parts(name) if naming.separator else (name,), context, dose)
         for name, context, dose in split.asked
     ]
     names = tuple(sorted({part for one in (*train.conditions, *conditions) for part in one.parts}))
@@ -172,15 +187,7 @@ def predicted(
     if not simple:
         for name, way in ways_of(situation, kinship, train).items():
             answers[name] = way(train, conditions, kinship)
-    if gears is not None:
-        answers["GEARS"] = gears(predictor, split, conditions)
-    if split.rows is not None:
-        told = cq.ResponsePredictor(**task.options, progress=False, priors=["signalling"])
-        truth = table_of(told, split, conditions)
-        return answers, truth, np.zeros_like(truth), chosen_of(predictor, situation)
-    first, second, level = halves(predictor, split, conditions)
-    answers[CEILING] = second
-    return answers, first, level, chosen_of(predictor, situation)
+    return answers, conditions, situation
 
 
 def ours(predictor: cq.ResponsePredictor, asked: list[tuple[str, str, float]]) -> np.ndarray:
@@ -279,12 +286,12 @@ from nothing known of a perturbation can't tell one from another: their discrimi
     )  # fmt: skip
 
 
-def together(whole: pd.DataFrame) -> str:
+def together(whole: pd.DataFrame, scores: dict[str, bool] = SCORES) -> str:
     """Return the mean rank of ways over tasks and scores, and where ours falls short of the best baseline."""
     counted = whole[whole["counted"] & (whole["way"] != CEILING)]
     ranks, short = [], []
     for name, table in counted.groupby("task", sort=False):
-        for score, more in SCORES.items():
+        for score, more in scores.items():
             values = table.set_index("way")[score]
             if values.isna().any():
                 continue

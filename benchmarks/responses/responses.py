@@ -248,8 +248,8 @@ TRIED = """### What was tried
   lines of drugs, where it was worse than no change by distance), blends are tried from two folds on and fold changes
   left out where there are no controls (three lines of Tahoe).
 - GEARS learns from 100 cells of a perturbation, ten epochs, with GO terms of another release; its row is of an
-  earlier run on the same splits. scGen 2.1.0 does not import beside a current scvi-tools, CPA 0.8.1 asks for torch
-  below 2; STATE and the scores of cell-eval are not tried.
+  earlier run on the same splits. scGen, and what became of CPA and STATE, is in "Trained peers"; the scores of
+  cell-eval are in a section of their own.
 - A decoder as in CPA (a perturbation on a curve of its dose is added to a context, the sum is decoded; mean profiles,
   three small networks) was tried on hidden conditions of the first split's training part, loss over that of no
   change: sci-Plex A549, K562 and both .51, .60, .64, where the best other way had .52, .64, .68; NeurIPS B cells .92

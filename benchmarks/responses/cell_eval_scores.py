@@ -307,12 +307,27 @@ correlation above .4, here that of noise.
   Chance is (n + 1) / 2n, not .5 (.667 of three conditions), the worst 1 / n, not 0. Of ties the order of the names
   decides, while ours counts them half. It leaves out the gene of the perturbation's name, and ours does not.
 - `overlap`, `precision`, `recall`, `direction`, `spearman of LFC` and `PR AUC` are of genes that a Wilcoxon test of
-  cells calls (false discovery rate below .05; overlap and precision by absolute fold change, whatever the sign). Ours
+  cells calls (false discovery rate below .05; overlap and precision whatever the sign). Ours
   is of the 100 largest changes of means, with their signs, and needs no cells.
 - So they say as much of how cells are made as of what is predicted: a shift turns every 0 of a gene into the same small
   number, and the test calls it. Read drawn cells with drawn ones, and shifted with shifted ones.
 """
 """What is compared, and how the scores differ from ours."""
+
+
+SHOWN = """
+### What they show
+
+- The first ranks are of ways that one task alone knows. Where ours falls short it is mostly in genes that the test
+  calls: its changes are drawn towards no change, as suits distances, so that fewer genes of drawn cells pass. In
+  patients these are 42, of the means and fold changes 97 to 117, of measured cells 177; shifted, it is 148.
+- In lines without any effect ours tells none, and no gene is called. Nor is one of cells that are drawn by the mean of
+  other perturbations, but about 200 of 500 genes are of shifted ones.
+- The ceiling is no limit where cells are few: half of a blood cell type can be 14 cells, and ways that learn from ten
+  other types have a higher correlation.
+- Nothing of celloquy was changed in sight of these scores.
+"""
+"""What was found."""
 
 
 def write(whole: pd.DataFrame) -> None:
@@ -327,8 +342,8 @@ def write(whole: pd.DataFrame) -> None:
         counts = table["de_nsig_counts_real"].iloc[0]
         called = "conditions; of measured cells the test calls on average"
         parts.append(f"{table['conditions'].iloc[0]} {called} {counts:.1f} genes.\n")
-    drawn = whole[(whole["cells"] != "shifted")]
-    parts.append("### All tasks\n\nOf drawn cells. " + together(drawn, SCORES))
+    drawn = whole[whole["cells"] != "shifted"]
+    parts.append("### All tasks\n\nOf drawn cells. " + together(drawn, SCORES) + "\n" + SHOWN)
     report.write_section(
         "30-cell-eval", "The scores of cell-eval", "\n".join(parts),
         command="python benchmarks/responses/cell_eval_scores.py --data FOLDER", folder=FOLDER,

@@ -1,14 +1,14 @@
 """Train CPA (Lotfollahi et al. 2023, `cpa-tools`) without one treated cell type and predict it, for peers.py.
 
-Usage: PYTHON_OF_CPA cpa_worker.py FOLDER [--epochs 300]
+Usage: PYTHON_OF_CPA cpa_worker.py FOLDER [--epochs 100]
 
-It needs packages of its time (Python 3.10):
-pip install torch==2.0.1 scvi-tools==0.20.3 lightning==2.0.9 anndata==0.9.2 scanpy==1.9.8 numpy==1.23.5 scipy==1.11.4
-"pandas<2.1" jax==0.4.20 jaxlib==0.4.20 "flax<0.8" "orbax-checkpoint<0.5" rdkit-pypi adjustText seaborn requests
-"ray[tune]==2.9.3" "setuptools<71"; pip install --no-deps cpa-tools==0.8.8.
+It needs packages of its time (Python 3.10), for which pip finds no solution, and uv one:
+uv pip install torch==2.0.1 scvi-tools==0.20.3 anndata==0.9.2 scanpy==1.9.8 numpy==1.23.5 scipy==1.11.4 "pandas<2.1"
+jax==0.4.20 jaxlib==0.4.20 rdkit-pypi adjustText seaborn requests "setuptools<71" "ray[tune]==2.9.3" "pyarrow<15"
+lightning==2.2.5; uv pip install --no-deps cpa-tools==0.8.8.
 
 FOLDER holds train.h5ad: the layer "counts", `obs["condition"]`, CTRL or STIM, `obs["cell_type"]` and `uns["depth"]`;
-and asked.txt, the type. It runs with the parameters of its tutorial on these cells, with at most 300 epochs of 2,000.
+and asked.txt, the type. It runs with the parameters of its tutorial on these cells, with at most 100 epochs of 2,000.
 predicted.npz is written there: the mean logarithm, at that depth, of what is predicted of the controls.
 """
 
@@ -37,7 +37,7 @@ TRAINING = {
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("folder", type=Path)
-parser.add_argument("--epochs", type=int, default=300)
+parser.add_argument("--epochs", type=int, default=100)
 
 if __name__ == "__main__":
     options = parser.parse_args()

@@ -106,7 +106,7 @@ PEERS = """scGen learns 30 epochs of the 100 of its tutorial.
 - CPA (`cpa-tools` 0.8.8, by `--types 1 --peer cpa=PYTHON`) was trained for the largest type alone, CD14 Mono, 100
   epochs of 2,000 at most: a correlation of .712, where scGen has .874 and ours .932. What it predicts are means of
   counts, whose logarithm lies above the mean of logarithms; nothing corrects that here.
-- STATE (`arc-state` 0.11.1) installs and trains, but its small configuration (`state_sm`, 54.5 million parameters) takes
+- STATE (`arc-state` 0.11.1) installs and trains, but its small configuration (`state_sm`, 54.5 million weights) takes
   about 6 seconds of one core for each of its 400,000 default steps: a month for each type. It was not measured.
 """
 

@@ -85,13 +85,17 @@ def check_names(argument: str, value: object, expected: str, remedy: str = "") -
     ArgumentError
         If it is something else.
     """
-    several: object = [value] if isinstance(value, str) else value
-    names: list[Any] = (
-        list(several) if isinstance(several, Iterable) and not isinstance(several, bytes | dict) else [None]
-    )
+    names = listed(value)
     if not all(isinstance(name, str) for name in names):
         refuse(argument, value, expected, remedy)
     return list(dict.fromkeys(names))
+
+
+def listed(value: object) -> list[Any]:
+    """Return several values as a list; of one value, such as text or an array without axes, a list of it."""
+    if not isinstance(value, Iterable) or isinstance(value, str | bytes | dict) or getattr(value, "shape", None) == ():
+        return [value]
+    return list(value)
 
 
 def check_path(argument: str, value: object, expected: str) -> Path:

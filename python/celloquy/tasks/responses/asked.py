@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from typing import Final
 
 import numpy as np
 import pandas as pd
 
-from celloquy.checks import check_names, check_number, refuse
+from celloquy.checks import check_names, check_number, listed, refuse
 from celloquy.errors import ArgumentError, GenesError, some
 from celloquy.genes import Prior
 from celloquy.genes.nearest import said_nearest
@@ -55,22 +56,32 @@ def asked_conditions(
     Raises
     ------
     ArgumentError
-        If a name is the control's, a context has no control, or a dose is no number above 0.
+        If nothing is named, a name is the control's, a context has no control, or a dose is no number above 0.
     """
     if perturbations is None:
         parts = sorted({one.parts for one in profiles.conditions if one.single})
+        if not parts:
+            several = sorted({naming.name(one.parts) for one in profiles.conditions})
+            raise ArgumentError(
+                "No perturbation was measured alone.",
+                found=some(map(repr, several)),
+                expected="names of what is asked for",
+                remedy="pass some as `perturbations`.",
+                argument="perturbations",
+            )
     else:
         expected = f'names of perturbations, several with "{naming.separator}" between them'
         named = check_names("perturbations", perturbations, expected)
         parts = [naming.parts(name) for name in named]
-        if not all(parts):
+        if not named or not all(parts):
             empty = [name for name, own in zip(named, parts, strict=True) if not own]
-            refuse("perturbations", empty[0], expected + ", other than the control")
+            refuse("perturbations", empty[0] if empty else perturbations, expected + ", other than the control")
     known = [context for context, n in zip(profiles.contexts, profiles.n_control, strict=True) if n > 0]
     # Tables of effects have no controls, and a context of them is no more than a name.
     wanted = known or list(profiles.contexts)
     if contexts is not None:
-        wanted = check_names("contexts", contexts, "names of contexts")
+        expected = "names of contexts"
+        wanted = check_names("contexts", contexts, expected) or refuse("contexts", contexts, expected)
     if known and (missing := [context for context in wanted if context not in known]):
         raise ArgumentError(
             "There are no controls of these contexts.",
@@ -82,9 +93,9 @@ def asked_conditions(
     if doses is None:
         amounts = doses_of(profiles.conditions)
     else:
-        amounts = [doses] if isinstance(doses, int | float | np.number) else list(doses)
+        amounts = listed(doses) or refuse("doses", doses, "numbers above 0")
         for dose in amounts:
-            check_number("doses", dose, exclude_least=True)
+            check_number("doses", dose, exclude_least=True, most=sys.float_info.max)
     return [
         Condition(own, context, float(dose)) for own in dict.fromkeys(parts) for context in wanted for dose in amounts
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from celloquy.data import CellColumns
-from celloquy.errors import ArgumentError, FewCellsWarning, some
+from celloquy.errors import ArgumentError, CountsError, FewCellsWarning, GenesError, some
 from celloquy.runtime.progress import ProgressBar
 from celloquy.tasks.responses.conditions import Condition, Naming
 from celloquy.tasks.responses.reading import Values, dense, read_expression, squared
@@ -199,6 +200,7 @@ def read_profiles(
         codes[place] = number.setdefault((row, context, replicate, half), len(number))
     groups = list(number)
     read = read_expression(adata, values, columns, depth=depth, argument=argument)
+    _check_genes(read.genes, argument)
     sums, squares = (np.zeros((len(groups), len(read.genes))) for _ in range(2))
     with ProgressBar(total=adata.n_obs, desc="Reading", unit=" cells", disable=not progress) as bar:
         for part, block in read.blocks:
@@ -208,7 +210,10 @@ def read_profiles(
             squares += dense(taken @ squared(block))
             bar.update(len(own))
     sizes = np.bincount(codes, minlength=len(groups))
-    return _profiles(tuple(read.genes), groups, sums, squares, sizes, read.depth)
+    profiles = _profiles(tuple(read.genes), groups, sums, squares, sizes, read.depth)
+    if values == "counts":
+        _check_levels(profiles, "controls" if all_control else "control")
+    return profiles
 
 
 def _profiles(
@@ -284,6 +289,33 @@ def _check_controls(
             expected="controls in every context that is perturbed",
             remedy="pass the name of the controls as `control`, or leave these contexts out.",
             argument="control",
+        )
+
+
+def _check_genes(genes: Sequence[str], argument: str) -> None:
+    if len(set(genes)) < len(genes):
+        twice = sorted(name for name, times in Counter(genes).items() if times > 1)
+        raise GenesError(
+            "Some genes are there several times.",
+            found=some(twice),
+            expected="each gene once",
+            remedy="keep one of each, or give them names of their own.",
+            argument=argument,
+        )
+
+
+def _check_levels(profiles: Profiles, argument: str) -> None:
+    """Refuse controls without counts, from which no change can be told."""
+    empty = (profiles.n_control > 0) & ~profiles.control[0].any(1)
+    if empty.any():
+        names = [context for context, none in zip(profiles.contexts, empty, strict=True) if none]
+        raise CountsError(
+            "Some controls have no counts.",
+            found=f"{int(profiles.n_control[empty].sum()):,} controls of 0 counts"
+            + (f" in {some(map(repr, names))}" if names != [""] else ""),
+            expected="controls with counts in every context",
+            remedy="check the step that made the counts, or leave these contexts out.",
+            argument=argument,
         )
 
 

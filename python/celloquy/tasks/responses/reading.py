@@ -65,7 +65,7 @@ def read_expression(
     kept = np.flatnonzero(source.genes)
     if depth is None:
         own = np.concatenate([_depths(_counts(source, kept, part)) for part in runs(0, len(source), CELLS_READ)])
-        depth = float(np.clip(np.median(own[own > 0]), 1, MOST_DEPTH))
+        depth = float(np.clip(np.median(own[own > 0]), 1, MOST_DEPTH)) if own.any() else 1.0
     return Expression(source.var_names[kept].tolist(), depth, _log_counts(source, kept, depth))
 
 

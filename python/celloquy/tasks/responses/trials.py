@@ -130,13 +130,16 @@ def try_ways(situation: str, profiles: Profiles, kinship: Kinship, seed: int) ->
         needed = max(needed, errors[best])
     if mean_loss[NO_CHANGE] - mean_loss[best] <= needed:
         best, weights, predicted = NO_CHANGE, {NO_CHANGE: 1.0}, np.zeros_like(predicted)
+    # Where nothing changes at all, no change has the loss 1 all the same.
+    usual = mean_loss[NO_CHANGE] or 1.0
+    gain = {name: (mean_loss[NO_CHANGE] - loss) / usual for name, loss in mean_loss.items()}
     rows = [
         {
             "situation": situation,
             "way": name,
-            "loss": mean_loss[name] / mean_loss[NO_CHANGE],
-            "gain": 1 - mean_loss[name] / mean_loss[NO_CHANGE],
-            "gain_error": errors[name] / mean_loss[NO_CHANGE],
+            "loss": 1 - gain[name],
+            "gain": gain[name],
+            "gain_error": errors[name] / usual,
             "chosen": name == best,
             "weight": weights.get(name, 0.0),
         }

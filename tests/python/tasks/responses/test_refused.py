@@ -2,9 +2,11 @@
 
 import json
 
+import anndata as ad
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import sparse
 
 import celloquy as cq
 from celloquy.errors import ArgumentError, CheckpointError, CountsError, FewCellsWarning, GenesError
@@ -125,6 +127,13 @@ def test_few_cells_are_told_and_weigh_less():
         ({"contexts": "z"}, ArgumentError, "controls"),
         ({"doses": -1.0}, ArgumentError, "above 0"),
         ({"doses": "high"}, ArgumentError, "above 0"),
+        ({"doses": np.inf}, ArgumentError, "above 0"),
+        ({"doses": object()}, ArgumentError, "above 0"),
+        ({"doses": np.array("high")}, ArgumentError, "above 0"),
+        ({"perturbations": []}, ArgumentError, "names of perturbations"),
+        ({"perturbations": np.array("STAT1")}, ArgumentError, "names of perturbations"),
+        ({"contexts": []}, ArgumentError, "names of contexts"),
+        ({"doses": []}, ArgumentError, "above 0"),
     ],
 )
 def test_questions_that_cannot_be_answered(asked, error, words):
@@ -157,6 +166,77 @@ def test_cells_cannot_be_drawn_without_counts():
     fitted = predictor(values="expression").fit(adata)
     with pytest.raises(ArgumentError, match="no counts"):
         fitted.sample_cells(CELLS, "STAT1")
+
+
+def test_combinations_alone_are_asked_for_by_name():
+    pairs = with_obs(gene=["control" if name == "control" else f"{name}+MYC" for name in CELLS.obs["gene"]])
+    fitted = predictor(described=None).fit(pairs[pairs.obs["gene"] != "MYC+MYC"].copy())
+    with pytest.raises(ArgumentError, match="IRF1\\+MYC") as raised:
+        fitted.predict()
+    assert raised.value.argument == "perturbations"
+    assert fitted.predict("IRF1+MYC").n_obs == 1
+
+
+def test_a_gene_that_is_there_twice():
+    adata = CELLS.copy()
+    adata.var_names = [*adata.var_names[:-1], adata.var_names[0]]
+    with pytest.raises(GenesError, match="several times") as raised:
+        predictor().fit(adata)
+    assert raised.value.argument == "adata"
+    with pytest.raises(GenesError, match="several times") as raised:
+        FITTED.predict(controls=adata)
+    assert raised.value.argument == "controls"
+
+
+def test_controls_without_counts():
+    none = CELLS.copy()
+    none.X = none.X * 0
+    empty = sparse.diags((CELLS.obs["line"] != "b").to_numpy(dtype=np.float32)) @ CELLS.X
+    of_one = ad.AnnData(sparse.csr_matrix(empty), obs=CELLS.obs, var=CELLS.var)
+    with pytest.raises(CountsError, match="120 controls of 0 counts") as raised:
+        predictor().fit(none)
+    assert raised.value.argument == "control"
+    with pytest.raises(CountsError, match="'b'"):
+        predictor(covariate_key="line").fit(of_one)
+    with pytest.raises(CountsError, match="0 counts") as raised:
+        FITTED.predict(controls=none)
+    assert raised.value.argument == "controls"
+
+
+def test_where_nothing_changes_no_change_is_told():
+    effects = pd.DataFrame(0.0, index=SYMBOLS, columns=["ACTB", "GAPDH"])
+    fitted = predictor(values="effects").fit(effects)
+    assert (fitted.report_["loss"] == 1).all()
+    assert (fitted.predict("GATA1").layers["change"] == 0).all()
+
+
+def test_cells_cannot_be_drawn_from_counts_that_are_too_large():
+    adata = CELLS[CELLS.obs["gene"] == "control"].copy()
+    adata.X[0, 0] = 1e30
+    with pytest.raises(CountsError, match="1e\\+30") as raised:
+        FITTED.sample_cells(adata, "STAT1")
+    assert raised.value.argument == "controls"
+
+
+def test_cells_are_drawn_beside_proteins_and_where_names_repeat():
+    adata = CELLS[CELLS.obs["gene"] == "control"].copy()
+    proteins = ad.AnnData(np.ones((adata.n_obs, 1), np.float32), obs=adata.obs, var=pd.DataFrame(index=["CD3E-1"]))
+    both = ad.concat([adata, proteins], axis=1, merge="first")
+    both.var_names = [*adata.var_names, "CD3E"]
+    both.var["feature_types"] = ["Gene Expression"] * adata.n_vars + ["Antibody Capture"]
+    drawn = FITTED.sample_cells(both, "STAT1")
+    assert drawn.var_names.tolist() == CELLS.var_names.tolist()
+    # Warnings are errors here.
+    adata.obs_names = ["cell"] * adata.n_obs
+    assert (FITTED.sample_cells(adata, "STAT1").X != drawn.X).nnz == 0
+
+
+def test_no_gene_is_drawn_above_the_counts_of_its_cell():
+    pair = CELLS[CELLS.obs["gene"].isin(["control", "STAT1"])].copy()
+    effects = predictor(described=None).fit(pair)
+    effects.profiles_.means[:] += 90
+    drawn = effects.sample_cells(pair[pair.obs["gene"] == "control"].copy(), "STAT1")
+    assert np.isfinite(drawn.X.data).all()
 
 
 def test_a_table_with_a_wrong_structure_names_the_row():

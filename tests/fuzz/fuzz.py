@@ -34,8 +34,9 @@ def case_of(seed: int) -> Callable[[int, Path], str]:
     import damage
     import files
     import gene_calls
+    import response_calls
 
-    drawn = [*cases.CASES, *arguments.CASES, *files.CASES, *damage.CASES, *gene_calls.CASES]
+    drawn = [*cases.CASES, *arguments.CASES, *files.CASES, *damage.CASES, *gene_calls.CASES, *response_calls.CASES]
     weights = np.array([weight for weight, _ in drawn], dtype=float)
     # Another stream than that of the specimen.
     return drawn[np.random.default_rng([seed, 1]).choice(len(drawn), p=weights / weights.sum())][1]

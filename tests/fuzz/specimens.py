@@ -181,12 +181,12 @@ def bare(seed: int, cells: int | None = None) -> Specimen:
     return Specimen(random, sparse.csr_matrix(counts, dtype=np.float64), ids, var, obs)
 
 
-def dressed(seed: int) -> Specimen:
+def dressed(seed: int, cells: int | None = None) -> Specimen:
     """Make cells with a few oddities, drawn by the seed."""
     import containers
     import oddities
 
-    specimen = bare(seed)
+    specimen = bare(seed, cells)
     random = specimen.random
     # Most specimens have few oddities, because one that is refused hides the others.
     share = random.choice([0.15, 0.3, 0.6])

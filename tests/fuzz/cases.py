@@ -14,7 +14,7 @@ import pandas as pd
 import celloquy as cq
 import trained
 from judge import Ending, Wrong, differences, parts, watched
-from oddities import HOSTILE
+from oddities import HOSTILE, mouse_genes
 from specimens import End, Specimen, bare, dressed
 
 Verb = Callable[[ad.AnnData, dict[str, Any]], ad.AnnData | None]
@@ -188,6 +188,35 @@ def fit_annotate(seed: int, folder: Path) -> str:
     return describe(reference, ending)
 
 
+def across_species(seed: int, folder: Path) -> str:
+    """Labels by a reference of the other species, either of them odd."""
+    random = np.random.default_rng([seed, 3])
+    odd, plain = dressed(seed, int(random.integers(2, 70))), bare(seed + 1, int(random.integers(2, 70)))
+    human, mouse = (odd, plain) if random.random() < 0.5 else (plain, odd)
+    mouse_genes(mouse)
+    reference, query = (human, mouse) if random.random() < 0.5 else (mouse, human)
+    labels = ["B cell", "T cell", "monocyte"][: random.integers(2, 4)]
+    reference.obs["kind"] = random.choice(labels, reference.shape[0])
+    if random.random() < 0.2:
+        reference.obs["kind"] = odd_labels(random, reference.shape[0])
+    known, cells = reference.build(), query.build()
+    options: dict[str, Any] = {name: odd.options[name] for name in ("counts", "species") if name in odd.options}
+    if "layer" in odd.options:
+        options["layer" if query is odd else "reference_layer"] = odd.options["layer"]
+    options |= [trained.FAST, trained.TUNED, trained.TUNED | {"model": trained.model()}][random.integers(3)]
+    options |= {"return_evidence": bool(random.random() < 0.2), "top_k": [None, 2][random.integers(2)], "copy": True}
+    if random.random() < 0.3:
+        options["false_unknown_rate"] = [0, 0.5, 1e-9][random.integers(3)]
+    ending = watched(
+        lambda: cq.annotate(cells, reference=known, label_key="kind", **options), unchanged=[known, cells],
+        folder=folder,
+    )  # fmt: skip
+    if ending.error is None:
+        check_annotation(ending.value, known.obs["kind"].astype(str).unique().tolist())
+        store(ending.value, folder)
+    return describe(odd, ending)
+
+
 def name_types(seed: int, folder: Path) -> str:
     """Odd objects without a reference."""
     specimen = dressed(seed)
@@ -300,6 +329,7 @@ CASES: list[tuple[int, Callable[[int, Path], str]]] = [
     (8, in_memory("integrate")),
     (6, in_memory("impute")),
     (3, fit_annotate),
+    (3, across_species),
     (2, name_types),
     (2, fit("integrate")),
     (3, fit("denoise")),

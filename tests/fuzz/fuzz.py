@@ -35,8 +35,10 @@ def case_of(seed: int) -> Callable[[int, Path], str]:
     import files
     import gene_calls
     import response_calls
+    import response_tables
 
-    drawn = [*cases.CASES, *arguments.CASES, *files.CASES, *damage.CASES, *gene_calls.CASES, *response_calls.CASES]
+    modules = (cases, arguments, files, damage, gene_calls, response_calls, response_tables)
+    drawn = [case for module in modules for case in module.CASES]
     weights = np.array([weight for weight, _ in drawn], dtype=float)
     # Another stream than that of the specimen.
     return drawn[np.random.default_rng([seed, 1]).choice(len(drawn), p=weights / weights.sum())][1]

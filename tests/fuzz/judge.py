@@ -184,6 +184,8 @@ def _feed(h: Any, value: Any) -> None:
         _feed(h, value.index)
         for n in range(value.shape[1]):
             _feed(h, value.iloc[:, n])
+    elif isinstance(value, pd.MultiIndex):
+        _feed(h, [value.names, value.tolist()])
     elif isinstance(value, pd.Series | pd.Index):
         h.update(f"{value.dtype!r}{value.name!r}".encode())
         _feed(h, value.array)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Final
 
 import numpy as np
@@ -15,6 +16,7 @@ Matrix = NDArray[np.float64]
 
 EXPRESSED: Final = 1000
 """Genes that are scored: those most expressed in control (Ahlmann-Eltze et al. 2025)."""
+MOST: Final = 1e100
 STRONGEST: Final = 100
 """Genes whose change is largest, up or down, of which the overlap is taken; a tenth of the genes if that is fewer."""
 
@@ -52,19 +54,11 @@ def score_responses(predicted: Matrix, observed: Matrix, expression: Matrix | No
     Raises
     ------
     ArgumentError
-        If shapes differ, or a value is not finite.
+        If shapes differ, or a value is no finite number.
     """
-    predicted, observed = (np.asarray(one, dtype=np.float64) for one in (predicted, observed))
-    fits = predicted.ndim == 2 and predicted.shape == observed.shape and predicted.size > 0
-    if not fits or not (np.isfinite(predicted).all() and np.isfinite(observed).all()):
-        raise ArgumentError(
-            "These changes can't be compared.",
-            found=f"predicted {predicted.shape}, observed {observed.shape}"
-            + ("" if not fits else ", and values that are not finite"),
-            expected="finite numbers, conditions × genes, of one shape",
-            remedy="take the same conditions and genes of both, in one order.",
-            argument="predicted",
-        )
+    predicted, observed = _numbers(predicted, "predicted"), _numbers(observed, "observed")
+    if predicted.ndim != 2 or predicted.shape != observed.shape or not predicted.size:
+        raise _not_comparable(f"predicted {predicted.shape}, observed {observed.shape}", "predicted")
     kept = _expressed(expression, predicted.shape)
     first, second = np.take_along_axis(predicted, kept, 1), np.take_along_axis(observed, kept, 1)
     return pd.DataFrame({
@@ -77,11 +71,36 @@ def score_responses(predicted: Matrix, observed: Matrix, expression: Matrix | No
     })  # fmt: skip
 
 
+def _numbers(values: object, argument: str) -> Matrix:
+    """Numbers, none of which is missing, infinite, or so large that its square is."""
+    try:
+        with warnings.catch_warnings(action="error"):
+            found = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError, Warning) as error:
+        raise _not_comparable(f"{type(values).__name__} that holds no numbers", argument) from error
+    if not (np.abs(found) <= MOST).all():
+        raise _not_comparable("values that are missing, infinite or too large", argument)
+    return found
+
+
+def _not_comparable(found: str, argument: str) -> ArgumentError:
+    return ArgumentError(
+        "These changes can't be compared.",
+        found=found,
+        expected="finite numbers, conditions × genes, of one shape",
+        remedy="take the same conditions and genes of both, in one order.",
+        argument=argument,
+    )
+
+
 def _expressed(expression: Matrix | None, shape: tuple[int, ...]) -> NDArray[np.int64]:
     """Places of the genes that are scored, for each condition."""
     if expression is None:
         return np.tile(np.arange(shape[1]), (shape[0], 1))
-    level = np.broadcast_to(np.asarray(expression, dtype=np.float64), shape)
+    level = _numbers(expression, "expression")
+    if level.shape not in (shape, shape[1:]):
+        raise _not_comparable(f"expression {level.shape} of changes {shape}", "expression")
+    level = np.broadcast_to(level, shape)
     return np.argsort(-level, axis=1, kind="stable")[:, :EXPRESSED]
 
 

@@ -15,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from celloquy.checks import check_path
 from celloquy.errors import CelloquyError, CheckpointError, some
 from celloquy.genes import GeneVocabulary
 from celloquy.models.directory import CONFIG, finish_interrupted, replace_directory
@@ -90,7 +91,7 @@ def read_checkpoint(directory: str | PathLike[str]) -> Checkpoint:
     CheckpointError
         If one is missing or damaged, or is not the one that was saved with the others.
     """
-    source = Path(directory)
+    source = check_path("directory", directory, "the path of a directory")
     # Where it can't be finished, the hashes say so.
     with suppress(OSError):
         finish_interrupted(source)

@@ -8,7 +8,7 @@ from os import PathLike
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from celloquy.checks import check_name, refuse
+from celloquy.checks import check_name, check_path, refuse
 from celloquy.errors import ArgumentError, CheckpointError
 from celloquy.models.boxed import BOX, BOXED
 from celloquy.models.card import PLACE
@@ -58,7 +58,7 @@ def locate(model: str | PathLike[str], revision: str | None = None) -> tuple[Pat
             remedy="leave `revision` out.",
             argument="revision",
         )
-    return BOX / str(model) if boxed else Path(model), {}
+    return BOX / str(model) if boxed else check_path("model", model, "a name, or the path of a directory"), {}
 
 
 class Shareable(ABC):

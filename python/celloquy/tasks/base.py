@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from celloquy.checks import check_choice
+from celloquy.checks import check_choice, check_path
 from celloquy.data import CellBatch, CellColumns, CellReader, CellSource
 from celloquy.errors import ArgumentError, CheckpointError
 from celloquy.genes import GeneVocabulary
@@ -342,7 +342,7 @@ class Task(ABC):
         CheckpointError
             If there is no such task, it is damaged, or its files are not those that were saved together.
         """
-        source = Path(directory)
+        source = check_path("directory", directory, "the path of a directory")
         model = Model.from_pretrained(source)
         if (source / TASK).is_file():
             check_files(source, (TASK, TENSORS))

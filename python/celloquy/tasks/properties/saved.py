@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from celloquy.checks import check_path
 from celloquy.errors import CelloquyError
 from celloquy.genes import GeneVocabulary
 from celloquy.models.checkpoint import GENES, check_files, save_files
@@ -88,7 +89,7 @@ def read_classifier(directory: str | PathLike[str]) -> Saved:
     CheckpointError
         If there is no such classifier, it is damaged, or its files are not those that were saved together.
     """
-    folder = Path(directory)
+    folder = check_path("directory", directory, "the path of a directory")
     try:
         described, files = read_described(folder, NAME)
     except (OSError, ValueError, TypeError, KeyError) as error:

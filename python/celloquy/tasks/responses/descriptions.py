@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Final
+from numbers import Real
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
@@ -19,8 +21,12 @@ from celloquy.tasks.responses.fingerprints import fingerprints
 SMILES: Final = "smiles"
 TARGETS: Final = "targets"
 MECHANISM: Final = "mechanism"
+WORDS: Final = (SMILES, TARGETS, MECHANISM)
+"""Columns of text."""
 NUMBERS: Final = "own"
 """Name of what the user's columns of numbers describe."""
+MOST: Final = 1e100
+"""Largest number that describes a perturbation."""
 SPLITS: Final = ";|,"
 """Marks between several targets or mechanisms."""
 
@@ -86,9 +92,9 @@ class Describer:
         names = [str(name) for name in self.table.index]
         found: dict[str, sparse.csr_matrix] = {}
         if SMILES in self.table:
-            found["structure"] = fingerprints(_texts(self.table[SMILES]), names)
+            found["structure"] = fingerprints(self.table[SMILES].tolist(), names)
         if TARGETS in self.table:
-            split = [_split(text) for text in _texts(self.table[TARGETS])]
+            split = [_split(text) for text in self.table[TARGETS]]
             listed = sorted({target for some_targets in split for target in some_targets})
             if listed:
                 member = _one_hot(split, listed)
@@ -97,15 +103,17 @@ class Describer:
                 each = _unit(sparse.csr_matrix(sparse.hstack([sparse.identity(len(listed)), *known])))
                 found[TARGETS] = sparse.csr_matrix(member @ each)
         if MECHANISM in self.table:
-            split = [_split(text) for text in _texts(self.table[MECHANISM])]
+            split = [_split(text) for text in self.table[MECHANISM]]
             listed = sorted({one for own in split for one in own})
             if listed:
                 found[MECHANISM] = _one_hot(split, listed)
-        numbers = [name for name in self.table if name not in (SMILES, TARGETS, MECHANISM)]
-        if numbers:
+        numbers = [name for name in self.table if name not in WORDS]
+        if numbers and len(self.table):
             values = self.table[numbers].to_numpy(dtype=np.float64)
             spread = values.std(0)
-            found[NUMBERS] = sparse.csr_matrix((values - values.mean(0)) / np.where(spread > 0, spread, 1))
+            # The mean of equal numbers may be another by rounding.
+            varied = spread > 1e-9 * np.abs(values).max(0)
+            found[NUMBERS] = sparse.csr_matrix((values - values.mean(0)) * varied / np.where(varied, spread, 1))
         return found
 
 
@@ -115,8 +123,8 @@ def check_table(table: object) -> pd.DataFrame:
     Raises
     ------
     ArgumentError
-        If it is no table, names a perturbation twice, or has a value that is neither a number nor of a column that is
-        known.
+        If it is no table, has a name or a column twice, or a value that is neither a number nor text of a column of
+        text.
     """
     if table is None:
         return pd.DataFrame(index=pd.Index([], dtype=object))
@@ -129,33 +137,54 @@ def check_table(table: object) -> pd.DataFrame:
             remedy="make the names of the perturbations its index.",
             argument="described",
         )
-    twice = table.index[table.index.duplicated()]
-    if len(twice):
-        raise ArgumentError(
-            "`described` names a perturbation twice.",
-            found=some(map(repr, map(str, twice))),
-            expected="one row for each",
-            remedy="keep one of them, described[~described.index.duplicated()].",
-            argument="described",
-        )
-    kept = table.copy()
-    kept.index = kept.index.map(str)
-    kept.columns = kept.columns.map(str)
-    for name in kept:
-        if name in (SMILES, TARGETS, MECHANISM):
-            continue
-        values = pd.to_numeric(kept[name], errors="coerce")
-        if not np.isfinite(values.to_numpy(dtype=np.float64)).all():
-            bad = kept[name][~np.isfinite(values.to_numpy(dtype=np.float64))]
+    rows, columns = (
+        pd.Index([str(label) for label in labels], dtype=object) for labels in (table.index, table.columns)
+    )
+    kept = table.set_axis(rows, axis=0).set_axis(columns, axis=1)
+    for what, labels, remedy in (
+        ("names a perturbation", kept.index, "keep one of them, described[~described.index.duplicated()]."),
+        ("has a column", kept.columns, "keep one of them, described.loc[:, ~described.columns.duplicated()]."),
+    ):
+        if labels.has_duplicates:
             raise ArgumentError(
-                f"Column {name!r} of `described` has values that are no numbers.",
-                found=f"{bad.iloc[0]!r} of {bad.index[0]!r}",
-                expected='numbers, or a column named "smiles", "targets" or "mechanism"',
-                remedy="rename the column, make it numbers, or leave it out.",
+                f"`described` {what} twice.",
+                found=some(map(repr, labels[labels.duplicated()])),
+                expected="one of each",
+                remedy=remedy,
                 argument="described",
             )
-        kept[name] = values.astype(np.float64)
+    for name in kept:
+        read = _text if name in WORDS else _number
+        values = [read(value) for value in kept[name]]
+        if None in values:
+            row = values.index(None)
+            raise ArgumentError(
+                f"Column {name!r} of `described` has values that can't be used.",
+                found=f"{kept[name].iloc[row]!r} of {kept.index[row]!r}",
+                expected='numbers, or text in columns named "smiles", "targets" or "mechanism", ";" between several',
+                remedy="correct the column, rename it, or leave it out.",
+                argument="described",
+            )
+        kept[name] = pd.Series(values, index=kept.index, dtype=object if name in WORDS else np.float64)
     return kept
+
+
+def _text(value: Any) -> str | None:
+    """Text as it is, numbers as text, nothing where a value is missing; None of anything else."""
+    if isinstance(value, str):
+        return value
+    if value is None or value is pd.NA or value is pd.NaT or (isinstance(value, Real) and not math.isfinite(value)):
+        return ""
+    return str(value) if isinstance(value, Real) else None
+
+
+def _number(value: Any) -> float | None:
+    """A number, also one in text, whose square is one, too; None of anything else."""
+    try:
+        number = float(value) if isinstance(value, Real | np.bool_ | str) else np.nan
+    except ValueError:
+        return None
+    return number if abs(number) <= MOST else None
 
 
 def _unit(features: sparse.csr_matrix) -> sparse.csr_matrix:
@@ -168,10 +197,6 @@ def _one_hot(split: Sequence[Sequence[str]], listed: Sequence[str]) -> sparse.cs
     rows = [row for row, own in enumerate(split) for _ in own]
     columns = [place[one] for own in split for one in own]
     return sparse.csr_matrix((np.ones(len(rows)), (rows, columns)), shape=(len(split), len(listed)))
-
-
-def _texts(values: pd.Series) -> list[str]:
-    return ["" if missing else str(value) for value, missing in zip(values, values.isna(), strict=True)]
 
 
 def _split(text: str) -> list[str]:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from celloquy.data import CellColumns
+from celloquy.data.matrix import check_anndata
 from celloquy.errors import ArgumentError, CountsError, FewCellsWarning, GenesError, some
 from celloquy.runtime.progress import ProgressBar
 from celloquy.tasks.responses.conditions import Condition, Naming
@@ -185,6 +186,7 @@ def read_profiles(
     ArgumentError, CountsError
         If a column can't be used, there is no control, or values are not of the kind that was said.
     """
+    check_anndata(adata, argument)
     rows, contexts = naming.read(adata, all_control=all_control)
     replicates = np.full(len(rows), "", dtype=object) if all_control else naming.replicates(adata)
     if not all_control:
@@ -293,6 +295,14 @@ def _check_controls(
 
 
 def _check_genes(genes: Sequence[str], argument: str) -> None:
+    if not genes:
+        raise GenesError(
+            "There are no genes.",
+            found="no columns",
+            expected="a column for each gene",
+            remedy="look at the step that filtered them.",
+            argument=argument,
+        )
     if len(set(genes)) < len(genes):
         twice = sorted(name for name, times in Counter(genes).items() if times > 1)
         raise GenesError(

@@ -25,6 +25,8 @@ CELLS_READ: Final = 2048
 MOST_DEPTH: Final = 1e4
 """Counts to which cells are scaled before the logarithm, at most; cells of a small panel to their median depth, since
 scaling up would make each of their few counts a large step."""
+MOST: Final = 1e12
+"""Largest change or expression that is read; sums of squares of larger ones would leave the range of numbers."""
 MOST_LEVELS: Final = 2
 """Largest value up to which whole numbers alone may be logarithms; beyond they are counts."""
 
@@ -69,6 +71,17 @@ def read_expression(
     return Expression(source.var_names[kept].tolist(), depth, _log_counts(source, kept, depth))
 
 
+def no_numbers(found: str, argument: str) -> ArgumentError:
+    """Return the error of values that are no numbers."""
+    return ArgumentError(
+        "These values are no numbers.",
+        found=found,
+        expected="a number for each row and gene",
+        remedy="keep the columns of genes alone, and make their values numbers, or pass their `layer`.",
+        argument=argument,
+    )
+
+
 def dense(values: Any) -> Matrix:
     """Return a sparse or a dense matrix as a dense one."""
     return np.asarray(values.toarray() if isinstance(values, sparse.csr_matrix) else values, dtype=np.float64)
@@ -84,7 +97,7 @@ def normal_scores(ranks: Matrix) -> Matrix:
 
     The most up has the highest score, the most down the lowest, what is not ranked 0.
     """
-    most = ranks.max(1, keepdims=True).clip(1)
+    most = ranks.max(1, keepdims=True, initial=1)
     scores = norm.ppf(1 - (ranks - 0.5).clip(0.5) / most)
     return np.asarray(np.where(ranks > 0, scores, 0.0))
 
@@ -116,16 +129,19 @@ def _as_they_are(adata: AnnData, values: Values, layer: str | None, argument: st
             argument="layer",
         )
     matrix = adata.X if layer in (None, "X") else adata.layers[layer]
+    if matrix is None or matrix.dtype.kind not in "biuf":
+        raise no_numbers("no matrix" if matrix is None else f"a matrix of {matrix.dtype}", argument)
     for part in runs(0, adata.n_obs, CELLS_READ):
         read = matrix[part]
         block = dense(read if isinstance(read, np.ndarray) else sparse.csr_matrix(read))
-        if not np.isfinite(block).all():
-            where = np.argwhere(~np.isfinite(block))[0]
+        usable = np.abs(block) <= MOST
+        if not usable.all():
+            where = np.argwhere(~usable)[0]
             raise ArgumentError(
-                "Values are missing or infinite.",
+                "Values are missing, infinite or too large.",
                 found=f"{block[tuple(where)]} of {str(adata.obs_names[part.start + where[0]])!r}, "
                 f"{str(adata.var_names[where[1]])!r}",
-                expected="a finite number for each row and gene",
+                expected=f"a number for each row and gene, up to {MOST:g}",
                 remedy="fill them in, or leave these genes out.",
                 argument=argument,
             )
@@ -135,6 +151,14 @@ def _as_they_are(adata: AnnData, values: Values, layer: str | None, argument: st
                 found=f"whole numbers up to {block.max():g}",
                 expected="logarithms of expression",
                 remedy='pass values="counts", or the layer of the logarithms as `layer`.',
+                argument="values",
+            )
+        if values == "ranks" and block.min(initial=0) < 0:
+            raise ArgumentError(
+                "These values are no ranks.",
+                found=f"{block.min():g}",
+                expected="ranks from 1, the most up; 0 of genes that are not ranked",
+                remedy='rank the genes of each row, or pass values="effects".',
                 argument="values",
             )
         yield part, normal_scores(block) if values == "ranks" else block

@@ -14,6 +14,7 @@ import pandas as pd
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
+from celloquy.checks import check_path
 from celloquy.errors import CelloquyError
 from celloquy.models.checkpoint import check_files, save_files
 from celloquy.models.directory import CONFIG
@@ -73,7 +74,9 @@ def write_predictor(
 
     def write(folder: Path) -> None:
         (folder / TASK).write_text(json.dumps(described, indent=1) + "\n", encoding="utf-8")
-        (folder / TABLE).write_text(describer.table.to_json(orient="split", double_precision=15), encoding="utf-8")
+        table = describer.table
+        split = {"index": list(table.index), "columns": list(table), "data": table.to_numpy(dtype=object).tolist()}
+        (folder / TABLE).write_text(json.dumps(split) + "\n", encoding="utf-8")
         save_file({name: np.ascontiguousarray(one) for name, one in tensors.items()}, folder / TENSORS)
         write_blocks(folder, describer.blocks)
         (folder / CONFIG).write_text(json.dumps({"family": FAMILY}), encoding="utf-8")
@@ -86,10 +89,12 @@ def read_predictor(directory: str | PathLike[str]) -> Saved:
 
     Raises
     ------
+    ArgumentError
+        If it is no path.
     CheckpointError
         If there is no such predictor, it is damaged, or its files are not those that were saved together.
     """
-    folder = Path(directory)
+    folder = check_path("directory", directory, "the path of a directory")
     try:
         described, files = read_described(folder, NAME)
     except (OSError, ValueError, TypeError, KeyError) as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,9 +11,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from celloquy import keys
+from celloquy.data.store import quiet_anndata
 from celloquy.tasks.responses.answers import Answer
 from celloquy.tasks.responses.conditions import Condition, Naming
 from celloquy.tasks.responses.profiles import Profiles
+from celloquy.tasks.responses.reading import no_numbers
 from celloquy.tasks.responses.trials import Trial, pearson
 
 if TYPE_CHECKING:
@@ -67,13 +70,32 @@ def frame_as_adata(frame: pd.DataFrame, perturbation_key: str) -> AnnData:
     """Return a table of perturbations × genes as AnnData; levels of its index become columns of ``obs``."""
     from anndata import AnnData
 
-    levels = frame.index.to_frame(index=False)
-    if not isinstance(frame.index, pd.MultiIndex):
-        levels.columns = [perturbation_key]
+    values = _numbers(frame)
+    if isinstance(frame.index, pd.MultiIndex):
+        levels = frame.index.to_frame(index=False, allow_duplicates=True)
+    else:
+        levels = pd.DataFrame({perturbation_key: frame.index})
     levels.index = levels.index.map(str)
     levels.columns = levels.columns.map(str)
-    values = frame.to_numpy(dtype=np.float64)
-    return AnnData(values, obs=levels, var=pd.DataFrame(index=frame.columns.map(str)))
+    # Names that are not unique are told of later.
+    with quiet_anndata():
+        return AnnData(values, obs=levels, var=pd.DataFrame(index=frame.columns.map(str)))
+
+
+def _numbers(frame: pd.DataFrame) -> Matrix:
+    """The values of a table, NaN where they are missing."""
+    found = np.empty(frame.shape)
+    for place, (name, values) in enumerate(frame.items()):
+        # Dates and complex numbers would lose what they say.
+        if values.dtype.kind not in "mMc":
+            try:
+                found[:, place] = values.to_numpy(dtype=np.float64, na_value=np.nan)
+                continue
+            except (TypeError, ValueError):
+                pass
+        row = next((at for at, one in enumerate(values) if not isinstance(one, Real)), 0)
+        raise no_numbers(f"{values.iloc[row]!r} of {str(frame.index[row])!r}, {str(name)!r}", "adata")
+    return found
 
 
 def _adata(

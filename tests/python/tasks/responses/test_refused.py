@@ -259,8 +259,83 @@ def test_structures_without_rdkit_say_what_to_install(monkeypatch):
 def test_a_table_with_a_name_twice_or_words_for_numbers():
     with pytest.raises(ArgumentError, match="twice"):
         predictor(described=FEATURES.iloc[[0, 0]]).fit(CELLS)
+    with pytest.raises(ArgumentError, match="twice"):
+        predictor(described=pd.DataFrame(0.0, index=[1, "1"], columns=["size"])).fit(CELLS)
+    with pytest.raises(ArgumentError, match="column twice"):
+        predictor(described=FEATURES.iloc[:, [0, 0]]).fit(CELLS)
     with pytest.raises(ArgumentError, match="'kind'"):
         predictor(described=FEATURES.assign(kind="kinase")).fit(CELLS)
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("size", np.nan), ("size", 1e200), ("size", 1j), ("size", pd.Timestamp("2020-01-01")), ("size", [1]),
+        ("targets", ["STAT1", "IRF1"]), ("smiles", b"CCO"),
+    ],
+)  # fmt: skip
+def test_a_description_that_is_neither_number_nor_text_names_the_perturbation(column, value):
+    table = pd.DataFrame({column: pd.Series(["", value], index=["MYC", "SPI1"], dtype=object)})
+    if column == "size":
+        table.loc["MYC", column] = 1
+    with pytest.raises(ArgumentError, match=f"(?s){column}.*'SPI1'") as raised:
+        predictor(described=table).fit(CELLS)
+    assert raised.value.argument == "described"
+
+
+def test_descriptions_of_nothing_are_no_features():
+    fitted = predictor(described=FEATURES.iloc[:0], priors=["signalling"]).fit(CELLS)
+    assert "ridge: own" not in set(fitted.report_["way"])
+    equal = predictor(described=pd.DataFrame({"size": 0.1}, index=SYMBOLS[:6])).fit(CELLS)
+    assert "ridge: own" not in set(equal.report_["way"])
+
+
+def test_small_numbers_of_a_description_are_saved_exactly(tmp_path):
+    table = FEATURES * 1e-17
+    predictor(described=table).fit(CELLS).save(tmp_path / "kept")
+    loaded = cq.ResponsePredictor.load(tmp_path / "kept")
+    pd.testing.assert_frame_equal(loaded.describer_.table, table, check_exact=True)
+
+
+@pytest.mark.parametrize(
+    ("table", "error", "words"),
+    [
+        (pd.DataFrame({"ACTB": [1.0, 1j]}, index=["MYC", "SPI1"]), ArgumentError, "'MYC', 'ACTB'"),
+        (pd.DataFrame({"ACTB": ["up", "down"]}, index=["MYC", "SPI1"]), ArgumentError, "no numbers"),
+        (pd.DataFrame({"ACTB": pd.to_datetime(["2020-01-01"])}, index=["MYC"]), ArgumentError, "no numbers"),
+        (pd.DataFrame({"ACTB": [1.0, 1e200]}, index=["MYC", "SPI1"]), ArgumentError, "too large"),
+        (pd.DataFrame(index=["MYC", "SPI1"]), GenesError, "no genes"),
+        (pd.DataFrame([[1.0, 2.0]], index=["MYC"], columns=["ACTB", "ACTB"]), GenesError, "several times"),
+    ],
+)
+def test_tables_of_effects_that_hold_something_else(table, error, words):
+    before = table.copy()
+    for values in ("effects", "ranks"):
+        with pytest.raises(error, match=words):
+            predictor(values=values).fit(table)
+    pd.testing.assert_frame_equal(table, before)
+
+
+def test_ranks_begin_with_one():
+    with pytest.raises(ArgumentError, match="no ranks"):
+        predictor(values="ranks").fit(pd.DataFrame({"ACTB": [1, -1], "B2M": [2, 1]}, index=["MYC", "SPI1"]))
+
+
+def test_what_is_no_object_of_cells():
+    with pytest.raises(ArgumentError, match="not an AnnData") as raised:
+        predictor().fit([1])
+    assert raised.value.argument == "adata"
+    with pytest.raises(ArgumentError, match="not an AnnData") as raised:
+        FITTED.sample_cells((), "STAT1")
+    assert raised.value.argument == "controls"
+
+
+@pytest.mark.parametrize(
+    "load", [cq.ResponsePredictor.load, cq.GeneClassifier.load, cq.Annotator.load, cq.CellModel.from_pretrained]
+)
+def test_what_is_no_path_is_no_directory(load):
+    with pytest.raises(ArgumentError, match="the path of a directory"):
+        load(3)
 
 
 def test_a_damaged_directory(tmp_path):

@@ -213,7 +213,8 @@ def across_species(seed: int, folder: Path) -> str:
     )  # fmt: skip
     if ending.error is None:
         check_annotation(ending.value, known.obs["kind"].astype(str).unique().tolist())
-        store(ending.value, folder)
+        if can_be_stored(cells, folder / "before.h5ad"):
+            store(ending.value, folder)
     return describe(odd, ending)
 
 

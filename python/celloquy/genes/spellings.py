@@ -15,7 +15,7 @@ ENSEMBL_ID: Final = re.compile(r"(ENS[A-Z]*G\d{11})(\.\d+)?([_-]PAR[_-]Y)?", re.
 """Id, version, and the tag that old GENCODE releases gave to genes of the Y chromosome's pseudoautosomal regions."""
 
 _OTHER_SPECIES: Final = {
-    "other Ensembl species": re.compile(r"ENS(?!G\d|MUSG\d)[A-Z]+G\d{11}(\.\d+)?"),
+    "other Ensembl species": re.compile(r"ENS(?!G\d|MUSG\d)[A-Z]+G\d{11}(\.\d+)?", re.IGNORECASE),
     "fly": re.compile(r"FBgn\d{7}|CG\d{2,5}"),
     "worm": re.compile(r"WBGene\d{8}"),
     "yeast": re.compile(r"Y[A-P][LR]\d{3}[WC](-[A-Z])?"),

@@ -75,6 +75,7 @@ def test_the_species_of_real_data_is_detected(shared):
     [
         ["actb1", "gapdh", "cd74a", "ptprc", "tp53", "sox10", "mpx", "fosb", "jun"],
         ["ENSDARG00000037746", "ENSRNOG00000018630.5"],
+        ["Ensdarg00000037746", "ensrnog00000018630.5"],
         ["FBgn0000042", "CG5502"],
         ["WBGene00006831"],
         ["YAL001C", "YBR020W-A"],

@@ -57,7 +57,7 @@ DenoiseExpression.Seurat <- function(object, features = NULL, model.object = NUL
                                      new.assay.name = "denoised", seed.use = 42, verbose = TRUE, ...) {
   rlang::check_dots_empty()
   check_new_name(new.assay.name, object, c("Assay", "StdAssay"))
-  unit <- rlang::arg_match(unit)
+  unit <- choice(rlang::arg_match(unit))
   assay <- choose_assay(object, assay)
   columns <- cell_columns(object, tissue.by, spatial, batch.by)
   features <- features %||% SeuratObject::VariableFeatures(object[[assay]])
@@ -81,7 +81,7 @@ DenoiseExpression.Assay <- function(object, features = NULL, model.object = NULL
   features <- features %||% SeuratObject::VariableFeatures(object)
   cells <- read_cells(object, assay, layer)
   result_assay(
-    denoise_cells(cells, columns, features, task_options(), rlang::arg_match(unit), return.std, n.neighbors)
+    denoise_cells(cells, columns, features, task_options(), choice(rlang::arg_match(unit)), return.std, n.neighbors)
   )
 }
 
@@ -100,7 +100,7 @@ DenoiseExpression.SingleCellExperiment <- function(object, features = NULL, mode
                                                    seed.use = 42, verbose = TRUE, ...) {
   rlang::check_dots_empty()
   check_new_name(new.assay.name)
-  unit <- rlang::arg_match(unit)
+  unit <- choice(rlang::arg_match(unit))
   columns <- cell_columns(object, tissue.by, batch.by = batch.by)
   columns$positions <- positions
   cells <- read_cells(object, layer = layer)
@@ -117,7 +117,7 @@ DenoiseExpression.default <- function(object, features = NULL, model.object = NU
                                       overwrite = FALSE, precision = "auto", device = "auto", seed.use = 42,
                                       verbose = TRUE, ...) {
   rlang::check_dots_empty()
-  unit <- rlang::arg_match(unit)
+  unit <- choice(rlang::arg_match(unit))
   columns <- list(tissue = tissue, positions = positions, batch = batch)
   cells <- read_cells(object)
   result_matrix(denoise_cells(cells, columns, features, task_options(), unit, return.std, n.neighbors))

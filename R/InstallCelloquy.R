@@ -26,7 +26,7 @@
 #' @export
 InstallCelloquy <- function(method = c("auto", "virtualenv", "conda"), envname = "r-celloquy", torch = "cpu",
                             python.version = ">=3.11", source = NULL, ...) {
-  method <- rlang::arg_match(method)
+  method <- choice(rlang::arg_match(method))
   torch_options <- torch_pip_options(torch)
   source <- source %||% python_source()
   if (method == "auto") {

@@ -28,7 +28,8 @@
 ResponsePlot <- function(response, kind = c("changes", "volcano", "dose", "reliability"), conditions = NULL,
                          features = NULL, n = 6) {
   rlang::check_installed("ggplot2")
-  kind <- rlang::arg_match(kind)
+  kind <- choice(rlang::arg_match(kind))
+  n <- whole_number(n)
   if (!inherits(response, "celloquy_response")) {
     cli::cli_abort(c(
       "This is no response to perturbations.",
@@ -190,7 +191,7 @@ folded <- function(titles) vapply(titles, function(one) paste(strwrap(one, 26), 
 
 check_conditions <- function(conditions, present, call = rlang::caller_env(2)) {
   absent <- setdiff(conditions, present)
-  if (!is.character(conditions) || length(absent)) {
+  if (!is.character(conditions) || !length(conditions) || length(absent)) {
     cli::cli_abort(c(
       "Some of {.arg conditions} are not there.",
       x = if (length(absent)) "Not there: {.val {utils::head(absent, 5)}}." else found_value(conditions),

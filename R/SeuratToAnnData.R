@@ -44,7 +44,7 @@
 #' identical(back, SeuratObject::pbmc_small)
 #' @export
 SeuratToAnnData <- function(object, assay = NULL, layer = "counts", assays = c("uns", "separate"), verbose = TRUE) {
-  assays <- rlang::arg_match(assays)
+  assays <- choice(rlang::arg_match(assays))
   check_seurat(object)
   chosen <- choose_assay(object, assay)
   if (assays == "separate") {

@@ -14,6 +14,15 @@ whole_number <- function(value, arg = rlang::caller_arg(value), call = rlang::ca
   as.integer(value)
 }
 
+# What `rlang::arg_match()` chooses, with its error as one of ours.
+choice <- function(matched, call = rlang::caller_env()) {
+  arg <- rlang::as_name(rlang::call_args(substitute(matched))[[1]])
+  rlang::try_fetch(matched, error = function(error) {
+    header <- rlang::cnd_header(error)
+    cli::cli_abort("{header}", class = "celloquy_ArgumentError", argument = arg, call = call)
+  })
+}
+
 # The bullet that shows a value, or says what it is where it is not a few numbers or words.
 found_value <- function(value) {
   if (is.atomic(value) && !is.null(value) && length(value) %in% 1:5 && is.null(dim(value))) {

@@ -65,7 +65,7 @@ WriteH5AD.default <- function(object, file, ...) {
 #' @export
 ReadH5AD <- function(file, as = c("Seurat", "SingleCellExperiment"), assay = "RNA", feature.column = NULL,
                      verbose = TRUE) {
-  as <- rlang::arg_match(as)
+  as <- choice(rlang::arg_match(as))
   if (!rlang::is_string(file) || !file.exists(file)) {
     cli::cli_abort(c(
       "There is no file {.path {file}}.",

@@ -15,10 +15,10 @@ start_fuzz <- function(folder = folder_of_fuzz()) {
 }
 
 # Runs one seed; the name of the case, how it ended, and what was wrong.
-run_seed <- function(seed) {
+run_seed <- function(seed, case = sample(names(weights), 1, prob = weights)) {
   folder <- withr::local_tempdir()
   withr::local_seed(seed)
-  case <- sample(names(weights), 1, prob = weights)
+  force(case)
   tryCatch(
     # What is said outside of the calls is the generators' affair.
     list(case = case, end = suppressWarnings(all_cases[[case]](folder)), wrong = NULL),
@@ -52,7 +52,7 @@ main <- function(arguments) {
 
 if (!interactive() && length(grep("fuzz.R", commandArgs(), fixed = TRUE))) {
   folder <- folder_of_fuzz()
-  for (file in file.path(folder, c("objects.R", "judge.R", "cases.R"))) source(file)
+  for (file in file.path(folder, c("objects.R", "judge.R", "cases.R", "genes.R"))) source(file)
   source(file.path(dirname(folder), "testthat", "helper-objects.R"))
   source(file.path(dirname(folder), "testthat", "helper-python.R"))
   start_fuzz(folder)

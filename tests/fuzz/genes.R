@@ -53,7 +53,7 @@ odd_screen <- function() {
   no_object({
     if (maybe(0.1)) change("gene", factor(object$gene, levels = c("unused", unique(object$gene))))
     if (maybe(0.1)) change("gene", ifelse(stats::runif(n) < 0.2, NA, object$gene))
-    if (maybe(0.1)) change("dose", one_of(list(rep("high", n), rep(-1, n), rep(Inf, n), rep(NA, n), factor(object$dose))))
+    if (maybe(0.1)) change("dose", one_of(list(rep("high", n), rep(-1, n), rep(Inf, n), factor(object$dose), NA)))
     if (maybe(0.1)) change("line", one_of(list(rep("", n), rep(NA, n), rep(TRUE, n), factor(object$line), seq_len(n))))
   })
   list(s = s, object = object)
@@ -126,13 +126,12 @@ check_plots <- function(found, folder) {
 said <- function(value) substr(rlang::expr_deparse(value)[[1]], 1, 60)
 
 draw_cells <- function(folder) {
-  screen <- odd_screen()
+  screen <- if (maybe(0.5)) odd_screen() else list(object = as_screen(specimen()))
   kept <- kept_responses()
+  name <- one_of(c("MYC", "STAT1", hostile[1:3]))
+  dose <- one_of(list(NULL, 1, 100, -1, "x"))
   result <- watched(function() {
-    SampleResponse(
-      screen$object, one_of(c("MYC", "STAT1", hostile[1:3])), kept$folder,
-      dose = one_of(list(NULL, 1, 100, -1, "x")), covariate.by = "line", verbose = FALSE
-    )
+    SampleResponse(screen$object, name, kept$folder, dose = dose, covariate.by = "line", verbose = FALSE)
   }, list(screen$object), folder)
   if (!ended(result) && ncol(result) != ncol(screen$object)) wrong("cells were lost")
   how(result)
@@ -143,22 +142,23 @@ genes_of_cells <- function(folder) {
   s <- dressed()
   object <- if (maybe(0.7)) as_seurat(s) else as_sce(s)
   by <- one_of(list(NULL, NULL, "label", "batch", "nowhere"))
-  verb <- one_of(list(
-    network = function() {
-      InferNetwork(object, regulators = factors, by = by, method = one_of(c("pearson", "spearman", "ridge", "prior")),
-        device = "cpu", verbose = FALSE)
-    },
-    perturb = function() {
-      PerturbGenes(object, c("CD3D", "LYZ"), gene_model(), how = one_of(list("delete", "overexpress", 2)), by = by,
-        n.random = 5, device = "cpu", verbose = FALSE)
-    },
-    drivers = function() {
-      RankDrivers(object, "T", "B", "label", model.object = gene_model(), n.random = 5, device = "cpu", verbose = FALSE)
-    },
-    vectors = function() GeneEmbeddings(gene_model(), object, by = by, device = "cpu", verbose = FALSE)
-  ))
+  method <- one_of(c("pearson", "spearman", "ridge", "prior"))
+  how_changed <- one_of(list("delete", "overexpress", 2))
+  network <- function() {
+    InferNetwork(object, regulators = factors, by = by, method = method, device = "cpu", verbose = FALSE)
+  }
+  perturb <- function() {
+    PerturbGenes(
+      object, c("CD3D", "LYZ"), gene_model(),
+      how = how_changed, by = by, n.random = 5, device = "cpu", verbose = FALSE
+    )
+  }
+  drivers <- function() {
+    RankDrivers(object, "T", "B", "label", model.object = gene_model(), n.random = 5, device = "cpu", verbose = FALSE)
+  }
+  verb <- one_of(list(network, perturb, drivers))
   result <- watched(verb, list(object), folder)
-  if (!ended(result) && !is.data.frame(result) && !is.matrix(result)) wrong("the result is a ", class(result)[[1]])
+  if (!ended(result) && !is.data.frame(result)) wrong("the result is a ", class(result)[[1]])
   how(result)
 }
 

@@ -162,6 +162,10 @@ test_that("responses are drawn", {
   expect_error(ResponsePlot(doses, "dose", "c", "gene01"), "are not there", class = "celloquy_ArgumentError")
   expect_error(ResponsePlot(doses, "dose", features = "no"), class = "celloquy_GenesError")
   expect_error(ResponsePlot(found$report), "no response to perturbations", class = "celloquy_ArgumentError")
+  expect_error(ResponsePlot(found, "lines"), "must be one of", class = "celloquy_ArgumentError")
+  expect_error(ResponsePlot(found, 3), "must be a character vector", class = "celloquy_ArgumentError")
+  expect_error(ResponsePlot(found, n = NA), "whole number", class = "celloquy_ArgumentError")
+  expect_error(ResponsePlot(found, conditions = character()), "are not there", class = "celloquy_ArgumentError")
 })
 
 test_that("what can't be predicted is refused in R's words", {

@@ -120,7 +120,7 @@ def responses_of_cells(seed: int, folder: Path) -> str:
             endings = [ask(predictor, random, folder) for _ in range(4)]
             ending = endings[0]
             keep(predictor, folder)
-            draw(predictor, adata, options, random, folder)
+            draw(predictor, adata, random, folder)
     finally:
         if isinstance(adata, ad.AnnData) and adata.isbacked:
             adata.file.close()
@@ -247,16 +247,16 @@ def keep(predictor: cq.ResponsePredictor, folder: Path) -> None:
         raise Wrong("conditions of the loaded predictor differ")
 
 
-def draw(
-    predictor: cq.ResponsePredictor, adata: Any, options: dict[str, Any], random: np.random.Generator, folder: Path
-) -> None:
+def draw(predictor: cq.ResponsePredictor, adata: Any, random: np.random.Generator, folder: Path) -> None:
     """Draw cells from the screen's own, or from others."""
     if random.random() < 0.5:
         return
     others = bare(int(random.integers(10**6)))
     others.obs["line"] = "a"
     controls = adata if random.random() < 0.7 else others.build()
-    name = [*predictor.predict().obs["perturbation"], *ODD_NAMES[-12:], 3, None][0 if random.random() < 0.6 else -1]
+    first = predictor.profiles_.conditions[0].parts
+    pool: list[Any] = [*ODD_NAMES, 3, None]
+    name = "+".join(first) if random.random() < 0.6 else pool[random.integers(len(pool))]
     dose = [None, 1, -1, "1", np.nan, [1], 0.1][random.integers(7) if random.random() < 0.3 else 0]
     unchanged = [controls] if isinstance(controls, ad.AnnData) else []
     ending = watched(lambda: predictor.sample_cells(controls, name, dose=dose), unchanged=unchanged, folder=folder)

@@ -224,7 +224,7 @@ def described_perturbations(seed: int, folder: Path) -> str:
     if told.error is None:
         check_told(predictor, told.value, folder)
     keep(predictor, folder)
-    draw(predictor, adata, {}, random, folder)
+    draw(predictor, adata, random, folder)
     return how(ending)
 
 

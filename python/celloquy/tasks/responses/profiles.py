@@ -187,6 +187,14 @@ def read_profiles(
         If a column can't be used, there is no control, or values are not of the kind that was said.
     """
     check_anndata(adata, argument)
+    if not adata.n_obs:
+        raise ArgumentError(
+            "There are no cells.",
+            found="no rows",
+            expected="a row for each cell or condition",
+            remedy="look at the step that filtered them.",
+            argument=argument,
+        )
     rows, contexts = naming.read(adata, all_control=all_control)
     replicates = np.full(len(rows), "", dtype=object) if all_control else naming.replicates(adata)
     if not all_control:

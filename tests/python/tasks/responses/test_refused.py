@@ -316,6 +316,13 @@ def test_tables_of_effects_that_hold_something_else(table, error, words):
     pd.testing.assert_frame_equal(table, before)
 
 
+def test_controls_of_no_cells():
+    fitted = predictor(values="effects").fit(pd.DataFrame({"ACTB": [1.0, 2.0]}, index=["MYC", "SPI1"]))
+    with pytest.raises(ArgumentError, match="no cells") as raised:
+        fitted.predict(controls=CELLS[:0].copy())
+    assert raised.value.argument == "controls"
+
+
 def test_ranks_begin_with_one():
     with pytest.raises(ArgumentError, match="no ranks"):
         predictor(values="ranks").fit(pd.DataFrame({"ACTB": [1, -1], "B2M": [2, 1]}, index=["MYC", "SPI1"]))

@@ -102,9 +102,8 @@ check-r-bare: check-r ## Check it again, without tests: with no suggested packag
 	$(call check,RETICULATE_PYTHON=/none/python $(once),--no-tests -o no-python)
 	@! grep -E '^\* checking .* (ERROR|WARNING|NOTE)$$' build/r/no-*/celloquy.Rcheck/00check.log
 
-site: venv ## Build the R package's website in build/site, without the network
-	rm -rf build/site
-	scripts/r env OMP_NUM_THREADS=1 Rscript --vanilla -e 'options(pkgdown.internet = FALSE); pkgdown::build_site(preview = FALSE)'
+site: venv ## Build the documentation of Python and R in build/site, without the network
+	scripts/site
 
 clean: ## Remove what can be made again, except .venv and the R system
 	rm -rf build dist demo .pytest_cache .mypy_cache .ruff_cache .hypothesis celloquy.Rcheck celloquy_*.tar.gz

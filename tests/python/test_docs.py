@@ -28,6 +28,7 @@ def test_the_first_block_on_imputation_runs_on_its_own_data():
 
 # What the text of each page says of its results.
 TOLD = {
+    "tour": lambda space: space["right"] > 0.75 and space["shifts"]["gene"].tolist() == ["SPI1", "LYZ"],
     "networks": lambda space: space["factor"]["target"].iloc[0] == "TYROBP" and "network" in space["pbmc"].varp,
     "in-silico": lambda space: (
         tuple(space["drivers"].loc[0, ["gene", "direction"]]) == ("SPI1", "up")

@@ -43,8 +43,10 @@ class Prior:
         ``(rows, features)`` float32.
     features
         Name of each feature.
-    source, licence
-        Origin of the values, and the licence under which they may be passed on.
+    source
+        Origin of the values.
+    licence
+        Licence under which the values may be passed on.
 
     Examples
     --------

@@ -55,7 +55,7 @@ def gene_attention(
     encoder_layer
         Layer of the encoder, counted from 1; the last by default.
     layer, counts, species
-        Reading options, see :class:`celloquy.data.CellColumns`.
+        Reading options, see :class:`celloquy.CellColumns`.
     precision, device, progress
         As of :func:`celloquy.embed`.
 

@@ -82,7 +82,7 @@ def embed(
         unless ``out`` is the very path of ``adata``, to which the embedding is then added. The file appears when it
         is whole; a call that was interrupted goes on where it was when it is repeated.
     layer, counts, tissue_key, spatial_key, species
-        Reading options, see :class:`celloquy.data.CellColumns`. ``tissue_key`` and ``spatial_key`` are an error for a
+        Reading options, see :class:`celloquy.CellColumns`. ``tissue_key`` and ``spatial_key`` are an error for a
         model that does not read what they name, such as the one in the box.
     batch_size
         Cells computed at a time; by default as many as suit the hardware. A tissue may be larger: it is then streamed.

@@ -59,7 +59,7 @@ def gene_embeddings(
     genes
         Genes to describe, by symbol or Ensembl id; all by default.
     layer, counts, species
-        Reading options, see :class:`celloquy.data.CellColumns`.
+        Reading options, see :class:`celloquy.CellColumns`.
     precision, device, progress
         As of :func:`celloquy.embed`.
 

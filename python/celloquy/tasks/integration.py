@@ -180,7 +180,7 @@ def integrate(
     n_top_genes
         Most variable genes, to which a model trained from scratch is confined; None takes all.
     layer, counts, tissue_key, spatial_key, species
-        Reading options, see :class:`celloquy.data.CellColumns`.
+        Reading options, see :class:`celloquy.CellColumns`.
     epochs, training, precision, device, seed, progress
         Training and running options, as in :func:`celloquy.pretrain`.
     key_added

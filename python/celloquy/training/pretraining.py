@@ -90,7 +90,7 @@ def pretrain(
     vocabulary
         Genes of the model; by default the known genes that are expressed in the inputs.
     layer, counts, tissue_key, spatial_key, batch_key, species
-        Reading options, see :class:`celloquy.data.CellColumns`.
+        Reading options, see :class:`celloquy.CellColumns`.
     temperature
         Temperature of the inputs' shares of an epoch. 1 takes every cell once; with ``T``, an input of ``n`` cells has
         a share of ``n^(1/T)`` times its weight, so that a large one does not drown the others.

@@ -91,7 +91,7 @@ def annotate(
     top_k, return_evidence
         Give the most probable labels, and the nearest reference cells, too; see :meth:`Annotator.predict`.
     layer, counts, tissue_key, spatial_key, species
-        Reading options, for both objects but for ``layer``, see :class:`celloquy.data.CellColumns`.
+        Reading options, for both objects but for ``layer``, see :class:`celloquy.CellColumns`.
     reference_layer
         Place of the raw counts of the reference; by default the first that holds counts.
     batch_key

@@ -229,7 +229,7 @@ def denoise(
     model, freeze_encoder, config, n_neighbors
         Model to train, see :class:`celloquy.Denoiser`.
     layer, counts, tissue_key, spatial_key, batch_key, species
-        Reading options, see :class:`celloquy.data.CellColumns`.
+        Reading options, see :class:`celloquy.CellColumns`.
     epochs, training, precision, device, seed, progress
         Training and running options, as in :func:`celloquy.pretrain`.
 

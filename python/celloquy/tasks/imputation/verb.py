@@ -53,7 +53,7 @@ def impute(
     model, freeze_encoder, config, n_models, batch_mixing
         Model to train, see :class:`celloquy.Imputer`.
     layer, tissue_key, spatial_key, species
-        Reading options for the panel, see :class:`celloquy.data.CellColumns`; ``tissue_key`` names the slices.
+        Reading options for the panel, see :class:`celloquy.CellColumns`; ``tissue_key`` names the slices.
     reference_layer
         Place of the raw counts of the reference; by default the first that holds counts.
     counts

@@ -112,7 +112,7 @@ def infer_network(
         genes × genes, regulators in rows, of scores with the signs of the edges; of groups one each, in
         ``varp[f"{key_added}_{group}"]``. By default nothing is written to the object.
     layer, counts, species
-        Reading options, see :class:`celloquy.data.CellColumns`.
+        Reading options, see :class:`celloquy.CellColumns`.
     precision, device, seed, progress
         As of :func:`celloquy.embed`; the seed draws cells and those of the trees.
 

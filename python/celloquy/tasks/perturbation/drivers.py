@@ -107,7 +107,7 @@ def rank_drivers(
         Random genes to which a gene is compared, drawn from twice as many whose mean expression in both states is most
         alike.
     layer, counts, species
-        Reading options, see :class:`celloquy.data.CellColumns`.
+        Reading options, see :class:`celloquy.CellColumns`.
     precision, device, progress
         As of :func:`celloquy.embed`.
     seed

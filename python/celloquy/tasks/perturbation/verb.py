@@ -86,7 +86,7 @@ def perturb(
     n_random
         Random genes for each gene, drawn from twice as many whose mean expression in the groups is most alike.
     layer, counts, species
-        Reading options, see :class:`celloquy.data.CellColumns`.
+        Reading options, see :class:`celloquy.CellColumns`.
     precision, device, progress
         As of :func:`celloquy.embed`.
     seed

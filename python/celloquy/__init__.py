@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from celloquy.tasks.annotation import known_types as known_types
     from celloquy.tasks.denoising import Denoiser as Denoiser
     from celloquy.tasks.denoising import denoise as denoise
+    from celloquy.tasks.explanation import explain as explain
     from celloquy.tasks.imputation import Imputer as Imputer
     from celloquy.tasks.imputation import impute as impute
     from celloquy.tasks.integration import Integrator as Integrator
@@ -82,6 +83,7 @@ _HOME = {
     "classify_genes": "tasks.properties",
     "denoise": "tasks.denoising",
     "embed": "tasks",
+    "explain": "tasks.explanation",
     "gene_attention": "tasks",
     "gene_embeddings": "tasks",
     "get": "data",

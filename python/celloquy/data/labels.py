@@ -37,8 +37,9 @@ class Labels:
 
 
 def read_labels(
-    reference: AnnData, key: str, *, reserved: str, drop_missing: bool = True, drop_rare: int | None = None
-) -> Labels:
+    reference: AnnData, key: str, *, reserved: str, drop_missing: bool = True, drop_rare: int | None = None,
+    argument: str = "label_key", name: str = "reference",
+) -> Labels:  # fmt: skip
     """Return the labels of a reference.
 
     Parameters
@@ -53,6 +54,8 @@ def read_labels(
         Leave out cells without a label, and those whose label is one of :data:`SAY_NOTHING`.
     drop_rare
         Number of cells below which a label is left out.
+    argument, name
+        Name of the argument that names the column, and of the object, for messages.
 
     Raises
     ------
@@ -65,8 +68,8 @@ def read_labels(
     MissingLabelWarning
         If cells are left out because they have no label.
     """
-    check_anndata(reference, "reference")
-    values = column(reference, key, "label_key", name="reference", optional=False, missing=drop_missing)
+    check_anndata(reference, name)
+    values = column(reference, key, argument, name=name, optional=False, missing=drop_missing)
     texts: NDArray[Any] = values.astype(object).where(values.notna(), "").astype(str).to_numpy(dtype=str)
     learned = np.ones(len(texts), dtype=bool)
     if drop_missing:
@@ -80,38 +83,38 @@ def read_labels(
     codes[learned] = found
     if len(names) < 2:
         raise ArgumentError(
-            f"Column {key!r} of reference.obs has {'one label' if len(names) else 'no label'}.",
+            f"Column {key!r} of {name}.obs has {'one label' if len(names) else 'no label'}.",
             found=repr(str(names[0])) if len(names) else f"{len(texts):,} cells, of which none has a label to learn",
             expected="at least two labels to tell apart",
-            remedy="pass the column of the cell types as `label_key`"
+            remedy=f"pass the column of the cell types as `{argument}`"
             + (", or a smaller `drop_rare`." if drop_rare is not None else "."),
-            argument="label_key",
+            argument=argument,
         )
-    for what, named in ((f"Column {key!r} of reference.obs", names), ("reference.obs_names", reference.obs_names)):
+    for what, named in ((f"Column {key!r} of {name}.obs", names), (f"{name}.obs_names", reference.obs_names)):
         if odd := unwritable(named):
             raise ArgumentError(
                 f"{what} has texts that no file can hold.",
                 found=some(odd),
                 expected="text without null characters, in Unicode",
                 remedy="rename them.",
-                argument="label_key",
+                argument=argument,
             )
     if reserved in names:
         raise ArgumentError(
-            f"Column {key!r} of reference.obs has the label {reserved!r}.",
+            f"Column {key!r} of {name}.obs has the label {reserved!r}.",
             found=f"{int(sizes[names == reserved][0]):,} cells with it",
             expected=f"names of cell types; {reserved!r} is given to cells of none of them",
             remedy="drop these cells from the reference, as `drop_missing` does, or rename the label.",
-            argument="label_key",
+            argument=argument,
         )
     if sizes.min() < 2:
         alone = names[sizes < 2].tolist()
         raise ArgumentError(
-            f"Column {key!r} of reference.obs has labels of one cell.",
+            f"Column {key!r} of {name}.obs has labels of one cell.",
             found=some(alone),
             expected="at least two cells of every label, one to learn from and one to test with",
             remedy="pass `drop_rare`, the smallest number of cells of a label, or merge these labels with others.",
-            argument="label_key",
+            argument=argument,
         )
     return Labels(tuple(names.tolist()), codes)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar, Self
 
+import torch
 from torch import Tensor, nn
 
 from celloquy.genes import GeneVocabulary
@@ -55,7 +56,7 @@ class CellModel(Model):
     """
 
     config_class: ClassVar[type[ModelConfig]] = CellModelConfig
-    abilities: ClassVar[frozenset[str]] = frozenset({"embed", "fill in", "decode"})
+    abilities: ClassVar[frozenset[str]] = frozenset({"embed", "fill in", "decode", "sum genes"})
     config: CellModelConfig
 
     def __init__(self, config: CellModelConfig, vocabulary: GeneVocabulary) -> None:
@@ -141,6 +142,20 @@ class CellModel(Model):
     def masking(self) -> Masking:
         """How counts are hidden from the encoder in training."""
         return self.config.masking
+
+    def expression(self, batch: CellBatch) -> Tensor:
+        """Return the values with which the vectors of genes are summed, ``(z,)``; ability ``"sum genes"``."""
+        return batch.values.log1p()
+
+    def expression_table(self, measured: Tensor) -> Tensor:
+        """Return the vectors of genes, ``(genes, width)``; one that was not measured has no value."""
+        return self.embedder.gene
+
+    def embed_sums(self, sums: Tensor) -> Tensor:
+        """Return the embedding of cells from sums of the vectors, each cell as if it were alone in its tissue."""
+        alone = torch.arange(len(sums), device=sums.device)
+        mean: Tensor = self.latent(self.norm(self.encoder(self.embedder.finish(sums), alone))).mean
+        return mean
 
     def embed_batch(self, batch: CellBatch) -> Tensor:
         """Return the latent's mean ``(n, latent_width)``; every cell of a tissue must be in the batch."""

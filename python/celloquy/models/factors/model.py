@@ -53,7 +53,7 @@ class FactorModel(ReadingChanges, Model):
 
     config_class: ClassVar[type[ModelConfig]] = FactorModelConfig
     abilities: ClassVar[frozenset[str]] = frozenset(
-        {"embed", "adapt", "embed genes", "correlate genes", "read changed counts"}
+        {"embed", "adapt", "embed genes", "correlate genes", "read changed counts", "sum genes"}
     )
     config: FactorModelConfig
 
@@ -124,6 +124,18 @@ class FactorModel(ReadingChanges, Model):
             batch.indices.long(), table, batch.indptr, mode="sum", per_sample_weights=logged(batch),
             include_last_offset=True,
         )  # fmt: skip
+
+    def expression(self, batch: CellBatch) -> Tensor:
+        """Return the values that :meth:`expression_table` is summed with, ``(z,)``; ability ``"sum genes"``."""
+        return logged(batch)
+
+    def expression_table(self, measured: Tensor) -> Tensor:
+        """Return the same as :meth:`map_from_expression`."""
+        return self.map_from_expression(measured)
+
+    def embed_sums(self, sums: Tensor) -> Tensor:
+        """Return the embedding from sums of the table, up to a constant: the sums themselves."""
+        return sums
 
     def embed_batch(self, batch: CellBatch) -> Tensor:
         """Return the embedding ``(n, embedding_width)`` of cells of one panel."""

@@ -20,6 +20,7 @@ _HOME = {
     "embed": "verbs",
     "embedding_to_r": "results",
     "expected_seconds": "verbs",
+    "explain": "genes",
     "fitted_task": "verbs",
     "frame_from_r": "values",
     "gene_attention": "genes",

@@ -106,6 +106,23 @@ def rank_drivers(model: Model | str, adata: AnnData, genes: Sequence[str] | None
     return columns_of(run(adata, model=model, candidates=genes, layer="X", **given))
 
 
+def explain(adata: AnnData, labels: str | None, *, annotator: str | None, **given: Any) -> dict[str, Any]:
+    """Return the shares of genes in labels, and the groups that they are of, as columns; counts are in ``X``.
+
+    ``annotator`` is the directory of a fitted one, if there is no column of ``labels``.
+    """
+    from pandas import DataFrame
+
+    from celloquy import keys
+    from celloquy.tasks.annotation import Annotator
+    from celloquy.tasks.explanation import explain as run
+
+    what = labels if annotator is None else Annotator.load(annotator)
+    table = run(adata, labels=what, layer="X", **given)  # type: ignore[arg-type]
+    groups = DataFrame(table.attrs[keys.PROVENANCE]["groups"]).T.infer_objects().rename_axis("group").reset_index()
+    return {"columns": columns_of(table), "groups": columns_of(groups)}
+
+
 def columns_of(table: pd.DataFrame) -> dict[str, Any]:
     """Return the columns of a table: text, whole numbers and numbers in R's types."""
     return {

@@ -2,6 +2,7 @@
 
 from celloquy.plots.annotation import confidence, confusion
 from celloquy.plots.embedding import integration, umaps
+from celloquy.plots.explanation import explained
 from celloquy.plots.expression import denoised, imputed
 from celloquy.plots.genes import gene_attention
 from celloquy.plots.networks import regulator_targets
@@ -16,6 +17,7 @@ __all__ = [
     "denoised",
     "dose_curve",
     "drivers",
+    "explained",
     "gene_attention",
     "gene_properties",
     "imputed",

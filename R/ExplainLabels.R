@@ -10,12 +10,12 @@
 #' @inheritParams PerturbGenes
 #' @param labels Column of the metadata with labels, such as `"seurat_clusters"`, or a label for each cell: an annotator
 #'   learns them, in seconds, from the model in the box adapted to these cells. Cells with `NA` are left out. By default
-#'   `Idents(object)`, unless there is a `model.dir`.
+#'   `Idents(object)`, unless there is a `model.object`.
 #' @param by Column of the metadata with groups over which shares are averaged, or a value for each cell; by default
 #'   each label is a group.
 #' @param cells Names of cells to explain one by one, at most 1,000.
 #' @param n.genes Genes of each group to return, those with the largest shares up or down; by default all that have one.
-#' @param model.dir Directory in which [AnnotateCells()] kept an annotator: each cell is then explained by the label
+#' @param model.object Directory in which [AnnotateCells()] kept an annotator: each cell is then explained by the label
 #'   that it gives, but for cells that are unknown to it.
 #' @param explanation What `ExplainLabels()` returned.
 #' @param n Number of genes of each group to draw.
@@ -36,25 +36,25 @@
 #' Seurat::DotPlot(pbmc, features = lapply(split(there$gene, there$group), head, 5))
 #' }
 #' @export
-ExplainLabels <- function(object, labels = NULL, by = NULL, cells = NULL, n.genes = NULL, model.dir = NULL,
+ExplainLabels <- function(object, labels = NULL, by = NULL, cells = NULL, n.genes = NULL, model.object = NULL,
                           assay = NULL, layer = "counts", counts = NULL, species = NULL, seed.use = 42,
                           verbose = TRUE) {
   call <- rlang::current_env()
-  if (!is.null(labels) && !is.null(model.dir)) {
+  if (!is.null(labels) && !is.null(model.object)) {
     cli::cli_abort(c(
       "{.arg labels} has no use with an annotator.",
-      x = "Found {.arg labels} and {.arg model.dir}.",
+      x = "Found {.arg labels} and {.arg model.object}.",
       i = "Leave one of them out."
     ), class = "celloquy_ArgumentError", argument = "labels", call = call)
   }
   read <- read_cells(object, assay, layer, call = call)
-  label <- if (is.null(model.dir)) label_of_cells(object, read, labels, call)
+  label <- if (is.null(model.object)) label_of_cells(object, read, labels, call)
   group <- groups_of(read, by, call)
   bridge <- python_bridge(call, torch = TRUE)
   crossing <- cross_cells(read, labels = present(list(label = label, group = group$group)), call = call)
   found <- reticulate::py_to_r(with_python(with_progress(bridge$explain(
     crossing$adata(), if (!is.null(label)) "label",
-    annotator = model_path(model.dir), by = names(group), cells = as_names(cells),
+    annotator = model_path(model.object), by = names(group), cells = as_names(cells),
     n_genes = whole_number(n.genes, call = call), counts = counts, species = species,
     seed = whole_number(seed.use, "seed.use", call), progress = verbose
   ), verbose), crossing$subject, call))

@@ -218,6 +218,20 @@ def test_genes_are_changed_by_the_same_options_everywhere(function, in_seurat):
     assert {names["command"].get(name, name) for name in options} <= set(inspect.signature(command).parameters)
 
 
+def test_labels_are_explained_by_the_same_options_everywhere():
+    options = {one.name: one.default for one in inspect.signature(cq.explain).parameters.values()}
+    named = {"adata": "object", "seed": "seed.use", "progress": "verbose"}
+    found = r_formals("ExplainLabels")
+    # R's layer of an assay has a default of its own; identities are the usual labels.
+    assert set(found) - {"assay", "model.object"} == {named.get(name, in_r(name)) for name in options}
+    for name in ("by", "cells", "n_genes", "counts", "species"):
+        assert found[in_r(name)] == options[name], name
+    (command,) = [one.callback for one in app.registered_commands if one.callback.__name__ == "explain"]
+    named = {"adata": "file", "progress": "quiet"}
+    expected = {named.get(name, name) for name in options} | {"annotator", "out", "context"}
+    assert set(inspect.signature(command).parameters) == expected
+
+
 def test_responses_are_asked_for_by_the_same_options_everywhere():
     parameters = inspect.signature(cq.predict_response).parameters
     options = {name: one.default for name, one in parameters.items() if name != "adata"}

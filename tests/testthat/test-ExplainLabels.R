@@ -41,7 +41,7 @@ test_that("labels that can not be explained are refused in R's words", {
   expect_error(ExplainLabels(object, "none", verbose = FALSE), "no column", class = "celloquy_ArgumentError")
   expect_error(ExplainLabels(object, 1:3, verbose = FALSE), "a label", class = "celloquy_ArgumentError")
   expect_error(
-    ExplainLabels(object, "cluster", model.dir = tempdir(), verbose = FALSE), "no use",
+    ExplainLabels(object, "cluster", model.object = tempdir(), verbose = FALSE), "no use",
     class = "celloquy_ArgumentError"
   )
   expect_error(ExplainLabels(object, cells = "nobody", verbose = FALSE), class = "celloquy_ArgumentError")

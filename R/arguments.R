@@ -16,7 +16,7 @@ argument_exceptions <- list(
 # The functions of R for Python's verbs, and for the tasks that these fit.
 verbs_of_r <- c(
   embed = "RunCelloquy", integrate = "RunCelloquy", pretrain = "RunCelloquy", annotate = "AnnotateCells",
-  denoise = "DenoiseExpression", impute = "ImputeGenes"
+  denoise = "DenoiseExpression", impute = "ImputeGenes", niches = "FindNiches"
 )
 tasks_of_r <- c(
   Integrator = "RunCelloquy", Annotator = "AnnotateCells", Denoiser = "DenoiseExpression", Imputer = "ImputeGenes",

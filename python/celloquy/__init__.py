@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from celloquy.tasks.integration import integrate as integrate
     from celloquy.tasks.networks import infer_network as infer_network
     from celloquy.tasks.networks import write_network as write_network
+    from celloquy.tasks.niches import niches as niches
     from celloquy.tasks.perturbation import perturb as perturb
     from celloquy.tasks.perturbation import rank_drivers as rank_drivers
     from celloquy.tasks.properties import GeneClassifier as GeneClassifier
@@ -92,6 +93,7 @@ _HOME = {
     "infer_network": "tasks.networks",
     "integrate": "tasks.integration",
     "known_types": "tasks.annotation",
+    "niches": "tasks.niches",
     "orthologs": "genes",
     "perturb": "tasks.perturbation",
     "predict_response": "tasks.responses",

@@ -44,6 +44,9 @@ DENOISED: Final = "celloquy_denoised"
 IMPUTED: Final = "celloquy_imputed"
 """``obsm`` key of imputed expression, ``(cells, genes)``; :func:`celloquy.get` names the genes."""
 
+NICHE: Final = "niche"
+"""``obs`` key of the niche, categorical; ``obsm`` has the embedding of neighbourhoods under ``"X_niche"``."""
+
 CELLS_MINI: Final = "cells-mini"
 """Name of the model in the box that embeds cells where the user names none."""
 

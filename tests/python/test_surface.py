@@ -22,6 +22,7 @@ VERBS = {
     "denoise": (cq.denoise, cq.Denoiser, "DenoiseExpression.Seurat"),
     "impute": (cq.impute, cq.Imputer, "ImputeGenes.Seurat"),
     "integrate": (cq.integrate, cq.Integrator, "CelloquyIntegration"),
+    "niches": (cq.niches, None, "FindNiches.Seurat"),
 }
 REQUIRED = inspect.Parameter.empty
 Options = dict[str, Any]
@@ -192,11 +193,11 @@ def test_the_options_that_all_verbs_share_are_there():
     for verb in VERBS:
         options = of_function(verb)
         assert {"layer", "tissue_key", "spatial_key", "species", "precision", "device", "progress"} <= set(options)
-        if verb != "embed":
+        if verb not in ("embed", "niches"):
             assert {"epochs", "training", "seed", "config"} <= set(options)
         if verb != "pretrain":
             assert {"key_added", "copy", "model"} <= set(options)
-        if verb not in ("embed", "impute"):
+        if verb not in ("embed", "impute", "niches"):
             assert "batch_key" in options
 
 

@@ -38,6 +38,7 @@ _HOME = {
     "look_for_counts": "verbs",
     "make_anndata": "objects",
     "matrix_to_r": "matrices",
+    "niches": "verbs",
     "numbers_by_cell": "results",
     "overview": "objects",
     "perturb": "genes",

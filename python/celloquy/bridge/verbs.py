@@ -40,6 +40,7 @@ def keys() -> dict[str, str]:
         "denoised": names.DENOISED,
         "std": f"{names.DENOISED}_std",
         "imputed": names.IMPUTED,
+        "niche": names.NICHE,
     }
 
 
@@ -128,6 +129,16 @@ def training_options(training: Mapping[str, Any] | None, usual: TrainingOptions 
 def embed(adata: AnnData, *, model: Model | str, columns: Mapping[str, Any], species: str | None, **given: Any) -> None:
     """Embed cells whose counts are in ``X``; ``columns`` says how they are read, ``given`` how to compute."""
     from celloquy.tasks import embed as run
+
+    columns = {name: key for name, key in columns.items() if name != "batch_key"}
+    run(adata, model=model, layer="X", species=species, **columns, **given)  # type: ignore[arg-type]
+
+
+def niches(
+    adata: AnnData, *, model: Model | str, columns: Mapping[str, Any], species: str | None, **given: Any
+) -> None:
+    """Find niches of cells whose counts are in ``X``; ``columns`` says how they are read, ``given`` the rest."""
+    from celloquy.tasks.niches import niches as run
 
     columns = {name: key for name, key in columns.items() if name != "batch_key"}
     run(adata, model=model, layer="X", species=species, **columns, **given)  # type: ignore[arg-type]

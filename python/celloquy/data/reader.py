@@ -308,10 +308,14 @@ class GeneColumns:
         )
 
 
-def _positions(adata: AnnData, key: str | None, tissue: np.ndarray) -> np.ndarray:
-    """Return the positions ``(cells, 2)`` float32 in hundredths of the longer side of the tissue; NaN where missing."""
-    if key is None:
-        return np.full((adata.n_obs, 2), np.nan, dtype=np.float32)
+def read_positions(adata: AnnData, key: str) -> NDArray[np.float64]:
+    """Return the positions ``(cells, 2)`` in ``obsm`` as they are; NaN where missing.
+
+    Raises
+    ------
+    ArgumentError
+        If there are none of that key, or they are no pairs of numbers.
+    """
     if key not in adata.obsm:
         raise ArgumentError(
             f"There is no {key!r} in adata.obsm.",
@@ -340,6 +344,14 @@ def _positions(adata: AnnData, key: str | None, tissue: np.ndarray) -> np.ndarra
             remedy="pass the two coordinates of each cell.",
             argument="spatial_key",
         )
+    return values
+
+
+def _positions(adata: AnnData, key: str | None, tissue: np.ndarray) -> np.ndarray:
+    """Return the positions ``(cells, 2)`` float32 in hundredths of the longer side of the tissue; NaN where missing."""
+    if key is None:
+        return np.full((adata.n_obs, 2), np.nan, dtype=np.float32)
+    values = read_positions(adata, key)
     known = ~np.isnan(values)
     n_tissues = int(tissue.max(initial=-1)) + 1
     low, high = np.full((n_tissues, 2), np.inf), np.full((n_tissues, 2), -np.inf)

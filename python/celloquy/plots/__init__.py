@@ -6,6 +6,7 @@ from celloquy.plots.explanation import explained
 from celloquy.plots.expression import denoised, imputed
 from celloquy.plots.genes import gene_attention
 from celloquy.plots.networks import regulator_targets
+from celloquy.plots.niches import niches
 from celloquy.plots.perturbation import drivers, perturbed
 from celloquy.plots.properties import gene_properties
 from celloquy.plots.responses import dose_curve, response_changes, response_reliability, response_volcano
@@ -23,6 +24,7 @@ __all__ = [
     "imputed",
     "integration",
     "loss",
+    "niches",
     "perturbed",
     "regulator_targets",
     "response_changes",

@@ -21,11 +21,11 @@
 #' @param n Number of genes of each group to draw.
 #'
 #' @return `ExplainLabels()` returns a data frame with a row for each group and gene that has a share, the largest
-#'   first: `group`, `gene`, `attribution` (its share, a mean over the cells; above 0 speaks for the label), `expression`
-#'   (mean log expression in the group less that in the mean cell: a gene can speak for a label by being there or by
-#'   being absent), `share` (of the sizes of all shares) and `rank`. Its attribute `"groups"` has the `label`, the number
-#'   of cells `n.cells`, the `difference` that is explained, and the `sum` of all shares, of each group.
-#'   `ExplanationPlot()` returns a ggplot.
+#'   first: `group`, `gene`, `attribution` (its share, a mean over the cells; above 0 speaks for the label),
+#'   `expression` (mean log expression in the group less that in the mean cell: a gene can speak for a label by being
+#'   there or by being absent), `share` (of the sizes of all shares) and `rank`. Its attribute `"groups"` has the
+#'   `label`, the number of cells `n.cells`, the `difference` that is explained, and the `sum` of all shares, of each
+#'   group. `ExplanationPlot()` returns a ggplot.
 #' @seealso [AnnotateCells()]
 #' @examples
 #' \dontrun{
@@ -64,8 +64,11 @@ ExplainLabels <- function(object, labels = NULL, by = NULL, cells = NULL, n.gene
 # The label of each cell as text: identities, a column of the metadata, or values; "" of a cell without one.
 label_of_cells <- function(object, cells, labels, call) {
   if (is.null(labels) && methods::is(object, "Seurat")) labels <- SeuratObject::Idents(object)
-  of_column <- rlang::is_string(labels) && !is.null(cells$data)
-  labels <- if (of_column) metadata_column(cells$data, labels, "labels", call = call) else for_cells(labels, cells$counts)
+  labels <- if (rlang::is_string(labels) && !is.null(cells$data)) {
+    metadata_column(cells$data, labels, "labels", call = call)
+  } else {
+    for_cells(labels, cells$counts)
+  }
   if (!(is.atomic(labels) || is.factor(labels)) || length(labels) != ncol(cells$counts)) {
     cli::cli_abort(c(
       "Not every cell has a label.",

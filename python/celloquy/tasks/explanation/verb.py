@@ -66,7 +66,7 @@ def explain(
     n_genes
         Genes of each group to return, those with the largest shares up or down; by default all that have one.
     layer, counts, species
-        Reading options, see :class:`celloquy.data.CellColumns`.
+        Reading options, see :class:`celloquy.CellColumns`.
     seed
         Seed of the annotator that is fitted.
     progress

@@ -85,7 +85,7 @@ def niches(
         Take the mean of its tissue off every cell's embedding, so that slices measured apart share their niches; False
         where tissues differ in what they are, not in how they were measured, as tumour and normal tissue do.
     layer, counts, species
-        Reading options, see :class:`celloquy.data.CellColumns`.
+        Reading options, see :class:`celloquy.CellColumns`.
     precision, device, progress
         As of :func:`celloquy.embed`.
     seed

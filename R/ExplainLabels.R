@@ -7,7 +7,8 @@
 #' tells the labels apart for this annotator; of two genes that are expressed together it may use one.
 #' `ExplanationPlot()` draws the largest.
 #'
-#' @inheritParams PerturbGenes
+#' @param object Cells: a Seurat object, an assay, a SingleCellExperiment, or a matrix of raw counts (genes × cells).
+#'   They stay as they are.
 #' @param labels Column of the metadata with labels, such as `"seurat_clusters"`, or a label for each cell: an annotator
 #'   learns them, in seconds, from the model in the box adapted to these cells. Cells with `NA` are left out. By default
 #'   `Idents(object)`, unless there is a `model.object`.
@@ -17,6 +18,7 @@
 #' @param n.genes Genes of each group to return, those with the largest shares up or down; by default all that have one.
 #' @param model.object Directory in which [AnnotateCells()] kept an annotator: each cell is then explained by the label
 #'   that it gives, but for cells that are unknown to it.
+#' @param assay,layer,counts,species,seed.use,verbose As of [RunCelloquy()].
 #' @param explanation What `ExplainLabels()` returned.
 #' @param n Number of genes of each group to draw.
 #'
@@ -33,7 +35,7 @@
 #' ExplanationPlot(genes)
 #' # The five best genes that each cluster has, as Seurat draws them
 #' there <- genes[genes$expression > 0, ]
-#' Seurat::DotPlot(pbmc, features = lapply(split(there$gene, there$group), head, 5))
+#' Seurat::DotPlot(pbmc, features = unique(unlist(lapply(split(there$gene, there$group), head, 5))))
 #' }
 #' @export
 ExplainLabels <- function(object, labels = NULL, by = NULL, cells = NULL, n.genes = NULL, model.object = NULL,

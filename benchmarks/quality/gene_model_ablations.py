@@ -85,6 +85,15 @@ COLUMNS = {
     "regulation": "AUROC regulation",
 }
 FOLDER = peers.CACHE / "gene_models"
+SAYS = """So short a training tells what the vectors of genes owe to the priors, and little else. Without any, genes of one
+family are hardly more alike than others (AUROC .54 instead of .90); families themselves are what is asked there, so the
+fair row is the one without them, in which functions, domains and responses to signals alone tell families by .80. No
+prior, and not co-expression, tells who regulates whom by more than .52, and none moves the losses or the macro F1 of
+the cells' embedding by more than the seeds differ. Positions by rank, which let a hidden value be read off its
+neighbours' ranks, do not lower the loss of values yet (2.35 with them, 2.30 without), and make genes harder to name;
+that the released loss leaks does not show in two passes. Switches without a row were not run: each prior but two,
+and single losses."""
+"""What the table says."""
 
 
 def main() -> None:
@@ -248,7 +257,9 @@ of the cells of {len(LEFT_OUT)} files left out; a loss of another task ("asked a
 places) is not that of the others. F1: macro F1 of nearest neighbours, a mean over {labelled} studies left out, by the
 cell's token, the mean of its genes, and that weighted by values.
 
-{report.table(["", *COLUMNS.values()], lines)}"""
+{report.table(["", *COLUMNS.values()], lines)}
+
+{SAYS}"""
     report.write_section(
         "gene_model_ablations",
         "The gene model: what the parts are worth",

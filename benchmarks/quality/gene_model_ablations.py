@@ -85,7 +85,8 @@ COLUMNS = {
     "regulation": "AUROC regulation",
 }
 FOLDER = peers.CACHE / "gene_models"
-SAYS = """So short a training tells what the vectors of genes owe to the priors, and little else. Without any, genes of one
+SAYS = """\
+So short a training tells what the vectors of genes owe to the priors, and little else. Without any, genes of one
 family are hardly more alike than others (AUROC .54 instead of .90); families themselves are what is asked there, so the
 fair row is the one without them, in which functions, domains and responses to signals alone tell families by .80. No
 prior, and not co-expression, tells who regulates whom by more than .52, and none moves the losses or the macro F1 of

@@ -27,12 +27,12 @@ from typing import Any
 import anndata as ad
 import numpy as np
 import pandas as pd
+from response_tasks import Split, Task, combinations, contexts, dense, unseen_genes
 from responses import CEILING, FOLDER, OURS, together, told_by_ways
 
 import celloquy as cq
 from celloquy.evaluate import score_responses
 from celloquy.tasks.responses.sampling import sampled_cells
-from tasks import Split, Task, combinations, contexts, dense, unseen_genes
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import report

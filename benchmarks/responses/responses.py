@@ -5,8 +5,8 @@ Usage: python benchmarks/responses/responses.py --data FOLDER [--only TEXT] [--g
 PYTHON is that of an environment with `cell-gears`; GEARS is then trained for K562, at most 100 cells of a
 perturbation. It would download GO terms, and gets those of FOLDER/genes instead.
 
-Each task hides perturbations, contexts or doses and predicts them (tasks.py). Of cells, controls are halved: the ways
-learn against one half and are judged against the other, since a control that both share looks like an effect; hidden
+Each task hides perturbations, contexts or doses and predicts them (response_tasks.py). Of cells, controls are halved:
+the ways learn against one half and are judged against the other, since a control that both share looks like an effect; hidden
 cells are halved, too, and the second half is the ceiling. Baselines learn from the changes as they were measured.
 Scores are those of `celloquy.evaluate.score_responses`, means over conditions; the distance is relative to no change.
 """
@@ -27,6 +27,7 @@ from typing import Any
 import anndata as ad
 import numpy as np
 import pandas as pd
+from response_tasks import Split, Task, tasks
 from scipy import sparse
 
 import celloquy as cq
@@ -34,7 +35,6 @@ from celloquy.evaluate import score_responses
 from celloquy.tasks.responses.kinship import Kinship
 from celloquy.tasks.responses.profiles import Profiles, read_profiles
 from celloquy.tasks.responses.situations import NEW_PERTURBATION, situation_of, ways_of
-from tasks import Split, Task, tasks
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import report

@@ -26,7 +26,7 @@ def benchmark(monkeypatch):
 
 @pytest.fixture
 def task(benchmark):
-    from tasks import cells_task
+    from response_tasks import cells_task
 
     return cells_task("new genes", perturbed_cells(NAMES), [NAMES[:2], NAMES[2:4]], by="gene", options=OPTIONS,
                       control="control")  # fmt: skip

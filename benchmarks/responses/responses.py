@@ -6,9 +6,10 @@ PYTHON is that of an environment with `cell-gears`; GEARS is then trained for K5
 perturbation. It would download GO terms, and gets those of FOLDER/genes instead.
 
 Each task hides perturbations, contexts or doses and predicts them (response_tasks.py). Of cells, controls are halved:
-the ways learn against one half and are judged against the other, since a control that both share looks like an effect; hidden
-cells are halved, too, and the second half is the ceiling. Baselines learn from the changes as they were measured.
-Scores are those of `celloquy.evaluate.score_responses`, means over conditions; the distance is relative to no change.
+the ways learn against one half and are judged against the other, since a control that both share looks like an effect;
+hidden cells are halved, too, and the second half is the ceiling. Baselines learn from the changes as they were
+measured. Scores are those of `celloquy.evaluate.score_responses`, means over conditions; the distance is relative to no
+change.
 """
 
 from __future__ import annotations

@@ -23,11 +23,13 @@ test-in = environment=$$(scripts/floors $(1)) && PYTHONPATH=python OMP_NUM_THREA
 
 # On one thread: several that wait for each other slow the small models of examples and vignettes down.
 in-build := scripts/r env -C build/r OMP_NUM_THREADS=1 _R_CHECK_FORCE_SUGGESTS_=false
-check = $(in-build) $(1) sh -c 'R CMD check --no-manual $(2) celloquy_*.tar.gz'
+# As CRAN checks, but for what asks its servers; that a submission is new is no fault.
+as-cran = _R_CHECK_CRAN_INCOMING_REMOTE_=false
+check = $(in-build) $(as-cran) $(1) sh -c 'R CMD check --as-cran --no-manual $(2) celloquy_*.tar.gz'
 # What runs vignettes is building them, which leaves out code that can't run; their code alone knows no such thing.
 once = _R_CHECK_VIGNETTES_SKIP_RUN_MAYBE_=true
 
-.PHONY: help demo models bench bench-convert fuzz fuzz-r fuzz-kills test test-python test-r test-floors test-newest check-wheel lint format document check-r check-r-bare site clean venv
+.PHONY: help demo models bench bench-convert fuzz fuzz-r fuzz-kills test test-python test-r test-floors test-newest dist lint format document check-r check-r-bare site clean venv
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | \
@@ -73,9 +75,6 @@ test-floors: ## Run fast Python tests on the lowest versions that pyproject.toml
 test-newest: ## Run them on the newest versions that the lowest Python gets
 	$(call test-in,newest)
 
-check-wheel: venv ## Build the wheel, and use it in an empty folder without a network
-	scripts/wheel
-
 lint: venv ## Check style and types: ruff, mypy, lintr
 	$(venv)/ruff check .
 	$(venv)/ruff format --check .
@@ -101,6 +100,9 @@ check-r-bare: check-r ## Check it again, without tests: with no suggested packag
 	$(call check,_R_CHECK_DEPENDS_ONLY_=true $(once),--no-tests -o no-suggests)
 	$(call check,RETICULATE_PYTHON=/none/python $(once),--no-tests -o no-python)
 	@! grep -E '^\* checking .* (ERROR|WARNING|NOTE)$$' build/r/no-*/celloquy.Rcheck/00check.log
+
+dist: check-r ## Build wheel, source distribution and R package in dist/, install each in an empty place, and use it
+	scripts/dist
 
 site: venv ## Build the documentation of Python and R in build/site, without the network
 	scripts/site

@@ -1,6 +1,6 @@
 # The one door to Python: the module celloquy.bridge, which has all that R calls.
 
-oldest_python_package <- "0.1.0"
+oldest_python_package <- "0.2.0"
 
 # Whether celloquy is being imported by this package, which then sees to torch itself.
 session <- new.env(parent = emptyenv())

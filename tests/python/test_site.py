@@ -45,9 +45,14 @@ def test_rooms_without_a_list_of_names_are_shown_whole():
 
 
 def test_version_is_the_same_wherever_it_stands():
-    for file, line in (("CITATION.cff", "version"), ("DESCRIPTION", "Version"), ("pyproject.toml", "version =")):
+    begins = {"CITATION.cff": "version: ", "DESCRIPTION": "Version: ", "NEWS.md": "# celloquy "}
+    for file, line in begins.items():
         text = (ROOT / file).read_text(encoding="utf-8")
-        assert re.search(rf'^{line}:? "?([\d.]+)"?$', text, re.MULTILINE)[1] == cq.__version__, file
+        assert re.search(rf'^{line}([\d.]+)"?$', text, re.MULTILINE)[1] == cq.__version__, file
+    assert (
+        re.search(r"^## \[(.+)\]$", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)[1]
+        == cq.__version__
+    )
 
 
 def test_links_that_lead_nowhere_and_pages_that_need_the_network_are_found(tmp_path):

@@ -13,7 +13,7 @@ test_that("the report names what is there and returns it", {
 test_that("every finding leads to one step", {
   here <- list(path = "/p/bin/python", why = "", started = FALSE)
   none <- list(path = NULL, why = NULL, started = FALSE)
-  whole <- list(python = "3.12.1", celloquy = "0.1.0", torch = "2.9.0", device = "cpu")
+  whole <- list(python = "3.12.1", celloquy = "0.2.0", torch = "2.9.0", device = "cpu")
   without <- function(...) utils::modifyList(whole, list(...))
   steps <- function(...) paste(steps_left(...), collapse = " ")
   expect_length(steps_left(here, whole, character()), 0)

@@ -93,6 +93,12 @@ def read_seurat(path: str | os.PathLike[str], *, assay: str | None = None, layer
     SeuratError
         If the file holds no Seurat object, or one without this assay or layer; or if rpy2, R or one of the R packages
         SeuratObject, reticulate and celloquy is missing.
+
+    Examples
+    --------
+    >>> import celloquy as cq
+    >>> cq.write_seurat(adata, "object.rds")
+    >>> same = cq.read_seurat("object.rds")
     """
     file = Path(path)
     if not file.is_file():
@@ -127,6 +133,11 @@ def write_seurat(adata: AnnData, path: str | os.PathLike[str]) -> None:
     SeuratError
         If the cells can't be made a Seurat object or the file can't be written; or if rpy2, R or one of the R packages
         SeuratObject, reticulate and celloquy is missing.
+
+    Examples
+    --------
+    >>> import celloquy as cq
+    >>> cq.write_seurat(adata, "object.rds")  # in R: readRDS("object.rds")
     """
     file = Path(path)
     if not file.parent.is_dir():

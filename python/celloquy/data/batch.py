@@ -17,6 +17,14 @@ class CellBatch:
     """Cells as sparse rows of raw counts, with their tissue, position, batch and panel.
 
     Shapes: ``n`` cells, ``z`` non-zero counts, ``g`` genes of the vocabulary, ``p`` panels.
+
+    Examples
+    --------
+    >>> import celloquy as cq
+    >>> reader = cq.data.CellSource(adata).over(cq.GeneVocabulary.from_names(adata.var_names))
+    >>> batch = reader.read_all()
+    >>> len(batch), batch.to_csr().shape[0]
+    (120, 120)
     """
 
     indptr: Tensor

@@ -18,7 +18,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CellColumns:
-    """The options by which an object is read; every verb takes them by name."""
+    """The options by which an object is read; every verb takes them by name.
+
+    Examples
+    --------
+    >>> import celloquy as cq
+    >>> columns = cq.CellColumns(tissue_key="slice", spatial_key="spatial")
+    >>> cq.data.CellSource(adata, columns).tissues
+    ['1', '2']
+    """
 
     layer: str | None = None
     """Place of the raw counts: a layer, ``"X"`` or ``"raw"``. By default the first of ``layers["counts"]``, ``X`` and

@@ -37,7 +37,14 @@ MOSTLY = 0.5
 
 @dataclass(frozen=True)
 class Counts:
-    """The raw counts of an AnnData, cells × genes. All values that are read have been checked."""
+    """The raw counts of an AnnData, cells × genes. All values that are read have been checked.
+
+    Examples
+    --------
+    >>> import celloquy as cq
+    >>> counts = cq.data.choose_counts(adata)
+    >>> counts.place
+    """
 
     place: CountsPlace
     """Place in the AnnData."""
@@ -290,6 +297,11 @@ def choose_counts(
     ------
     CountsError
         If no place holds raw counts; the error names what each of them holds.
+
+    Examples
+    --------
+    >>> import celloquy as cq
+    >>> cq.data.choose_counts(adata).place
     """
     check_choice("counts", counts, ("round", None))
     refused: list[tuple[str, CountsError]] = []

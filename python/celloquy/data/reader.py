@@ -52,6 +52,14 @@ class CellSource:
     ------
     CountsError, GenesError, ArgumentError
         If there are no raw counts, no feature is a gene, or a column is missing or unfit.
+
+    Examples
+    --------
+    >>> import celloquy as cq
+    >>> source = cq.data.CellSource(adata, cq.CellColumns(tissue_key="slice"))
+    >>> reader = source.over(cq.GeneVocabulary.from_names(adata.var_names))
+    >>> reader.report.share > 0.9
+    True
     """
 
     def __init__(
@@ -122,7 +130,14 @@ class CellSource:
 
 
 class CellReader:
-    """The cells of one AnnData over a vocabulary, read a run at a time; :meth:`CellSource.over` makes it."""
+    """The cells of one AnnData over a vocabulary, read a run at a time; :meth:`CellSource.over` makes it.
+
+    Examples
+    --------
+    >>> import celloquy as cq
+    >>> reader = cq.data.CellSource(adata).over(cq.GeneVocabulary.from_names(adata.var_names))
+    >>> batch = reader.read_all()
+    """
 
     def __init__(
         self, source: CellSource, vocabulary: GeneVocabulary, *, selected: bool = False, warn: bool = True

@@ -73,8 +73,8 @@ def get(adata: AnnData, key: str) -> pd.DataFrame:
     Examples
     --------
     >>> import celloquy as cq
-    >>> cq.annotate(adata, reference=atlas, label_key="cell_type")
-    >>> cq.get(adata, "celloquy_probability")["NK/T cell"]
+    >>> cq.annotate(adata, reference=reference, label_key="cell_type")
+    >>> cq.get(adata, "celloquy_probability")["T cell"]
     """
     tables = _tables(adata)
     if key in tables:

@@ -31,6 +31,13 @@ def score_annotation(truth: Sequence[str], predicted: Sequence[str], confidence:
     ------
     ArgumentError
         If the lengths differ, or there is no cell.
+
+    Examples
+    --------
+    >>> import celloquy as cq
+    >>> scores = cq.evaluate.score_annotation(["B", "T"], ["B", "B"], [0.9, 0.6])
+    >>> scores["accuracy"]
+    0.5
     """
     from sklearn.metrics import precision_recall_fscore_support
 
@@ -56,7 +63,13 @@ def score_annotation(truth: Sequence[str], predicted: Sequence[str], confidence:
 
 
 def calibration(right: np.ndarray, confidence: np.ndarray, bins: int = 10) -> pd.DataFrame:
-    """Return a row for every bin of confidence: mean ``confidence``, ``accuracy`` and number of ``cells``."""
+    """Return a row for every bin of confidence: mean ``confidence``, ``accuracy`` and number of ``cells``.
+
+    Examples
+    --------
+    >>> import celloquy as cq
+    >>> cq.evaluate.calibration(np.array([True, False]), np.array([0.9, 0.6]), bins=2)
+    """
     place = np.minimum((np.asarray(confidence) * bins).astype(int), bins - 1)
     table = pd.DataFrame({"bin": place, "confidence": confidence, "accuracy": np.asarray(right, dtype=float)})
     means = table.groupby("bin")[["confidence", "accuracy"]].mean()
@@ -64,7 +77,14 @@ def calibration(right: np.ndarray, confidence: np.ndarray, bins: int = 10) -> pd
 
 
 def calibration_error(right: np.ndarray, confidence: np.ndarray, bins: int = 10) -> float:
-    """Return the expected calibration error: mean distance of confidence and accuracy over bins (Guo et al. 2017)."""
+    """Return the expected calibration error: mean distance of confidence and accuracy over bins (Guo et al. 2017).
+
+    Examples
+    --------
+    >>> import celloquy as cq
+    >>> round(cq.evaluate.calibration_error(np.array([True, False]), np.array([0.9, 0.6])), 2)
+    0.35
+    """
     table = calibration(right, confidence, bins)
     return float((table["cells"] * (table["confidence"] - table["accuracy"]).abs()).sum() / table["cells"].sum())
 
@@ -78,6 +98,12 @@ def unknown_auroc(unknown: np.ndarray, confidence: np.ndarray) -> float:
         True for cells whose type the reference lacks, ``(cells,)`` bool.
     confidence
         Confidence that a cell is known, ``(cells,)``, on any scale.
+
+    Examples
+    --------
+    >>> import celloquy as cq
+    >>> float(cq.evaluate.unknown_auroc(np.array([True, False, False]), np.array([0.2, 0.7, 0.9])))
+    1.0
     """
     from sklearn.metrics import roc_auc_score
 

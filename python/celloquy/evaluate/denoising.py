@@ -36,6 +36,12 @@ class HeldOutCounts:
     """Cells with counts held out, and the held-out counts.
 
     Shapes: ``n`` cells, ``g`` genes, ``k`` removed entries.
+
+    Examples
+    --------
+    >>> import celloquy as cq
+    >>> held_out = cq.evaluate.hold_out_counts(adata, seed=0)
+    >>> held_out.adata
     """
 
     adata: AnnData

@@ -45,6 +45,12 @@ def score_integration(
     ------
     ArgumentError
         If the lengths differ, or there is one batch or one label.
+
+    Examples
+    --------
+    >>> import celloquy as cq
+    >>> cq.embed(adata)
+    >>> cq.evaluate.score_integration(adata.obsm["X_celloquy"], adata.obs["donor"], adata.obs["cell_type"])
     """
     from sklearn.neighbors import NearestNeighbors
 

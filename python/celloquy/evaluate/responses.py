@@ -55,6 +55,13 @@ def score_responses(predicted: Matrix, observed: Matrix, expression: Matrix | No
     ------
     ArgumentError
         If shapes differ, or a value is no finite number.
+
+    Examples
+    --------
+    >>> import celloquy as cq
+    >>> observed = np.array([[1.0, 0.0, -1.0]])
+    >>> scores = cq.evaluate.score_responses(0.5 * observed, observed)
+    >>> scores["pearson"].tolist()
     """
     predicted, observed = _numbers(predicted, "predicted"), _numbers(observed, "observed")
     if predicted.ndim != 2 or predicted.shape != observed.shape or not predicted.size:

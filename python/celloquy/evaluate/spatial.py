@@ -28,6 +28,12 @@ class HeldOutGenes:
     """A spatial panel without its hidden genes, a reference, and the counts of the hidden genes.
 
     Shapes: ``n`` cells, ``h`` hidden genes.
+
+    Examples
+    --------
+    >>> import celloquy as cq
+    >>> held_out = cq.evaluate.hold_out_genes(adata, reference, hidden_genes=0.05, seed=0)
+    >>> held_out.genes
     """
 
     spatial: AnnData
@@ -132,7 +138,7 @@ def hold_out_genes(
 
     Examples
     --------
-    >>> held_out = cq.evaluate.hold_out_genes(spatial, reference, hidden_genes=0.2, seed=0)
+    >>> held_out = cq.evaluate.hold_out_genes(adata, reference, hidden_genes=0.05, seed=0)
     >>> imputed = cq.impute(held_out.spatial, reference=held_out.reference, genes=held_out.genes, copy=True)
     >>> held_out.score(cq.get(imputed, "celloquy_imputed")).mean()
     """

@@ -93,6 +93,14 @@ class AlignmentReport:
         Names of known genes that the vocabulary does not have; left out.
     not_genes
         Features that the object says are no genes, such as antibodies; left out, and in none of the numbers above.
+
+    Examples
+    --------
+    >>> import celloquy as cq
+    >>> genes = cq.GeneVocabulary.from_names(["CD3D", "MS4A1", "NKG7"])
+    >>> report = genes.align(["NKG7", "GFP"], warn=False).report
+    >>> report.matched, report.unknown
+    (1, ('GFP',))
     """
 
     names: int
@@ -149,6 +157,13 @@ class Alignment:
         ``(names,)`` int64: place of each name in the vocabulary, or -1.
     report
         Report of which columns were matched, by which rule, which were summed and which were left out.
+
+    Examples
+    --------
+    >>> import celloquy as cq
+    >>> genes = cq.GeneVocabulary.from_names(["CD3D", "MS4A1", "NKG7"])
+    >>> genes.align(["NKG7", "CD3D"]).columns.tolist()
+    [2, 0]
     """
 
     columns: NDArray[np.int64]

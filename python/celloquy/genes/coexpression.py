@@ -50,6 +50,13 @@ def coexpression(counts: Sequence[sparse.csr_matrix], vocabulary: GeneVocabulary
     ------
     ArgumentError
         If there is no data set, or one has not a column for each row of the vocabulary.
+
+    Examples
+    --------
+    >>> import celloquy as cq
+    >>> vocabulary = cq.GeneVocabulary.from_names(adata.var_names)
+    >>> cells = cq.data.CellSource(adata).over(vocabulary).read_all()
+    >>> together = cq.genes.coexpression([cells.to_csr()], vocabulary)
     """
     check_whole_number("n_neighbors", n_neighbors, least=1)
     sets = [_normalised(one, len(vocabulary)) for one in counts]

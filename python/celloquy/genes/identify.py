@@ -51,6 +51,13 @@ class IdentifiedGenes:
         One match for each name: ``ensembl_id``, ``symbol``, ``species``, ``reason``, ``read_as``, ``candidates``.
     species
         Species of the names together: ``"human"``, ``"mouse"``, ``"mixed"`` or ``"unknown"``.
+
+    Examples
+    --------
+    >>> import celloquy as cq
+    >>> genes = cq.identify_genes(["CD3D", "ENSG00000141510.18"])
+    >>> genes.species, genes.ids
+    ('human', ('ENSG00000167286', 'ENSG00000141510'))
     """
 
     names: tuple[str, ...]
@@ -182,11 +189,11 @@ def identify_genes(names: Iterable[str], *, species: Species | None = None) -> I
     --------
     >>> import celloquy as cq
     >>> cq.identify_genes(["ENSG00000141510.18", "SEPT2", "1-Mar", "HLA.A"]).frame[["name", "symbol", "reason"]]
-                     name    symbol     reason
-    0  ENSG00000141510.18      TP53    version
-    1               SEPT2   SEPTIN2   previous
-    2               1-Mar            ambiguous
-    3               HLA.A     HLA-A    mangled
+                     name   symbol     reason
+    0  ENSG00000141510.18     TP53    version
+    1               SEPT2  SEPTIN2   previous
+    2               1-Mar           ambiguous
+    3               HLA.A    HLA-A    mangled
     """
     given = as_names(names)
     chosen = check_species(species)

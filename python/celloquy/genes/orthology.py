@@ -61,6 +61,12 @@ class Orthologs:
         Names of known genes whose orthologs the relation leaves out.
     without
         Names of known genes that have no ortholog.
+
+    Examples
+    --------
+    >>> import celloquy as cq
+    >>> found = cq.orthologs(["Cd3e", "Gm10358"], to="human")
+    >>> found.without
     """
 
     pairs: tuple[OrthologPair, ...]
@@ -167,6 +173,12 @@ def in_species(names: Iterable[str], species: Species, *, warn: bool = True) -> 
     -----
     OtherSpeciesWarning
         If the names are of the other species, unless ``warn`` is False; the warning says how many were mapped.
+
+    Examples
+    --------
+    >>> import celloquy as cq
+    >>> cq.genes.in_species(["Cd3e"], "human", warn=False)
+    ['ENSG00000198851']
     """
     given = list(map(str, names))
     found = detect_species(given)

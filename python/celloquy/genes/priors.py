@@ -223,6 +223,12 @@ def prior(known: str | pd.DataFrame | Prior, vocabulary: GeneVocabulary) -> Prio
         If there is no prior of this name, or the table holds something else than numbers.
     GenesError
         If the prior knows no gene of the vocabulary.
+
+    Examples
+    --------
+    >>> import celloquy as cq
+    >>> vocabulary = cq.GeneVocabulary.from_names(["GATA1", "GATA2", "CD3D"])
+    >>> family = cq.genes.prior("family", vocabulary)
     """
     if isinstance(known, Prior):
         return known.over(vocabulary)

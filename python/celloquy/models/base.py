@@ -49,6 +49,13 @@ class Model(nn.Module, Shareable, ABC):
         Widths, depths and kinds of the parts.
     vocabulary
         The genes that the model knows, in the order of its tables.
+
+    Examples
+    --------
+    >>> import celloquy as cq
+    >>> model = cq.Model.from_pretrained("cells-mini")
+    >>> model.describe()
+    >>> model.save("copy/")
     """
 
     config_class: ClassVar[type[ModelConfig]]
@@ -347,7 +354,13 @@ USUAL_FAMILY = "cellplm"
 
 
 def register_family(model: Family) -> Family:
-    """Make a family known, as a decorator of its model; ``model.config_class.family`` is its name."""
+    """Make a family known, as a decorator of its model; ``model.config_class.family`` is its name.
+
+    Examples
+    --------
+    >>> import celloquy as cq
+    >>> model = cq.models.register_family(cq.FactorModel)  # what the decorator does
+    """
     _FAMILIES[model.config_class.family] = model
     return model
 

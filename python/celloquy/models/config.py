@@ -15,6 +15,11 @@ class ModelConfig(ABC):
 
     A subclass names its :attr:`family` and its :attr:`presets`, has a field ``width`` and says how wide the embedding
     is.
+
+    Examples
+    --------
+    >>> import celloquy as cq
+    >>> cq.CellModelConfig.preset("small").embedding_width
     """
 
     __slots__ = ()

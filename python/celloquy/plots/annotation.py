@@ -28,6 +28,12 @@ def confidence(adata: AnnData, *, key: str = keys.ANNOTATION) -> Figure:
     ------
     ArgumentError
         If the cells are not annotated.
+
+    Examples
+    --------
+    >>> import celloquy as cq
+    >>> cq.annotate(adata)
+    >>> cq.plots.confidence(adata).savefig("confidence.png")
     """
     import matplotlib.pyplot as plt
 
@@ -63,6 +69,12 @@ def confusion(adata: AnnData, *, truth_key: str, key: str = keys.ANNOTATION) -> 
     ------
     ArgumentError
         If the cells are not annotated, or there is no such column.
+
+    Examples
+    --------
+    >>> import celloquy as cq
+    >>> cq.annotate(adata)
+    >>> cq.plots.confusion(adata, truth_key="cell_type").savefig("confusion.png")
     """
     import matplotlib.pyplot as plt
     import pandas as pd

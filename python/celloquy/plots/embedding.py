@@ -33,6 +33,12 @@ def umaps(adata: AnnData, *, bases: Mapping[str, str], color: Sequence[str]) -> 
     ------
     ArgumentError
         If a key or a column is missing.
+
+    Examples
+    --------
+    >>> import celloquy as cq
+    >>> bases = {"X_umap": "PCA"}
+    >>> cq.plots.umaps(adata, bases=bases, color=["cell_type", "donor"]).savefig("umaps.png")
     """
     import matplotlib.pyplot as plt
     import scanpy as sc
@@ -81,6 +87,12 @@ def integration(
     ------
     ArgumentError
         If a key or a column is missing.
+
+    Examples
+    --------
+    >>> import celloquy as cq
+    >>> cq.integrate(adata, batch_key="donor")
+    >>> cq.plots.integration(adata, batch_key="donor", label_key="cell_type").savefig("integration.png")
     """
     import anndata
     import scanpy as sc

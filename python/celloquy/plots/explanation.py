@@ -36,6 +36,12 @@ def explained(table: pd.DataFrame, n_genes: int = 8) -> Figure:
     ------
     ArgumentError
         If it is no such table.
+
+    Examples
+    --------
+    >>> import celloquy as cq
+    >>> table = cq.explain(adata, labels="cell_type")
+    >>> cq.plots.explained(table).savefig("genes.png")
     """
     import matplotlib.pyplot as plt
     from matplotlib.patches import Patch

@@ -38,6 +38,12 @@ def denoised(adata: AnnData, genes: Sequence[str], *, color: str | None = None, 
     ------
     ArgumentError
         If there is no such result, gene or column.
+
+    Examples
+    --------
+    >>> import celloquy as cq
+    >>> cq.denoise(adata)
+    >>> cq.plots.denoised(adata, ["CD79A", "NKG7"], color="cell_type").savefig("denoised.png")
     """
     import matplotlib.pyplot as plt
 
@@ -98,6 +104,12 @@ def imputed(
     ------
     ArgumentError
         If there is no such result, gene or position.
+
+    Examples
+    --------
+    >>> import celloquy as cq
+    >>> cq.impute(spatial, reference=reference, genes=["CD79A", "CD79B", "LYZ", "NKG7"])
+    >>> cq.plots.imputed(spatial, ["CD79A", "LYZ"], measured=adata).savefig("imputed.png")
     """
     import matplotlib.pyplot as plt
 

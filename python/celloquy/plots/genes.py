@@ -29,6 +29,12 @@ def gene_attention(table: pd.DataFrame) -> Figure:
     ------
     ArgumentError
         If it is no such table.
+
+    Examples
+    --------
+    >>> import celloquy as cq
+    >>> table = cq.gene_attention("genes-mini", adata, ["SPI1", "CST3", "LYZ"], by="cell_type")
+    >>> cq.plots.gene_attention(table).savefig("attention.png")
     """
     import matplotlib.pyplot as plt
 

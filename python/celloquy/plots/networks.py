@@ -39,6 +39,12 @@ def regulator_targets(edges: pd.DataFrame, regulator: str, *, n: int = 20) -> Fi
     ------
     ArgumentError
         If it is no such table, or the regulator has no edges in it.
+
+    Examples
+    --------
+    >>> import celloquy as cq
+    >>> edges = cq.infer_network(adata, regulators=["SPI1", "IRF8"], method="ridge")
+    >>> cq.plots.regulator_targets(edges, "SPI1").savefig("targets.png")
     """
     import matplotlib.pyplot as plt
 

@@ -37,6 +37,12 @@ def niches(
     ------
     ArgumentError
         If there is no such result, column or position.
+
+    Examples
+    --------
+    >>> import celloquy as cq
+    >>> cq.niches(adata, tissue_key="slice")
+    >>> cq.plots.niches(adata, tissue_key="slice").savefig("niches.png")
     """
     import matplotlib as mpl
     import matplotlib.pyplot as plt

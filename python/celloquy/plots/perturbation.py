@@ -33,6 +33,12 @@ def perturbed(table: pd.DataFrame) -> Figure:
     ------
     ArgumentError
         If it is no such table.
+
+    Examples
+    --------
+    >>> import celloquy as cq
+    >>> table = cq.perturb(adata, ["CST3", "LYZ"], by="cell_type")
+    >>> cq.plots.perturbed(table).savefig("shifts.png")
     """
     import matplotlib.pyplot as plt
 
@@ -77,6 +83,13 @@ def drivers(table: pd.DataFrame, *, n: int = 15) -> Figure:
     ------
     ArgumentError
         If it is no such table.
+
+    Examples
+    --------
+    >>> import celloquy as cq
+    >>> states = dict(source="monocyte", target="dendritic")
+    >>> table = cq.rank_drivers(adata, by="cell_type", candidates=["CST3", "LYZ"], **states)
+    >>> cq.plots.drivers(table).savefig("drivers.png")
     """
     import matplotlib.pyplot as plt
 

@@ -35,6 +35,12 @@ def gene_properties(held_out: pd.DataFrame) -> Figure:
     ------
     ArgumentError
         If it is no such table.
+
+    Examples
+    --------
+    >>> import celloquy as cq
+    >>> classifier = cq.GeneClassifier().fit(table["gene"], table["dosage_sensitive"])
+    >>> cq.plots.gene_properties(classifier.held_out_).savefig("held_out.png")
     """
     import matplotlib.pyplot as plt
 

@@ -40,6 +40,12 @@ def response_changes(held_out: AnnData, *, conditions: str | Sequence[str] | Non
     ------
     ArgumentError
         If it is no such object, nothing was hidden, or there is no such condition.
+
+    Examples
+    --------
+    >>> import celloquy as cq
+    >>> predictor = cq.ResponsePredictor(perturbation_key="gene", control="control").fit(adata)
+    >>> cq.plots.response_changes(predictor.held_out_).savefig("changes.png")
     """
     import matplotlib.pyplot as plt
 
@@ -91,6 +97,12 @@ def response_volcano(response: AnnData, condition: str, *, n: int = 10) -> Figur
     ------
     ArgumentError
         If it is no such object, there is no such condition, or it has no error or interval.
+
+    Examples
+    --------
+    >>> import celloquy as cq
+    >>> predictor = cq.ResponsePredictor(perturbation_key="gene", control="control").fit(adata)
+    >>> cq.plots.response_volcano(predictor.measured_, "STAT1").savefig("volcano.png")
     """
     import matplotlib.pyplot as plt
 
@@ -159,6 +171,13 @@ def dose_curve(
     ------
     ArgumentError
         If it is no such object, or the gene, the perturbation or the context is not there.
+
+    Examples
+    --------
+    >>> import celloquy as cq
+    >>> predictor = cq.ResponsePredictor(perturbation_key="drug", control="control", dose_key="dose").fit(adata)
+    >>> response = predictor.predict("JQ1", doses=[0.1, 0.3, 1.0])
+    >>> cq.plots.dose_curve(response, "CST3", "JQ1").savefig("doses.png")
     """
     import matplotlib.pyplot as plt
 
@@ -224,6 +243,12 @@ def response_reliability(held_out: AnnData) -> Figure:
     ------
     ArgumentError
         If it is no such object, or nothing was hidden.
+
+    Examples
+    --------
+    >>> import celloquy as cq
+    >>> predictor = cq.ResponsePredictor(perturbation_key="gene", control="control").fit(adata)
+    >>> cq.plots.response_reliability(predictor.held_out_).savefig("reliability.png")
     """
     import matplotlib.pyplot as plt
 

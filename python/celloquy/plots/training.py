@@ -23,6 +23,12 @@ def loss(history: pd.DataFrame) -> Figure:
     ------
     ArgumentError
         If the history has no loss.
+
+    Examples
+    --------
+    >>> import celloquy as cq
+    >>> model = cq.pretrain(adata)
+    >>> cq.plots.loss(model.history).savefig("loss.png")
     """
     import matplotlib.pyplot as plt
     from matplotlib.ticker import MaxNLocator

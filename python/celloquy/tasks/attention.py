@@ -74,7 +74,7 @@ def gene_attention(
     Examples
     --------
     >>> import celloquy as cq
-    >>> table = cq.gene_attention(model, adata, ["GATA1", "KLF1", "HBB"], by="cell_type")
+    >>> table = cq.gene_attention("genes-mini", adata, ["SPI1", "CST3", "LYZ"], by="cell_type")
     """
     model = resolve_model(model)
     model.require(["describe genes"], "`gene_attention`")

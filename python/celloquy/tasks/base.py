@@ -63,6 +63,14 @@ class Task(ABC):
         The fitted model, a :class:`celloquy.Model`.
     history_
         Course of the training, a DataFrame with one row an epoch.
+
+    Examples
+    --------
+    >>> import celloquy as cq
+    >>> task = cq.Integrator(batch_key="donor").fit(adata)
+    >>> task.history_["epoch"].tolist()
+    [1, 2]
+    >>> task.save("task/")
     """
 
     name: ClassVar[str]

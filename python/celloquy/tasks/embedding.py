@@ -133,11 +133,12 @@ def embed(
 
     A model of your own, which reads every cell with its tissue:
 
+    >>> model = cq.pretrain(adata, out="model/")
     >>> cq.embed(adata, model="model/", tissue_key="sample")
 
     More cells than fit the memory, from file to file:
 
-    >>> cq.embed("atlas.h5ad", out="embedded.h5ad", model=model, tissue_key="sample")
+    >>> cq.embed("cells.h5ad", out="embedded.h5ad", model=model, tissue_key="sample")
     """
     from anndata import AnnData
 

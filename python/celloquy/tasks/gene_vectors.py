@@ -77,8 +77,8 @@ def gene_embeddings(
     Examples
     --------
     >>> import celloquy as cq
-    >>> vectors = cq.gene_embeddings(model, adata, by="cell_type")
-    >>> cq.similar_genes("GATA4", cq.gene_embeddings(model))
+    >>> vectors = cq.gene_embeddings("genes-mini", adata, by="cell_type")
+    >>> cq.similar_genes("GATA4", cq.gene_embeddings("genes-mini"))
     """
     from anndata import AnnData
 
@@ -135,6 +135,11 @@ def similar_genes(
     ------
     GenesError, ArgumentError
         If the gene has no vector, or ``n`` is no number.
+
+    Examples
+    --------
+    >>> import celloquy as cq
+    >>> cq.similar_genes("SPI1", "genes-mini", n=5)[["symbol", "cosine"]]
     """
     check_whole_number("n", n, least=1)
     check_name("gene", gene, "the name of one gene")

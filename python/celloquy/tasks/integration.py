@@ -39,7 +39,6 @@ class Integrator(Task):
     >>> import celloquy as cq
     >>> integrator = cq.Integrator(batch_key="donor").fit(adata)
     >>> integrator.predict(adata)
-    >>> integrator.predict(new_donors)
     >>> integrator.save("integrator/")
     """
 

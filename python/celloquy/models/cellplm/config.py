@@ -20,6 +20,12 @@ class CellModelConfig(ModelConfig):
 
     The defaults are those of the preset ``"mini"`` (128 wide, 2 layers). ``"small"`` is 256 wide with 4 layers,
     ``"base"`` the published 85-million-parameter CellPLM (1,024 wide, 4 layers), with positions in use.
+
+    Examples
+    --------
+    >>> import celloquy as cq
+    >>> cq.CellModelConfig.preset("base").width
+    1024
     """
 
     family: ClassVar[str] = "cellplm"

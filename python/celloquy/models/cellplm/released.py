@@ -67,6 +67,12 @@ def read_cellplm(prefix: str | PathLike[str]) -> CellModel:
     ------
     CheckpointError
         If a file is missing, or a weight is missing, extra or misshapen; it names the weight.
+
+    Examples
+    --------
+    >>> import celloquy as cq
+    >>> model = cq.read_cellplm("checkpoint/cellplm")
+    >>> model.save("cellplm/")  # from now on a directory of ours
     """
     config_file, weights_file = Path(f"{prefix}.config.json"), Path(f"{prefix}.best.ckpt")
     for file in (config_file, weights_file):

@@ -11,7 +11,13 @@ from celloquy.models.config import ModelConfig
 
 @dataclass(frozen=True, slots=True)
 class FactorModelConfig(ModelConfig):
-    """Everything that a :class:`celloquy.FactorModel` is built from, the vocabulary aside."""
+    """Everything that a :class:`celloquy.FactorModel` is built from, the vocabulary aside.
+
+    Examples
+    --------
+    >>> import celloquy as cq
+    >>> cq.FactorModelConfig(width=50)
+    """
 
     family: ClassVar[str] = "factors"
     presets: ClassVar[dict[str, dict[str, Any]]] = {"mini": {}}

@@ -44,6 +44,12 @@ class GeneModelConfig(ModelConfig):
     The defaults are those of the preset ``"mini"`` (128 wide, 2 layers). ``"small"`` (256 wide, 6 layers; its heads and
     feed-forward width are inferred, not published) and ``"base"`` (768 wide, 12 layers) are the released shapes, with
     their four priors and positions by rank.
+
+    Examples
+    --------
+    >>> import celloquy as cq
+    >>> cq.GeneModelConfig(positions="rank", priors=()).context
+    2048
     """
 
     family: ClassVar[str] = "genecompass"

@@ -112,6 +112,12 @@ def read_genecompass(
     CheckpointError
         If a file is missing or damaged, the table is not that of the checkpoint, or a weight is missing, extra or
         misshapen; it names it. If it is a Geneformer.
+
+    Examples
+    --------
+    >>> import celloquy as cq
+    >>> model = cq.read_genecompass("checkpoint/", tokens="checkpoint/tokens.tsv")
+    >>> model.save("genecompass/")  # from now on a directory of ours
     """
     folder = Path(directory)
     released, weights = _read(folder)

@@ -115,12 +115,12 @@ def annotate(
     Examples
     --------
     >>> import celloquy as cq
-    >>> cq.annotate(adata, reference=atlas, label_key="cell_type")
+    >>> cq.annotate(adata, reference=reference, label_key="cell_type")
     >>> adata.obs[["celloquy_label", "celloquy_confidence"]]
 
     Without a reference:
 
-    >>> cq.annotate(adata)
+    >>> cq.annotate(adata, key_added="known")
     """
     given = dict(locals())
     began = time.perf_counter()

@@ -50,7 +50,7 @@ class Denoiser(Task):
     --------
     >>> import celloquy as cq
     >>> denoiser = cq.Denoiser().fit(adata)
-    >>> denoiser.predict(adata, genes=["CD3E", "MS4A1"], return_std=True)
+    >>> denoiser.predict(adata, genes=["CD79A", "LYZ"], return_std=True)
     >>> denoiser.save("denoiser/")
     """
 

@@ -79,7 +79,7 @@ class Imputer(Task):
     Examples
     --------
     >>> import celloquy as cq
-    >>> imputer = cq.Imputer(tissue_key="slice").fit(spatial, reference, genes=["Pvalb", "Sst"])
+    >>> imputer = cq.Imputer(tissue_key="slice").fit(spatial, reference, genes=["CD79A", "CD79B", "LYZ", "NKG7"])
     >>> imputer.predict(spatial)
     >>> imputer.reliability_
     """

@@ -75,8 +75,8 @@ def impute(
     Examples
     --------
     >>> import celloquy as cq
-    >>> cq.impute(spatial, reference=cortex, genes=["Pvalb", "Sst"], tissue_key="slice")
-    >>> cq.get(spatial, "celloquy_imputed")["Pvalb"]
+    >>> cq.impute(spatial, reference=reference, genes=["CD79A", "CD79B", "LYZ", "NKG7"])
+    >>> cq.get(spatial, "celloquy_imputed")["LYZ"]
     >>> spatial.uns["celloquy"]["celloquy_imputed"]["reliability"]
     """
     began = time.perf_counter()

@@ -38,6 +38,12 @@ def write_network(edges: pd.DataFrame, path: str | PathLike[str]) -> None:
         If these are no edges, or the path has another ending.
     DiskError
         If it can't be written.
+
+    Examples
+    --------
+    >>> import celloquy as cq
+    >>> edges = cq.infer_network(adata, regulators=["SPI1", "IRF8"], method="ridge")
+    >>> cq.write_network(edges, "network.graphml")
     """
     check_edges(edges)
     file = check_path("path", path, "the path of a file")

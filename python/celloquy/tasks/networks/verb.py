@@ -139,8 +139,8 @@ def infer_network(
     --------
     >>> import celloquy as cq
     >>> edges = cq.infer_network(adata, by="cell_type")
-    >>> edges[edges["regulator"] == "GATA1"].head()
-    >>> cq.plots.regulator_targets(edges, "GATA1")
+    >>> edges[edges["regulator"] == "SPI1"].head()
+    >>> cq.plots.regulator_targets(edges, "SPI1")
     >>> cq.write_network(edges, "network.graphml")
     """
     if n_edges is not None:

@@ -151,7 +151,7 @@ def rank_drivers(
     Examples
     --------
     >>> import celloquy as cq
-    >>> cq.rank_drivers(adata, source="ductal", target="endocrine", by="cell_type", candidates=["Neurog3", "Arx"])
+    >>> cq.rank_drivers(adata, source="monocyte", target="dendritic", by="cell_type", candidates=["CST3", "LYZ"])
     """
     ways: tuple[How, ...] = ("overexpress", "delete") if how is None else (check_how(how),)
     check_choice("pairs", pairs, (True, False))

@@ -58,7 +58,7 @@ def classify_genes(
     Examples
     --------
     >>> import celloquy as cq
-    >>> cq.classify_genes(["GATA4", "TBX5", …], ["sensitive", …], to=["NKX2-5"])
+    >>> cq.classify_genes(table["gene"], table["dosage_sensitive"], to=["NKX2-5"])
     """
     classifier = GeneClassifier(
         model=model, evidence=evidence, folds=folds, unknown=unknown, layer=layer, counts=counts, species=species,

@@ -77,8 +77,8 @@ class ResponsePredictor:
     Examples
     --------
     >>> import celloquy as cq
-    >>> predictor = cq.ResponsePredictor(perturbation_key="gene", control="non-targeting").fit(adata)
-    >>> predictor.predict(["STAT1", "IRF1+STAT1"]).to_df("change")
+    >>> predictor = cq.ResponsePredictor(perturbation_key="gene", control="control").fit(adata)
+    >>> predictor.predict(["STAT2", "IRF7+STAT1"]).to_df("change")
     """
 
     name: ClassVar[str] = "responses"

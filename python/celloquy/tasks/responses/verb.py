@@ -63,8 +63,8 @@ def predict_response(
     Examples
     --------
     >>> import celloquy as cq
-    >>> told = cq.predict_response(adata, ["KLF1", "CEBPA+KLF1"], perturbation_key="gene", control="control")
-    >>> told.to_df("change").T.sort_values("KLF1")
+    >>> told = cq.predict_response(adata, ["STAT2", "IRF7+STAT1"], perturbation_key="gene", control="control")
+    >>> told.to_df("change").T.sort_values("STAT2")
     """
     predictor = ResponsePredictor(
         perturbation_key=perturbation_key, control=control, covariate_key=covariate_key, dose_key=dose_key,

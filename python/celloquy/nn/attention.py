@@ -41,6 +41,11 @@ class TissueBlocks:
         order = rank[code].argsort(stable=True)
         return TissueBlocks(rank[code][order], sizes[by_size].tolist()), order
 
+    @staticmethod
+    def whole(cells: Tensor) -> TissueBlocks:
+        """Return some cells, ``(n, …)``, as one tissue."""
+        return TissueBlocks(torch.zeros(len(cells), dtype=torch.int64, device=cells.device), [len(cells)])
+
     def __len__(self) -> int:
         """Number of tissues."""
         return len(self.sizes)
@@ -137,21 +142,30 @@ class FlowAttention(nn.Module):
         query, key = self.split_and_activate(self.query(cells)), self.split_and_activate(self.key(cells))
         value = self.split_heads(self.value(cells))
         with torch.autocast(cells.device.type, enabled=False):
-            # Sums over a tissue (t, h, d); all flows (n, h)
-            query_sum, key_sum = tissues.total(query), tissues.total(key)
-            incoming = 1 / tissues.flow(query, key_sum)
-            outgoing = 1 / tissues.flow(key, query_sum)
-            allocation = tissues.flow(query, tissues.weighted_total(outgoing, key)).sigmoid() * incoming
-            attraction = tissues.flow(key, tissues.weighted_total(incoming, query)).clamp(-1, 1).exp()
-            # The softmax over the cells of a tissue, times their number: (t, 1) / (t, h)
-            share = tissues.cells_per_tissue(attraction) / tissues.total(attraction)
+            allocation, competition = self.flows(query, key, tissues)
             # (n, h, d) * (n, h, 1)
-            value = value * (attraction * tissues.per_cell(share))[..., None]
+            value = value * competition[..., None]
         # Runs of (n, h, d), put together to all cells
         mixed = torch.cat([_mix(query[run], key[run], value[run], padding) for run, padding in tissues.blocks()])
         # (n, h, d) -> (n, h * d)
         out: Tensor = self.out((mixed * allocation[..., None]).flatten(1))
         return out
+
+    @staticmethod
+    def flows(query: Tensor, key: Tensor, tissues: TissueBlocks) -> tuple[Tensor, Tensor]:
+        """Return how much each cell takes up (allocation) and gives (competition), both ``(n, h)``.
+
+        A cell ``i`` becomes the sum over the cells ``j`` of its tissue of ``allocation_i (q_i · k_j) competition_j v_j``.
+        """
+        # Sums over a tissue (t, h, d); all flows (n, h)
+        query_sum, key_sum = tissues.total(query), tissues.total(key)
+        incoming = 1 / tissues.flow(query, key_sum)
+        outgoing = 1 / tissues.flow(key, query_sum)
+        allocation = tissues.flow(query, tissues.weighted_total(outgoing, key)).sigmoid() * incoming
+        attraction = tissues.flow(key, tissues.weighted_total(incoming, query)).clamp(-1, 1).exp()
+        # The softmax over the cells of a tissue, times their number: (t, 1) / (t, h)
+        share = tissues.cells_per_tissue(attraction) / tissues.total(attraction)
+        return allocation, attraction * tissues.per_cell(share)
 
     def split_and_activate(self, projected: Tensor) -> Tensor:
         """Return the queries or keys of a projection: ``(n, h * d)`` to ``(n, h, d)``, between 0 and 1, float32."""

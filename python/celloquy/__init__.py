@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from celloquy.tasks.annotation import Annotator as Annotator
     from celloquy.tasks.annotation import annotate as annotate
     from celloquy.tasks.annotation import known_types as known_types
+    from celloquy.tasks.context import context as context
     from celloquy.tasks.denoising import Denoiser as Denoiser
     from celloquy.tasks.denoising import denoise as denoise
     from celloquy.tasks.explanation import explain as explain
@@ -82,6 +83,7 @@ _HOME = {
     "TrainingOptions": "training",
     "annotate": "tasks.annotation",
     "classify_genes": "tasks.properties",
+    "context": "tasks.context",
     "denoise": "tasks.denoising",
     "embed": "tasks",
     "explain": "tasks.explanation",

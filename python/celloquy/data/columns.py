@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from celloquy.checks import check_choice, check_name
-from celloquy.errors import ArgumentError
+from celloquy.errors import ArgumentError, some
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -124,6 +125,26 @@ def column(
             argument=argument,
         )
     return values
+
+
+def places_of(adata: AnnData, names: Sequence[str]) -> NDArray[np.int64]:
+    """Return the places of cells in an object, ``(names,)``.
+
+    Raises
+    ------
+    ArgumentError
+        If one is none of the object.
+    """
+    place = {name: at for at, name in enumerate(adata.obs_names.astype(str))}
+    if missing := [name for name in names if name not in place]:
+        raise ArgumentError(
+            "Some cells are not in the object.",
+            found=some(missing),
+            expected="names in adata.obs_names",
+            remedy="check the names.",
+            argument="cells",
+        )
+    return np.array([place[name] for name in names], dtype=np.int64)
 
 
 def codes(

@@ -45,7 +45,7 @@ def neighbour_means(points: NDArray[np.float32], groups: NDArray[np.int64], n_ne
     return sparse.csr_matrix((share[row], (row, column)), shape=(len(points), len(points)))
 
 
-def nearest_of(points: NDArray[np.float32], queries: NDArray[np.float32], number: int) -> NDArray[np.int64]:
+def nearest_of(points: NDArray[np.floating], queries: NDArray[np.floating], number: int) -> NDArray[np.int64]:
     """Return the nearest points of every query, ``(queries, number)``, nearest first."""
     from sklearn.neighbors import NearestNeighbors
 

@@ -61,10 +61,10 @@ class Model(nn.Module, Shareable, ABC):
     config_class: ClassVar[type[ModelConfig]]
     """Class of the family's configuration."""
     abilities: ClassVar[frozenset[str]] = frozenset({"embed"})
-    """Abilities of the family: ``"embed"`` cells; ``"fill in"`` what a mask hid of them, and so be pretrained;
-    ``"decode"``: predict counts from an embedding; ``"adapt"`` to the cells that are to be embedded, which takes the
-    place of training it for a task; ``"describe genes"`` by vectors in cells; ``"embed genes"`` outside of cells;
-    ``"correlate genes"`` as the cells did that it learned from; ``"read changed counts"``, all else held."""
+    """Abilities of the family: ``"embed"`` cells; ``"fill in"`` what a mask hid, and so be pretrained; ``"decode"``:
+    predict counts from an embedding; ``"adapt"`` to the cells that are to be embedded, instead of being trained for a
+    task; ``"describe genes"`` by vectors in cells; ``"embed genes"`` outside of cells; ``"correlate genes"`` as the
+    cells did; ``"read changed counts"``, all else held; ``"weigh cells"``: tell what cells read of one another."""
     dropout: float = 0.0
     """Share of an embedding that is dropped where a task's own head is trained on it."""
     context: int | None = None

@@ -155,7 +155,7 @@ class FlowAttention(nn.Module):
     def flows(query: Tensor, key: Tensor, tissues: TissueBlocks) -> tuple[Tensor, Tensor]:
         """Return how much each cell takes up (allocation) and gives (competition), both ``(n, h)``.
 
-        A cell ``i`` becomes the sum over the cells ``j`` of its tissue of ``allocation_i (q_i · k_j) competition_j v_j``.
+        A cell ``i`` becomes the sum over the ``j`` of its tissue of ``allocation_i (q_i · k_j) competition_j v_j``.
         """
         # Sums over a tissue (t, h, d); all flows (n, h)
         query_sum, key_sum = tissues.total(query), tissues.total(key)

@@ -1,20 +1,22 @@
 """The weights with which attention mixes the cells of a tissue, for the cells that are asked alone.
 
-A cell becomes the sum over the cells of its tissue of weight times value. In flow attention a weight is a product of what
-belongs to the one cell and what belongs to the other (Wu et al. 2022, Flowformer, eqs. 5-8), so that its sums over kinds of
-cells are linear in the number of cells; no weights of all cells with all cells are ever computed.
+A cell becomes the sum over the cells of its tissue of weight times value. In flow attention a weight is a product of
+what belongs to the one cell and what belongs to the other (Wu et al. 2022, Flowformer, eqs. 5-8), so that sums over
+kinds of cells take a time linear in the number of cells; no weights of all cells with all cells are ever kept.
 """
 
 from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from celloquy.nn.attention import FlowAttention, SoftmaxAttention, TissueBlocks
+from celloquy.nn.encoder import EncoderLayer
 
 WEIGHTS_AT_A_TIME = 2**24
 """Weights, of all heads, that are in memory at a time."""
@@ -34,7 +36,7 @@ class TissueWeights(ABC):
 
     @abstractmethod
     def by_kind(self, asked: Tensor, kinds: Tensor) -> Tensor:
-        """Return the sums of the weights over kinds of cells, ``(a, h, k)``; ``kinds`` is 0 or 1, ``(n, k)`` float32."""
+        """Return the sums of the weights over kinds of cells, ``(a, h, k)``; ``kinds`` is ``(n, k)`` of 0 and 1."""
 
     def runs(self, asked: Tensor) -> Iterator[Tensor]:
         """Yield the asked cells in runs whose weights fit the memory."""
@@ -86,5 +88,31 @@ def weights_of(attention: FlowAttention | SoftmaxAttention, cells: Tensor) -> Ti
 
 
 def shares(weights: Tensor) -> Tensor:
-    """Return weights ``(a, h, n)`` as shares of what a cell reads, ``(a, n)``: each head sums to one, all count alike."""
+    """Return weights ``(a, h, n)`` as shares of what a cell reads, ``(a, n)``: the mean over heads that sum to one."""
     return (weights / weights.sum(-1, keepdim=True)).mean(1)
+
+
+@dataclass(frozen=True)
+class LayerReading:
+    """What the cells of one tissue, ``n``, read of one another in one layer of an encoder."""
+
+    weights: TissueWeights
+    """The weights of its attention."""
+    strength: Tensor
+    """``(n,)``: length of what the attention adds to each cell's vector, over the length of that vector before."""
+
+
+def readings_of(layers: Iterable[EncoderLayer], cells: Tensor) -> list[LayerReading]:
+    """Send the vectors ``(n, h * d)`` of one tissue through layers of an encoder, and return what is read in each.
+
+    A layer without attention is none of them.
+    """
+    tissue, found = TissueBlocks.whole(cells), []
+    for layer in layers:
+        if layer.attention is not None and layer.norm_attention is not None:
+            normed = layer.norm_attention(cells)
+            added = layer.attention(normed, tissue)
+            found.append(LayerReading(weights_of(layer.attention, normed), added.norm(dim=1) / cells.norm(dim=1)))
+            cells = cells + added
+        cells = layer.apply_feedforward(cells)
+    return found

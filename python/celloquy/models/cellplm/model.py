@@ -23,6 +23,7 @@ from celloquy.nn.latent import GaussianLatent, MixtureLatent, NoLatent
 from celloquy.nn.losses import count_loss, sample_genes
 from celloquy.nn.masking import BiLevelMask, Masking
 from celloquy.nn.position import SpatialEncoding
+from celloquy.nn.weights import LayerReading, readings_of
 from celloquy.runtime.hardware import PRODUCTS
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ class CellModel(Model):
     """
 
     config_class: ClassVar[type[ModelConfig]] = CellModelConfig
-    abilities: ClassVar[frozenset[str]] = frozenset({"embed", "fill in", "decode", "sum genes"})
+    abilities: ClassVar[frozenset[str]] = frozenset({"embed", "fill in", "decode", "sum genes", "weigh cells"})
     config: CellModelConfig
 
     def __init__(self, config: CellModelConfig, vocabulary: GeneVocabulary) -> None:
@@ -156,6 +157,19 @@ class CellModel(Model):
         alone = torch.arange(len(sums), device=sums.device)
         mean: Tensor = self.latent(self.norm(self.encoder(self.embedder.finish(sums), alone))).mean
         return mean
+
+    @property
+    def reading_layers(self) -> int:
+        """Layers in which cells read one another; ability ``"weigh cells"``, as the two methods that follow."""
+        return 0 if self.config.attention == "none" else self.config.layers
+
+    def cell_vectors(self, batch: CellBatch) -> Tensor:
+        """Return the cells ``(n, width)`` before they read each other."""
+        return self.embed_expression(batch)
+
+    def weigh_cells(self, vectors: Tensor) -> list[LayerReading]:
+        """Return what the cells of one tissue, whose vectors are given, read of one another in each such layer."""
+        return readings_of(self.encoder.layers, vectors)  # type: ignore[arg-type]
 
     def embed_batch(self, batch: CellBatch) -> Tensor:
         """Return the latent's mean ``(n, latent_width)``; every cell of a tissue must be in the batch."""

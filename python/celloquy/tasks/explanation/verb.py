@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from celloquy import keys
 from celloquy.checks import check_names, check_whole_number, refuse
 from celloquy.data import CellColumns, CellReader, CellSource
-from celloquy.data.columns import codes
+from celloquy.data.columns import codes, places_of
 from celloquy.data.labels import read_labels
 from celloquy.data.store import opened
 from celloquy.errors import ArgumentError, some
@@ -208,16 +208,8 @@ def _one_by_one(adata: AnnData, label: NDArray[np.int64], asked: list[str]) -> t
     """The same where each of some cells is a group."""
     if not 0 < len(asked) <= MOST_CELLS:
         refuse("cells", f"{len(asked):,} names", f"1 to {MOST_CELLS:,}", "pass fewer, or leave it out to have means.")
-    place = {name: at for at, name in enumerate(adata.obs_names.astype(str))}
-    if missing := [name for name in asked if name not in place]:
-        raise ArgumentError(
-            "Some cells are not in the object.",
-            found=some(missing),
-            expected="names in adata.obs_names",
-            remedy="check the names.",
-            argument="cells",
-        )
-    if unknown := [name for name in asked if label[place[name]] < 0]:
+    places = places_of(adata, asked)
+    if unknown := [name for name, place in zip(asked, places, strict=True) if label[place] < 0]:
         raise ArgumentError(
             "Some cells have no label to explain.",
             found=some(unknown),
@@ -226,7 +218,7 @@ def _one_by_one(adata: AnnData, label: NDArray[np.int64], asked: list[str]) -> t
             argument="cells",
         )
     group = np.full(len(label), -1)
-    group[[place[name] for name in asked]] = np.arange(len(asked))
+    group[places] = np.arange(len(asked))
     return group, asked
 
 

@@ -1,6 +1,7 @@
 """Plots of results, drawn by scanpy and matplotlib."""
 
 from celloquy.plots.annotation import confidence, confusion
+from celloquy.plots.context import context
 from celloquy.plots.embedding import integration, umaps
 from celloquy.plots.explanation import explained
 from celloquy.plots.expression import denoised, imputed
@@ -15,6 +16,7 @@ from celloquy.plots.training import loss
 __all__ = [
     "confidence",
     "confusion",
+    "context",
     "denoised",
     "dose_curve",
     "drivers",

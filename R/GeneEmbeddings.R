@@ -107,25 +107,26 @@ ask_of_genes <- function(verb, model.object, object, by, features, assay, layer,
 
 # The group of each cell, `list(group = ...)`, from a column of the metadata or given as such; an empty list without
 # `by`.
-groups_of <- function(cells, by, call) {
+groups_of <- function(cells, by, call, arg = "by") {
   if (is.null(by)) {
     return(list())
   }
   of_column <- rlang::is_string(by) && !is.null(cells$data)
-  group <- if (of_column) metadata_column(cells$data, by, "by", call = call) else for_cells(by, cells$counts)
-  list(group = check_groups(group, cells$counts, call))
+  group <- if (of_column) metadata_column(cells$data, by, arg, call = call) else for_cells(by, cells$counts)
+  list(group = check_groups(group, cells$counts, call, arg))
 }
 
 # Names as a Python list, also where there is one.
 as_names <- function(features) if (is.null(features)) NULL else as.list(features)
 
-check_groups <- function(group, counts, call) {
+check_groups <- function(group, counts, call, arg = "by") {
   if (!is.atomic(group) && !is.factor(group) || length(group) != ncol(counts) || anyNA(group)) {
     cli::cli_abort(c(
       "Not every cell has a group.",
       x = if (is.atomic(group) || is.factor(group)) "Found: {found_values(group, counts)}." else found_value(group),
-      i = "Pass the name of a column of the metadata as {.arg by}, or a value for each cell; fill in what is missing."
-    ), class = "celloquy_ArgumentError", argument = "by", call = call)
+      i = "Pass the name of a column of the metadata as {.arg {arg}}, or a value for each cell, and fill in what is \\
+           missing."
+    ), class = "celloquy_ArgumentError", argument = arg, call = call)
   }
   unname(group)
 }

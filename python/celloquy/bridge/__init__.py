@@ -15,6 +15,7 @@ _HOME = {
     "classify_genes": "properties",
     "columns_of_types": "objects",
     "columns_to_r": "objects",
+    "context": "verbs",
     "copy_into": "matrices",
     "describe_error": "session",
     "embed": "verbs",

@@ -144,6 +144,17 @@ def niches(
     run(adata, model=model, layer="X", species=species, **columns, **given)  # type: ignore[arg-type]
 
 
+def context(
+    adata: AnnData, *, model: Model | str, columns: Mapping[str, Any], species: str | None, **given: Any
+) -> dict[str, Any]:
+    """Return the columns of the table of what cells were read with; counts are in ``X``, ``columns`` as of niches."""
+    from celloquy.bridge.genes import columns_of
+    from celloquy.tasks.context import context as run
+
+    columns = {name: key for name, key in columns.items() if name != "batch_key"}
+    return columns_of(run(adata, model=model, layer="X", species=species, **columns, **given))  # type: ignore[arg-type]
+
+
 def pretrain(
     adata: AnnData,
     *,

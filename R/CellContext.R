@@ -3,8 +3,8 @@
 #' `CellContext()` tells what a cell model's attention takes from where, by type and by distance. The weight that
 #' another cell has in a cell, a share of one over the tissue, is the mean over the heads of a layer and over the
 #' layers; a cell reads itself, too. Beside it stands the share of the tissue's cells, and the ratio of both: 1 where
-#' attention reads evenly, above 1 for what it prefers. It says what the model looks at, not which cells act on which. The weights are
-#' those of [RunCelloquy()] with the same model, of the asked cells alone. `ContextPlot()` draws them.
+#' attention reads evenly, above 1 for what it prefers. It says what the model looks at, not which cells act on which.
+#' The weights are those of [RunCelloquy()] with the same model, of the asked cells alone. `ContextPlot()` draws them.
 #'
 #' @param object Cells: a Seurat object, an assay, a SingleCellExperiment, or a matrix of raw counts (genes × cells).
 #'   They stay as they are.
@@ -32,7 +32,8 @@
 #'   `kind` (`"label"`, `"distance"` or `"cell"`), `read` (the label, the interval of distances, the cell), `distance`
 #'   (where the interval ends, or that of the cell), `weight` (share of what a cell reads, a mean over the group),
 #'   `cells` (share of the cells of its tissue), `ratio` (the one over the other), `n.cells` (cells of the group) and
-#'   `strength` (length of what attention adds to a cell's vector over the length of that vector: near 0 context hardly matters).
+#'   `strength` (length of what attention adds to a cell's vector over the length of that vector: near 0 context hardly
+#'   matters).
 #'   `ContextPlot()` returns a ggplot.
 #' @seealso [RunCelloquy()], [FindNiches()]
 #' @examples

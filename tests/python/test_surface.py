@@ -233,6 +233,23 @@ def test_labels_are_explained_by_the_same_options_everywhere():
     assert set(inspect.signature(command).parameters) == expected
 
 
+def test_what_cells_were_read_with_is_asked_for_by_the_same_options_everywhere():
+    options = {one.name: one.default for one in inspect.signature(cq.context).parameters.values()}
+    named = {"adata": "object", "model": "model.object", "spatial_key": "spatial", "progress": "verbose"}
+    found = r_formals("CellContext")
+    assert set(found) - {"assay"} == {named.get(name, in_r(name)) for name in options}
+    for name in set(options) - {"adata", "layer", "tissue_key", "spatial_key", "progress"}:
+        assert found[named.get(name, in_r(name))] == options[name], name
+    (command,) = [one.callback for one in app.registered_commands if one.callback.__name__ == "context"]
+    given = {one.name: one.default for one in inspect.signature(command).parameters.values()}
+    named = {"adata": "file", "progress": "quiet"}
+    # typer's own context comes first.
+    assert set(given) == {named.get(name, name) for name in options} | {"out", "context"}
+    assert {name: given[name] for name in options if name not in named} == {
+        name: default for name, default in options.items() if name not in named
+    }
+
+
 def test_responses_are_asked_for_by_the_same_options_everywhere():
     parameters = inspect.signature(cq.predict_response).parameters
     options = {name: one.default for name, one in parameters.items() if name != "adata"}

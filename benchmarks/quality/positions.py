@@ -38,7 +38,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import report
 
 HERE = Path(__file__).resolve().parent
-EXPLORED = ("rctd_slideseq_cerebellum", "rctd_visium_hippocampus", "lymph_node_visium")
+EXPLORED = ("rctd_slideseq_cerebellum", "rctd_visium_hippocampus")
 FINAL = ("mob_st", "starmap_mpfc")
 TISSUE = {"starmap_mpfc": "slice"}
 MOST_GENES = 1000
@@ -60,6 +60,25 @@ TRIED: dict[str, dict[str, Any]] = {
     f"{FLOW}, positions, waves ten times as wide": {"positions": True, "scale": 0.1},
     f"{FLOW}, positions, both": {"positions": True, "length": 0.1, "scale": 0.1},
 }
+
+SHOWS = """\
+With true positions a model foretells held-out counts of its own tissue better than without them, and than with shuffled
+ones, on the hippocampus, the olfactory bulb and the cortex. Against cells that are read alone, what is left of the gain
+is large on the hippocampus and small on the other two, because attention by itself loses there. On the cerebellum there
+is nothing to tell: of 100 beads ten decide when training ends, and seeds differ by far more than the ways.
+
+The gain does not come from reading neighbours. Near cells get the weight of an even reading, within about 5 % on the
+average of all cells, with positions as without; nor do the six nearest cells help when they are mixed in. A place is
+used as a coordinate: the model learns where in this tissue what is expressed. So positions serve a model of the tissue
+that it was trained on, and not one that is asked of another slice (annotation, above) or of genes that were not
+measured (imputation). Scale and phase are not at fault: made a tenth as long they win nothing, with waves ten times as
+wide they win about as much, so the encoding stays as it is.
+
+Seeds are few (the number of a way is in positions.csv), one where no deviation stands, as in most of the cortex. On the
+1,000 spots of the lymph node, which were looked at first, the usual training told no more than the mean profile by any
+way (seven ways, one seed), so it is not in the table.
+"""
+"""What the figures say."""
 
 
 def main() -> None:
@@ -183,8 +202,7 @@ def write(rows: pd.DataFrame) -> None:
             report.table(["", *names], gains),
             "Weight of near cells over an even reading (`cq.context`, its second interval of distances):",
             report.table(["", *names], near),
-            (HERE / "results" / "positions.txt").read_text(encoding="utf-8").strip()
-            if (HERE / "results" / "positions.txt").is_file() else "",
+            SHOWS,
         ]
     )  # fmt: skip
     report.write_section(

@@ -32,6 +32,12 @@ def context(table: pd.DataFrame) -> Figure:
     ------
     ArgumentError
         If it is no such table.
+
+    Examples
+    --------
+    >>> import celloquy as cq
+    >>> table = cq.context(adata, labels="cell_type", spatial_key="spatial")
+    >>> cq.plots.context(table).savefig("context.png")
     """
     import matplotlib.pyplot as plt
 

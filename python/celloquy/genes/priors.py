@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from functools import cache
+from lzma import LZMAError
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
-from zipfile import BadZipFile
+from zipfile import ZIP_LZMA, BadZipFile, ZipFile, ZipInfo
 
 import numpy as np
 from numpy.typing import NDArray
@@ -150,8 +151,13 @@ class Prior:
         arrays["lengths"] = np.diff(matrix.indptr).astype(np.int32)
         arrays["columns"] = matrix.indices.astype(np.uint16 if len(self.features) < 2**16 else np.int32)
         arrays["values"] = matrix.data.astype(np.float32)
-        with Path(path).open("wb") as file:
-            np.savez_compressed(file, allow_pickle=False, **arrays)
+        # As NumPy does it, with a better compression than it offers: a third less.
+        with ZipFile(path, "w") as file:
+            for key, array in arrays.items():
+                entry = ZipInfo(f"{key}.npy")
+                entry.compress_type = ZIP_LZMA
+                with file.open(entry, "w") as stream:
+                    np.save(stream, array, allow_pickle=False)
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> Prior:
@@ -171,7 +177,7 @@ class Prior:
             matrix = sparse.csr_matrix((values, columns, indptr), shape=(len(ids), len(features)))
             about = json.loads(texts["about"])
             return cls(about["name"], ids, matrix, features, about["source"], about["licence"])
-        except (ValueError, KeyError, TypeError, EOFError, BadZipFile) as error:
+        except (ValueError, KeyError, TypeError, EOFError, BadZipFile, LZMAError) as error:
             raise ArgumentError(
                 f"{path} is not a saved prior.",
                 found=(str(error).splitlines() or [type(error).__name__])[0],

@@ -55,6 +55,8 @@ if TYPE_CHECKING:
     from celloquy.tasks.properties import classify_genes as classify_genes
     from celloquy.tasks.responses import ResponsePredictor as ResponsePredictor
     from celloquy.tasks.responses import predict_response as predict_response
+    from celloquy.tasks.samples import SamplePredictor as SamplePredictor
+    from celloquy.tasks.samples import predict_samples as predict_samples
     from celloquy.training import TrainingOptions as TrainingOptions
     from celloquy.training import pretrain as pretrain
 
@@ -79,6 +81,7 @@ _HOME = {
     "Integrator": "tasks.integration",
     "Model": "models",
     "ResponsePredictor": "tasks.responses",
+    "SamplePredictor": "tasks.samples",
     "Task": "tasks",
     "TrainingOptions": "training",
     "annotate": "tasks.annotation",
@@ -99,6 +102,7 @@ _HOME = {
     "orthologs": "genes",
     "perturb": "tasks.perturbation",
     "predict_response": "tasks.responses",
+    "predict_samples": "tasks.samples",
     "pretrain": "training",
     "rank_drivers": "tasks.perturbation",
     "read_cellplm": "models",

@@ -136,5 +136,9 @@ def some(names: Iterable[object], shown: int = 5) -> str:
     return ", ".join(given[:shown]) + more
 
 
+class FewSamplesWarning(UserWarning):
+    """Samples are so few that little can be claimed of what is learned from them."""
+
+
 class FewCellsWarning(UserWarning):
     """Conditions have so few cells that their mean is uncertain; they count for less."""

@@ -159,6 +159,20 @@ class Model(nn.Module, Shareable, ABC):
         """
         raise self.lacks("adapt")
 
+    def centred_on(self, cells: CellReader, among: Tensor | None = None) -> Model:
+        """Return the model that embeds a cell as beside these, whichever others it is embedded with.
+
+        By default that is the model itself, as of a family in which cells of other tissues change nothing.
+
+        Parameters
+        ----------
+        cells
+            The cells.
+        among
+            ``(cells,)`` bool, those that count; all by default.
+        """
+        return self
+
     def bytes_to_embed(self, n_cells: int, precision: str) -> int:
         """Return the memory that embedding so many cells takes beside the model, if no files are used."""
         return 4 * n_cells * self.embedding_width

@@ -1,11 +1,24 @@
-"""The pretrained model of a task: read where it is, and not told what it does not read."""
+"""The pretrained model of a task: read where it is, asked for an embedding, not told what it does not read."""
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from os import PathLike
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
 
 from celloquy.errors import ArgumentError
 from celloquy.models import Model
+from celloquy.models.encoding import EmbeddingOptions
+from celloquy.runtime.hardware import Precision, choose_device, choose_precision
+from celloquy.runtime.memory import memory_budget
+
+if TYPE_CHECKING:
+    from celloquy.data import CellReader
 
 
 def resolve_model(model: Model | str | PathLike[str]) -> Model:
@@ -27,6 +40,24 @@ def resolve_model(model: Model | str | PathLike[str]) -> Model:
             argument="model",
         )
     return model
+
+
+def embedded(
+    model: Model, reader: CellReader, *, precision: Precision, device: str, progress: bool
+) -> NDArray[np.float32]:
+    """Return the embedding of cells, ``(n, width)``, in bounded memory."""
+    hardware = choose_device(device)
+    exact, memory = choose_precision(precision, hardware, model.config.width), memory_budget(None, hardware)
+    was_training = model.training
+    with ExitStack() as stack:
+        folder = None
+        if model.bytes_to_embed(len(reader), exact) > memory // 2:
+            folder = Path(stack.enter_context(TemporaryDirectory(prefix="celloquy-")))
+        options = EmbeddingOptions(memory=memory, precision=exact, device=hardware, folder=folder, progress=progress)
+        try:
+            return np.array(model.embed(reader, options).vectors.open(), dtype=np.float32)
+        finally:
+            model.cpu().train(was_training)
 
 
 def refuse_unread(model: Model, **given: str | None) -> None:

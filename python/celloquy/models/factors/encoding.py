@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from celloquy.models.encoding import Embedder, Embedding, EmbeddingOptions, Encoding
+from celloquy.nn.factors import logged
 from celloquy.runtime.arrays import runs
 from celloquy.runtime.progress import ProgressBar
 
@@ -71,3 +72,15 @@ class FactorEncoding(Encoding):
         n_filled = total.new_tensor(filled)
         self.add_up(total, n_filled)
         return (total / n_filled.clamp(min=1)).float()
+
+
+def mean_expression(cells: CellReader, among: Tensor | None = None) -> Tensor:
+    """Return the mean log expression, ``(genes,)``, of cells that have counts, or of those ``among`` them."""
+    total, filled = torch.zeros(len(cells.measured), dtype=torch.float64), 0
+    for part in runs(0, len(cells), CELLS_SUMMED):
+        batch = cells.read(part.start, part.stop)
+        if among is not None:
+            batch = batch.select(torch.nonzero(among[part])[:, 0])
+        total.index_add_(0, batch.indices.long(), logged(batch).double())
+        filled += int((batch.indptr.diff() > 0).sum())
+    return (total / max(filled, 1)).float()

@@ -16,7 +16,7 @@ from celloquy.models.config import ModelConfig
 from celloquy.models.encoding import Embedding, EmbeddingOptions
 from celloquy.models.factors.adapted import COMPONENTS, LEAST_CELLS, refined_weights
 from celloquy.models.factors.config import FactorModelConfig
-from celloquy.models.factors.encoding import FactorEncoding
+from celloquy.models.factors.encoding import FactorEncoding, mean_expression
 from celloquy.models.factors.fit import fitted_weights
 from celloquy.nn.factors import DEPTH, logged, posterior_map
 
@@ -177,6 +177,17 @@ class FactorModel(ReadingChanges, Model):
             width=len(weights["scale"]), axes=weights["axes"].shape[1], components=weights["rotation"].shape[1]
         )
         model = type(self).from_weights(config, self.vocabulary, weights, name="the adapted model")
+        model.provenance = dict(self.provenance)
+        return model
+
+    @torch.no_grad()
+    def centred_on(self, cells: CellReader, among: Tensor | None = None) -> FactorModel:
+        """See :meth:`Model.centred_on`; a model that keeps a mean stays."""
+        if self.keeps_mean:
+            return self
+        weights = dict(self.state_dict()) | {"mean": mean_expression(cells, among)}
+        config = self.config.replace(components=self.embedding_width)
+        model = type(self).from_weights(config, self.vocabulary, weights, name="the centred model")
         model.provenance = dict(self.provenance)
         return model
 

@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 import time
-from contextlib import ExitStack
 from os import PathLike
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from celloquy import keys
 from celloquy.checks import check_choice, check_name, check_number, check_whole_number
-from celloquy.data import CellColumns, CellReader, CellSource
+from celloquy.data import CellColumns, CellSource
 from celloquy.data.reader import read_positions
 from celloquy.models import Model
-from celloquy.models.encoding import EmbeddingOptions
-from celloquy.runtime.hardware import Precision, choose_device, choose_precision
-from celloquy.runtime.memory import memory_budget
+from celloquy.runtime.hardware import Precision, choose_device
 from celloquy.tasks.niches.grouping import grouped, states_of
 from celloquy.tasks.niches.neighbourhoods import averaged, best_size, scaled, tissue_cells
-from celloquy.tasks.pretrained import resolve_model
+from celloquy.tasks.pretrained import embedded, resolve_model
 from celloquy.tasks.results import check_result, deliver, provenance
 
 if TYPE_CHECKING:
@@ -134,6 +128,7 @@ def niches(
     check_number("composition", composition)
     check_choice("center_tissues", center_tissues, (True, False))
     check_choice("adapt", adapt, (True, False, None))
+    choose_device(device)
     check_result(adata, key_added, copy=copy)
     check_name("spatial_key", spatial_key, "the name of one key of obsm")
     positions = read_positions(adata, spatial_key)
@@ -142,7 +137,10 @@ def niches(
     parts = tissue_cells(positions, source.tissue, source.tissues, n_neighbors)
     model = resolve_model(model)
     reader = source.over(model.vocabulary)
-    cells = _embedded(model, reader, adapt, precision, device, progress)
+    if "adapt" in model.abilities if adapt is None else adapt:
+        model.require(["adapt"], "`adapt=True`")
+        model = model.adapted(reader)
+    cells = embedded(model, reader, precision=precision, device=device, progress=progress)
     if center_tissues:
         for part in parts:
             cells[part] -= cells[part].mean(axis=0)
@@ -163,24 +161,3 @@ def niches(
     return deliver(
         adata, obs={key_added: niche}, obsm={f"X_{key_added}": vectors}, record=record, key=key_added, copy=copy
     )
-
-
-def _embedded(
-    model: Model, reader: CellReader, adapt: bool | None, precision: Precision, device: str, progress: bool
-) -> NDArray[np.float32]:
-    """The embedding of the cells, ``(n, width)``, in bounded memory."""
-    hardware = choose_device(device)
-    if "adapt" in model.abilities if adapt is None else adapt:
-        model.require(["adapt"], "`adapt=True`")
-        model = model.adapted(reader)
-    exact, memory = choose_precision(precision, hardware, model.config.width), memory_budget(None, hardware)
-    was_training = model.training
-    with ExitStack() as stack:
-        folder = None
-        if model.bytes_to_embed(len(reader), exact) > memory // 2:
-            folder = Path(stack.enter_context(TemporaryDirectory(prefix="celloquy-")))
-        options = EmbeddingOptions(memory=memory, precision=exact, device=hardware, folder=folder, progress=progress)
-        try:
-            return np.array(model.embed(reader, options).vectors.open(), dtype=np.float32)
-        finally:
-            model.cpu().train(was_training)

@@ -72,7 +72,7 @@ def read(
             # Weaker ridges take longer, and fit worse still.
             break
         lowest, best, held = loss, strength, tried
-    weights, offset = _fit(reduced, labels, classes, best)
+    weights, offset = regression(reduced, labels, classes, best)
     return Reading(axes @ weights, offset), held
 
 
@@ -104,12 +104,12 @@ def _held_out(
     found = np.zeros((len(labels), max(1, classes)))
     for number in np.unique(fold):
         own = fold == number
-        weights, offset = _fit(features[~own], labels[~own], classes, strength)
+        weights, offset = regression(features[~own], labels[~own], classes, strength)
         found[own] = _scores(features[own] @ weights, offset, classes)
     return found
 
 
-def _fit(features: Matrix, labels: NDArray[np.generic], classes: int, strength: float) -> tuple[Matrix, Matrix]:
+def regression(features: Matrix, labels: NDArray[np.generic], classes: int, strength: float) -> tuple[Matrix, Matrix]:
     """Weights ``(width, k)`` and offset ``(k,)``."""
     if not classes:
         ridge = Ridge(alpha=1 / strength).fit(features, labels)

@@ -190,7 +190,7 @@ cells_by <- function(cells, by, call) {
   keys <- list()
   for (name in names(by)) {
     of_column <- rlang::is_string(by[[name]]) && !is.null(cells$data)
-    argument <- paste0(name, ".by")
+    argument <- if (name == "target") name else paste0(name, ".by")
     keys[[name]] <- if (of_column) by[[name]] else if (name == "covariate") "context" else name
     labels[[keys[[name]]]] <- if (of_column) {
       metadata_column(cells$data, by[[name]], argument, call = call)

@@ -20,7 +20,8 @@ verbs_of_r <- c(
 )
 tasks_of_r <- c(
   Integrator = "RunCelloquy", Annotator = "AnnotateCells", Denoiser = "DenoiseExpression", Imputer = "ImputeGenes",
-  GeneClassifier = "ClassifyGenes", ResponsePredictor = "PredictResponse"
+  GeneClassifier = "ClassifyGenes", ResponsePredictor = "PredictResponse",
+  SamplePredictor = "PredictSamples"
 )
 
 # Functions that are named rather than called.
@@ -28,7 +29,8 @@ functions_of_r <- c(
   gene_embeddings = "GeneEmbeddings()", similar_genes = "SimilarGenes()", gene_attention = "GeneAttention()",
   classify_genes = "ClassifyGenes()",
   infer_network = "InferNetwork()", write_network = "WriteNetwork()",
-  perturb = "PerturbGenes()", rank_drivers = "RankDrivers()", predict_response = "PredictResponse()"
+  perturb = "PerturbGenes()", rank_drivers = "RankDrivers()", predict_response = "PredictResponse()",
+  predict_samples = "PredictSamples()"
 )
 
 r_name <- function(name) {

@@ -82,12 +82,12 @@ def made_up(data: Path, seed: int) -> Iterator[tuple[str, ad.AnnData]]:
         name = f"made up, blood: {share:.0%} of the cells stimulated or none"
         yield name, dealt(blood[:, :], [(~stimulated, 1 - share), (stimulated, share)], [(~stimulated, 1.0)], rng)
     # Shares that are drawn anew for each sample, half as wide apart as they spread.
-    yield "made up, blood: more or fewer monocytes", dealt(blood, [(mono, 0.36), (~mono, 0.64)],
-                                                           [(mono, 0.24), (~mono, 0.76)], rng, spread=0.06)  # fmt: skip
+    more, fewer = [(mono, 0.36), (~mono, 0.64)], [(mono, 0.24), (~mono, 0.76)]
+    yield "made up, blood: more or fewer monocytes", dealt(blood, more, fewer, rng, spread=0.06)
     pancreas = ad.read_h5ad(data / "cross_species/pancreas_baron_human.h5ad")
     beta = pancreas.obs["cell_type"].astype(str).to_numpy() == "beta"
-    yield "made up, pancreas: more or fewer beta cells", dealt(pancreas, [(beta, 0.34), (~beta, 0.66)],
-                                                               [(beta, 0.22), (~beta, 0.78)], rng, spread=0.06)  # fmt: skip
+    more, fewer = [(beta, 0.34), (~beta, 0.66)], [(beta, 0.22), (~beta, 0.78)]
+    yield "made up, pancreas: more or fewer beta cells", dealt(pancreas, more, fewer, rng, spread=0.06)
 
 
 def dealt(

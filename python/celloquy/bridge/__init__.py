@@ -44,6 +44,7 @@ _HOME = {
     "overview": "objects",
     "perturb": "genes",
     "predict_response": "responses",
+    "predict_samples": "samples",
     "pretrain": "verbs",
     "provenance": "verbs",
     "rank_drivers": "genes",

@@ -12,6 +12,7 @@ from celloquy.cli import impute as impute
 from celloquy.cli import explain as explain
 from celloquy.cli import niches as niches
 from celloquy.cli import context as context
+from celloquy.cli import samples as samples
 from celloquy.cli import genes as genes
 from celloquy.cli import network as network
 from celloquy.cli import perturb as perturb

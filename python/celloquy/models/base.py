@@ -19,14 +19,7 @@ from torch import Tensor, nn
 from celloquy.errors import ArgumentError, CelloquyError, CheckpointError, ModelError, some
 from celloquy.genes import GeneVocabulary
 from celloquy.models.card import model_card
-from celloquy.models.checkpoint import (
-    Checkpoint,
-    check_weights,
-    damaged,
-    read_checkpoint,
-    save_files,
-    write_checkpoint,
-)
+from celloquy.models.checkpoint import Checkpoint, check_weights, damaged, read_checkpoint, save_files, write_checkpoint
 from celloquy.models.config import ModelConfig
 from celloquy.models.encoding import Embedding, EmbeddingOptions, Encoding
 from celloquy.models.hub import Shareable, locate
@@ -160,16 +153,9 @@ class Model(nn.Module, Shareable, ABC):
         raise self.lacks("adapt")
 
     def centred_on(self, cells: CellReader, among: Tensor | None = None) -> Model:
-        """Return the model that embeds a cell as beside these, whichever others it is embedded with.
+        """Return the model that embeds a cell as beside these, or as beside those ``among`` them, ``(cells,)`` bool.
 
         By default that is the model itself, as of a family in which cells of other tissues change nothing.
-
-        Parameters
-        ----------
-        cells
-            The cells.
-        among
-            ``(cells,)`` bool, those that count; all by default.
         """
         return self
 

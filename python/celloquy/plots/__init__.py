@@ -11,6 +11,7 @@ from celloquy.plots.niches import niches
 from celloquy.plots.perturbation import drivers, perturbed
 from celloquy.plots.properties import gene_properties
 from celloquy.plots.responses import dose_curve, response_changes, response_reliability, response_volcano
+from celloquy.plots.samples import samples
 from celloquy.plots.training import loss
 
 __all__ = [
@@ -32,5 +33,6 @@ __all__ = [
     "response_changes",
     "response_reliability",
     "response_volcano",
+    "samples",
     "umaps",
 ]

@@ -202,18 +202,18 @@ class SamplePredictor:
     def summary(self) -> str:
         """Return one line that says what was chosen, and what it is worth on held-out samples."""
         _, trained, targets = self._fitted
-        shown = "auroc" if targets.classes else "r2"
-        known = trained.report.drop(index=[trained.way]).sort_values("loss")
-        worth = f"{'AUROC' if targets.classes else 'R²'} {trained.report.loc[trained.way, shown]:.2f}"
-        what = "a number"
+        measure, shown = ("AUROC", "auroc") if targets.classes else ("R²", "r2")
+        worth = {str(way): float(value) for way, value in trained.report[shown].items()}
+        found, what = f"{measure} {worth[trained.way]:.2f}", "a number"
         if targets.classes:
             sizes = np.bincount(targets.labels)
             what = ", ".join(f"{size} {name}" for name, size in zip(targets.classes, sizes, strict=True))
-            found = balanced_accuracy_score(targets.labels, trained.held_out.argmax(1))
-            worth += f", balanced accuracy {found:.2f}"
+            accuracy = balanced_accuracy_score(targets.labels, trained.held_out.argmax(1))
+            found += f", balanced accuracy {accuracy:.2f}"
+        other = str(trained.report["loss"].drop(trained.way).idxmin())
         return (
-            f"{len(targets.labels):,} samples: {what}. Chosen: {trained.way}, {worth} on held-out samples; next: "
-            f"{list(known.index)[0]}, {known[shown].iloc[0]:.2f}."
+            f"{len(targets.labels):,} samples: {what}. Chosen: {trained.way}, {found} on held-out samples; "
+            f"next: {other}, {worth[other]:.2f}."
         )
 
     def save(self, directory: str | PathLike[str], *, overwrite: bool = False) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import pandas as pd
 
 from celloquy import keys
+from celloquy.data import CellSource
 from celloquy.data.store import opened
 from celloquy.errors import ArgumentError
 from celloquy.models import Model
@@ -94,36 +95,42 @@ def predict_samples(
             )
         check_result(adata, key_added, copy=False)
     with opened(adata) as read:
-        cells, source = predictor._fit(read)
-        table = told_of_all(predictor, predictor._predicted(cells))
+        table, cells, source = learn_and_tell(predictor, read, deciding=key_added is not None)
         parameters = {name: getattr(predictor, name) or "" for name in PARAMETERS} | {"seed": seed}
         fitted = predictor.model_
         assert fitted is not None
         if key_added is not None:
-            found = predictor._deciding(cells, read).drop(columns="sample")
+            assert cells is not None
             reader = source.over(fitted.vocabulary)
             record = provenance("samples", fitted.fingerprint, reader.source, reader.report, parameters, began)
-            obs = {f"{key_added}_{name}": found[name].array for name in found}
+            obs = {f"{key_added}_{name}": cells[name].array for name in cells.columns.drop("sample")}
             deliver(read, obs=obs, record=record, key=key_added, copy=False)
     tried = predictor.report_.reset_index().to_dict("list")
     return with_provenance(table, "samples", fitted, tried=tried, summary=predictor.summary(), **parameters)
 
 
-def told_of_all(predictor: SamplePredictor, told: pd.DataFrame) -> pd.DataFrame:
-    """Return what is told of all samples of an object: of those that were learned from as they were held out.
+def learn_and_tell(
+    predictor: SamplePredictor, adata: AnnData, *, deciding: bool
+) -> tuple[pd.DataFrame, pd.DataFrame | None, CellSource]:
+    """Fit a predictor to an object, and return what is told of all samples in it, of those learned from as held out.
 
     Parameters
     ----------
     predictor
-        The fitted predictor.
-    told
-        What it predicts of all samples that it was fitted with.
+        The predictor, which is fitted.
+    adata
+        The object, whose cells are embedded once.
+    deciding
+        Tell which cells decide, too.
+
+    Returns
+    -------
+    The table of samples, that of the cells, or None, and the source of the cells.
     """
-    held = predictor.held_out_
-    table = told.drop(columns="given")
-    truth = held["truth"].reindex(table.index)
+    cells, source = predictor._fit(adata)
+    table, held = predictor._predicted(cells).drop(columns="given"), predictor.held_out_
     for name in held.columns.drop("truth"):
         table.loc[held.index, name] = held[name]
-    table.insert(1, "truth", truth)
+    table.insert(1, "truth", held["truth"].reindex(table.index))
     table["held_out"] = table.index.isin(held.index)
-    return table
+    return table, predictor._deciding(cells, adata) if deciding else None, source

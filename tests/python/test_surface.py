@@ -273,3 +273,29 @@ def test_responses_are_asked_for_by_the_same_options_everywhere():
             assert found[in_r_names[name]] == default, name
         if name not in (*names["command"], "perturbation_key"):
             assert command[name] == default, name
+
+
+def test_samples_are_told_by_the_same_options_everywhere():
+    parameters = inspect.signature(cq.predict_samples).parameters
+    options = {name: one.default for name, one in parameters.items() if name != "adata"}
+    shared = [one for one in differences() if len(one.verbs) == len(VERBS) and one.there != "–"]
+    names = {
+        where: {one.option: one.names()[0] for one in shared if one.where == where and one.option != "–"}
+        for where in ("R", "command")
+    }
+    kept = {name: default for name, default in options.items() if name != "key_added"}
+    found = r_formals("PredictSamples")
+    in_r_names = {name: names["R"].get(name, in_r(name)) for name in kept}
+    assert set(found) == set(in_r_names.values()) | {"object", "assay", "model.dir", "overwrite"}
+    command = of_command("samples")
+    assert set(command) == {names["command"].get(name, name) for name in kept} | {
+        "out", "cells", "predictor", "overwrite"
+    }  # fmt: skip
+    of_class = {name: one.default for name, one in inspect.signature(cq.SamplePredictor).parameters.items()}
+    assert of_class == kept
+    for name, default in kept.items():
+        # A predictor that is read needs no columns.
+        if name not in (*names["R"], "sample_key", "target"):
+            assert found[in_r_names[name]] == default, name
+        if name not in (*names["command"], "sample_key", "target"):
+            assert command[name] == default, name

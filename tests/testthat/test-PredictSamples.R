@@ -7,11 +7,14 @@ cohort <- function(samples = 10, start = 0) {
   made <- lapply(seq_len(samples), function(number) {
     share <- if (number %% 2) 0.85 else 0.15
     first <- stats::runif(40) < share
-    means <- outer(c(rep(c(8, 0.3), each = 6), rep(4, 12)), first) + outer(c(rep(c(0.3, 8), each = 6), rep(4, 12)), !first)
+    of_first <- c(rep(c(8, 0.3), each = 6), rep(4, 12))
+    of_second <- c(rep(c(0.3, 8), each = 6), rep(4, 12))
+    means <- outer(of_first, first) + outer(of_second, !first)
     list(
       counts = matrix(stats::rpois(length(means), means), nrow(means)),
       data = data.frame(
-        patient = rep(sprintf("p%02d", number + start), 40), state = if (number %% 2) "well" else "ill", share = mean(first)
+        patient = rep(sprintf("p%02d", number + start), 40), state = if (number %% 2) "well" else "ill",
+        share = mean(first)
       )
     )
   })

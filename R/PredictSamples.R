@@ -1,8 +1,8 @@
 #' Predict the class or the value of samples from their cells
 #'
 #' `PredictSamples()` tells a class or a number of samples, such as patients, from their cells. A sample is read in four
-#' ways: by the mean of its cells' embedding, by its composition (shares of states of cells), by its pseudobulk (mean log
-#' expression), each with a regression with a ridge, and by gated attention over its cells. Each way is tried on samples
+#' ways: by the mean of its cells' embedding, by its composition (shares of states of cells), by its pseudobulk (mean
+#' log expression), each with a regression with a ridge, and by gated attention over its cells. Each way is tried on samples
 #' that are held out, for which all that is learned is learned anew without them; the blend of all predicts, unless a
 #' single way does better, or none does better than the most common class, or the mean, by more than one standard error.
 #' With fewer than five samples of a class a warning says what can be claimed. `SamplePlot()` draws what is told of
@@ -18,16 +18,16 @@
 #' @param label.by Column, or a value for each cell, of types or states of cells, whose shares are the composition; by
 #'   default 16 clusters of the embedding.
 #' @param model.object The directory of a saved model, the name `"org/name"` of one on the hub, or a model of Python.
-#'   `NULL` is the model in the box, `"cells-mini"`. It does not adapt to the cells, so that those that are held out have
-#'   no part in it.
+#'   `NULL` is the model in the box, `"cells-mini"`. It does not adapt to the cells, so that those that are held out
+#'   have no part in it.
 #' @param model.dir Directory in which what was learned is kept, or from which it is read if there is no `target`.
 #' @param overwrite Replace what is kept in `model.dir`.
 #' @param samples What `PredictSamples()` returned.
 #' @param assay,layer,counts,species,precision,device,seed.use,verbose As of [RunCelloquy()].
 #'
 #' @return A data frame with a row for each sample: `n.cells` with counts, `truth`, `label`, a `probability` of each
-#'   class, `confidence`; of a number instead `value` and `error`. `held.out` is `TRUE` of samples that were learned from:
-#'   they are told by readings that did not know them. Where what was kept is read, `given` is `TRUE` of names that were
+#'   class, `confidence`; of a number instead `value` and `error`. `held.out` is `TRUE` of samples that were learned
+#'   from: they are told by readings that did not know them. Where what was kept is read, `given` is `TRUE` of names that were
 #'   learned from. Attributes: `cells`, a data frame of which cells decide: the `evidence` of all cells of a sample sums
 #'   to what is told of it, less what is told of the usual sample; `report`, what was tried on held-out samples (`loss`,
 #'   `gain` over the most common class or the mean, its standard error, `auroc` or `r2`, what was `chosen`, and the
@@ -114,10 +114,11 @@ SamplePlot <- function(samples) {
   drawn <- do.call(rbind, lapply(shown, function(class) {
     data.frame(truth = held$truth, probability = held[[paste0("probability.", class)]], class = class)
   }))
+  drawn$own <- as.character(drawn$truth) == drawn$class
   drawn$class <- factor(drawn$class, shown)
-  ggplot2::ggplot(drawn, ggplot2::aes(.data$truth, .data$probability, colour = .data$truth == .data$class)) +
+  ggplot2::ggplot(drawn, ggplot2::aes(.data$truth, .data$probability, colour = .data$own)) +
     ggplot2::geom_hline(yintercept = 1 / length(classes), linetype = 2, colour = "grey60") +
-    ggplot2::geom_jitter(width = 0.15, height = 0, show.legend = FALSE) +
+    ggplot2::geom_point(position = ggplot2::position_jitter(0.15, 0, seed = 1), show.legend = FALSE) +
     ggplot2::scale_colour_manual(values = c("grey50", "#1f5f8b")) +
     ggplot2::facet_wrap("class") +
     ggplot2::ylim(0, 1) +

@@ -38,7 +38,7 @@ CACHE = peers.CACHE / "samples"
 OURS = "celloquy"
 MADE = 24
 """Samples that are made up of the cells of one study, half of each class."""
-CELLS = 80
+CELLS = 50
 """Cells of each of them."""
 
 
@@ -97,14 +97,15 @@ def dealt(
     """Deal out cells to samples of two classes, which take so large a share of each kind; no cell is dealt twice."""
     left = rng.permutation(adata.n_obs)
     taken, obs = [], []
-    size = min(CELLS, adata.n_obs // MADE)
     for number in range(MADE):
         shares = [one, other][number % 2]
         first = np.clip(shares[0][1] + rng.normal(0, spread), 0, 1)
-        wanted = [(shares[0][0], round(size * first))]
-        wanted += [(kind, size - wanted[0][1]) for kind, _ in shares[1:]]
+        wanted = [(shares[0][0], round(CELLS * first))]
+        wanted += [(kind, CELLS - wanted[0][1]) for kind, _ in shares[1:]]
         for kind, many in wanted:
             own = left[kind[left]][:many]
+            # A sample that the cells don't suffice for would be told by its size.
+            assert len(own) == many
             left = np.setdiff1d(left, own, assume_unique=True)
             taken.append(own)
             obs += [(f"s{number:02d}", f"s{number:02d}", "ab"[number % 2])] * len(own)
@@ -170,13 +171,14 @@ def scored(own: pd.DataFrame) -> dict[str, float]:
     truth = own["truth"].to_numpy()
     if logs.shape[1] == 1:
         error = logs[:, 0] - truth
-        correlation = np.corrcoef(logs[:, 0], truth)[0, 1] if np.ptp(logs) > 0 else np.nan
+        correlation = np.nan if own["way"].iloc[0] == PREVALENCE else np.corrcoef(logs[:, 0], truth)[0, 1]
         return {"mean error, years": np.abs(error).mean(), "correlation": correlation}
     truth = truth.astype(int)
     difference = logs[:, 1] - logs[:, 0]
     return {
         "balanced accuracy": balanced_accuracy_score(truth, logs.argmax(1)),
-        "AUROC": roc_auc_score(truth, difference),
+        # What says the same of all, but for the fold, ranks nothing.
+        "AUROC": np.nan if own["way"].iloc[0] == PREVALENCE else roc_auc_score(truth, difference),
         "loss": -logs[np.arange(len(truth)), truth].mean(),
     }
 
@@ -189,15 +191,19 @@ def write() -> None:
         here, rows = runs[runs["set"] == name], []
         for way in (OURS, "mean embedding", "composition", "pseudobulk", "attention", PREVALENCE):
             scores = pd.DataFrame([scored(own) for _, own in here[here["way"] == way].groupby("seed")])
-            cells = [f"{scores[one].median():.2f} ({scores[one].min():.2f} to {scores[one].max():.2f})"
-                     for one in scores]  # fmt: skip
+            cells = [
+                "–"
+                if scores[one].isna().any()
+                else f"{scores[one].median():.2f} ({scores[one].min():.2f} to {scores[one].max():.2f})"
+                for one in scores
+            ]
             rows.append([way, *cells])
         first = here.iloc[0]
         chosen = here[here["way"] == OURS].drop_duplicates(["seed", "sample"])["chosen"].value_counts()
         said = ", ".join(f"{way} {times}" for way, times in chosen.items())
         smallest = 1 / first["arrangements"]
         about = (
-            f"{first['samples']} samples of {first['groups']} patients, animals or draws; "
+            f"{first['samples']} samples in {first['groups']} groups, {here['seed'].nunique()} seeds; "
             f"p can't be below {smallest:.2g}. Chosen, in samples × seeds: {said}."
         )
         parts.append(f"**{name.capitalize()}**\n\n{about}\n\n{report.table(['', *scores], rows)}")

@@ -223,26 +223,27 @@ ORDER = (
     "made up, blood: more or fewer monocytes", "made up, pancreas: more or fewer beta cells",
 )  # fmt: skip
 
-NOTE = """Samples that were held out, told from their cells; median over the seeds, and their range. All samples of a patient or
-an animal are held out together; of made-up samples ten folds. Every reading is fitted, with the strength of its ridge,
-to the other samples alone, on which celloquy chooses between them, their blend and the prevalence. The embedding is that
-of cells-mini, not adapted, whose corpus may hold cells of these studies, but no labels. Where the prevalence was chosen
-it tells the class that is the more common one of the others, which a held-out sample is not: hence figures below chance.
+NOTE = """Samples that were held out, told from their cells; median over the seeds, and their range. All samples of a
+patient or an animal are held out together; of made-up samples ten folds. Every reading is fitted, with the strength
+of its ridge, to the other samples alone, on which celloquy chooses between them, their blend and the prevalence. The
+embedding is that of cells-mini, not adapted, whose corpus may hold cells of these studies, but no labels. Where the
+prevalence was chosen it tells the class that is the more common one of the others, which a held-out sample is not:
+hence figures below chance.
 
-What celloquy does was chosen on samples made up of PBMC 3k, before any of these tables was seen. Where the heading says made up, there are
-24 samples of 50 cells of one study, no cell in two samples: those are no patients, and differ
+What celloquy does was chosen on samples made up of PBMC 3k, before any of these tables was seen. Where the heading
+says made up, there are 24 samples of 50 cells of one study, no cell in two samples: those are no patients, and differ
 in what was planted alone.
 
 The choice costs more than it gains where samples are few. On the glioblastoma slices, four patients to choose from,
-attention and pseudobulk tell nine of ten slices when they are named beforehand, and celloquy six, because it falls back
-to the prevalence, or takes a blend that is too sure, where its inner folds mislead it; likewise on beta cells, where it
-should have been pseudobulk. Attention is the best reading of the glioblastoma slices and level with pseudobulk where a
-tenth of the cells differ, and the worst where shares of types differ and samples are few; composition by clusters, of
-which nobody gave it the types, is behind the mean embedding and the pseudobulk.
+attention and pseudobulk tell nine of ten slices when they are named beforehand, and celloquy six, because it falls
+back to the prevalence, or takes a blend that is too sure, where its inner folds mislead it; likewise on beta cells,
+where it should have been pseudobulk. Attention is the best reading of the glioblastoma slices and level with
+pseudobulk where a tenth of the cells differ, and the worst where shares of types differ and samples are few;
+composition by clusters, of which nobody gave it the types, is behind the mean embedding and the pseudobulk.
 
 Nothing can be claimed of the mice, four animals of two classes, and of age, five patients, where every way does worse
-than the mean. Not measured, for want of patients: breast_wu has one, the donors of pbmc_ifnb are not told, pancreas_baron
-has four without anything known of them, and one patient of the glioblastoma slices is a woman."""
+than the mean. Not measured, for want of patients: breast_wu has one, the donors of pbmc_ifnb are not told,
+pancreas_baron has four without anything known of them, and one patient of the glioblastoma slices is a woman."""
 
 if __name__ == "__main__":
     main()

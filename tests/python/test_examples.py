@@ -55,6 +55,8 @@ def cells():
     adata.obs["gene"] = pd.Categorical(np.array(["control", "STAT1", "IRF7", "CEBPB"])[row % 4])
     adata.obs["drug"] = pd.Categorical(np.array(["control", "JQ1"])[row % 2])
     adata.obs["dose"] = np.array([0, 0.1, 0, 0.3, 0, 1.0])[row % 6]
+    adata.obs["patient"] = pd.Categorical([f"P{one % 10}" for one in row])
+    adata.obs["response"] = pd.Categorical(np.array(["no", "yes"])[row % 2])
     adata.obsm["spatial"] = np.random.default_rng(0).uniform(size=(adata.n_obs, 2))
     return adata
 

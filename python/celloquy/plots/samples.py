@@ -29,6 +29,12 @@ def samples(table: pd.DataFrame) -> Figure:
     ------
     ArgumentError
         If it is no such table, or no truth is known.
+
+    Examples
+    --------
+    >>> import celloquy as cq
+    >>> told = cq.predict_samples(adata, sample_key="patient", target="response")
+    >>> cq.plots.samples(told).savefig("samples.png")
     """
     import matplotlib.pyplot as plt
 

@@ -64,7 +64,7 @@ class SamplePredictor:
     --------
     >>> import celloquy as cq
     >>> predictor = cq.SamplePredictor(sample_key="patient", target="response").fit(adata)
-    >>> predictor.predict(new_patients)
+    >>> predictor.predict(adata)
     """
 
     name: ClassVar[str] = "samples"

@@ -3,10 +3,10 @@
 #' `PredictSamples()` tells a class or a number of samples, such as patients, from their cells. A sample is read in
 #' four ways: by the mean of its cells' embedding, by its composition (shares of states of cells), by its pseudobulk
 #' (mean log expression), each with a regression with a ridge, and by gated attention over its cells. Each way is
-#' tried on samples that are held out, for which all that is learned is learned anew without them; the blend of all
-#' predicts, unless a single way does better, or none does better than the most common class, or the mean, by more
-#' than one standard error. With fewer than five samples of a class a warning says what can be claimed. `SamplePlot()`
-#' draws what is told of held-out samples.
+#' tried on samples that are held out, for which all that is learned is learned anew without them. All predict
+#' together, each with a weight that falls with its loss on these samples; the most common class, or the mean, has one,
+#' too. With fewer than five samples of a class a warning says what can be claimed. `SamplePlot()` draws what is told of
+#' held-out samples.
 #'
 #' @param object A Seurat object, an assay, a SingleCellExperiment, or a matrix of raw counts (genes × cells).
 #' @param sample.by Column of the metadata with the sample, or a value for each cell.
@@ -29,9 +29,9 @@
 #'   each class, `confidence`; of a number instead `value` and `error`. `held.out` is `TRUE` of samples that were
 #'   learned from: they are told by readings that did not know them. Where what was kept is read, `given` is `TRUE`
 #'   of names that were learned from. Attributes: `cells`, a data frame of which cells decide: the `evidence` of all
-#'   cells of a sample sums to what is told of it, less what is told of the usual sample; `report`, what was tried on
-#'   held-out samples (`loss`, `gain` over the most common class or the mean, its standard error, `auroc` or `r2`,
-#'   what was `chosen`, and the `weight`); `method`, the name of what was chosen; and `summary`.
+#'   cells of a sample sums to what is told of it, less what is told of the usual sample; `report`, what each way
+#'   and all together are worth on held-out samples (`loss`, `gain` over the most common class or the mean, its standard
+#'   error, `auroc` or `r2`, and the `weight`); and `summary`.
 #'
 #'   `SamplePlot()` returns a ggplot: the probability of each class by the truth, or what is told over what is true.
 #' @examples
@@ -83,7 +83,7 @@ PredictSamples <- function(object, sample.by, target = NULL, group.by = NULL, la
   report$way <- NULL
   structure(
     table,
-    cells = sample_table(found$cells, classes), report = report, method = found$method, summary = found$summary
+    cells = sample_table(found$cells, classes), report = report, summary = found$summary
   )
 }
 

@@ -73,7 +73,6 @@ def predict_samples(
         "cells": _columns(cells.rename_axis("cell").reset_index()),
         "report": _columns(report),
         "classes": list(predictor.classes_),
-        "method": predictor.method_,
         "summary": predictor.summary(),
     }
 

@@ -87,7 +87,7 @@ def choose(tried: Mapping[str, Matrix], labels: NDArray[np.generic], classes: in
             "loss": float(losses[name].mean()),
             "gain": float((losses[PREVALENCE] - losses[name]).mean()),
             "gain_error": float((losses[PREVALENCE] - losses[name]).std(ddof=1) / np.sqrt(len(labels))),
-            **_measure(scores[name], labels, classes),
+            **measure(scores[name], labels, classes),
             "chosen": name == best,
             "weight": float(weights.weights[chosen.index(name)]) if name in chosen else 0.0,
         }
@@ -108,8 +108,8 @@ def _even(labels: NDArray[np.generic], classes: int) -> Matrix:
     return np.zeros((len(labels), max(1, classes)))
 
 
-def _measure(scores: Matrix, labels: NDArray[np.generic], classes: int) -> dict[str, float]:
-    """AUROC, a mean over classes against the others; or R² and rank correlation of numbers."""
+def measure(scores: Matrix, labels: NDArray[np.generic], classes: int) -> dict[str, float]:
+    """Return the AUROC, a mean over classes against the others; or R² and rank correlation of numbers."""
     if not classes:
         constant = bool(np.ptp(scores[:, 0]) < 1e-12)
         told = labels.astype(np.float64)

@@ -20,6 +20,7 @@ from celloquy.data.store import opened
 from celloquy.models import Model
 from celloquy.runtime.hardware import Precision, choose_device
 from celloquy.tasks.pretrained import embedded, resolve_model
+from celloquy.tasks.properties.choice import ALL, PREVALENCE
 from celloquy.tasks.samples.cells import SampleCells, read_samples
 from celloquy.tasks.samples.saved import read_predictor, write_predictor
 from celloquy.tasks.samples.targets import Targets, read_targets, warn_of_few
@@ -42,19 +43,17 @@ class SamplePredictor:
     A sample is read in four ways: by the mean of its cells' embedding, by its composition (shares of states of cells),
     by its pseudobulk (mean log expression), each with a regression with a ridge, and by gated attention over its cells
     (Ilse et al. 2018). Each way is tried on samples that are held out, for which all that is learned, down to states,
-    scales and genes, is learned anew without them; the blend of all predicts, unless a single way does better, or none
-    does better than the most common class, or the mean, by more than one standard error. :attr:`report_` says what was
-    tried and chosen. What each cell adds to the prediction is its evidence, see :meth:`deciding_cells`.
+    scales and genes, is learned anew without them. All predict together, each with a weight that falls with its loss on
+    these samples; the most common class, or the mean, has one, too. :attr:`report_` says how each does. What each cell
+    adds to the prediction is its evidence, see :meth:`deciding_cells`.
 
     Attributes
     ----------
     report_
         A row for each way that was tried on held-out samples: ``loss`` (minus log probability of the class in nats, or
         squared error of the standardised number), ``gain`` over the prevalence and its standard error ``gain_error``,
-        ``auroc`` (a mean over classes against the others) or ``r2`` and ``spearman``, whether the way was ``chosen``,
-        and the ``weight`` of a reading in what was chosen.
-    method_
-        Name of the way that was chosen: ``"all"``, the name of a reading, or ``"prevalence"``.
+        ``auroc`` (a mean over classes against the others) or ``r2`` and ``spearman``, and the ``weight``. The last row,
+        ``"all"``, is what predicts; there each sample is told by weights that do not rest on it.
     held_out_
         The samples that were learned from, with the truth and what was told of each by readings that did not know it.
     classes_
@@ -96,7 +95,7 @@ class SamplePredictor:
     seed: int = 0
     """Seed of the folds, of clusters and of the attention's first weights."""
     progress: bool = True
-    """Show a progress bar, and then a line that says what was chosen."""
+    """Show a progress bar, and then a line that says what was found."""
 
     model_: Model | None = field(default=None, init=False)
     trained_: Trained | None = field(default=None, init=False)
@@ -163,8 +162,7 @@ class SamplePredictor:
         -------
         A table with a row for each cell: ``sample``, ``label`` (or ``value``), what is told of it, and ``evidence``,
         what the cell adds to that: the sum over the cells of a sample is by how much the logit of the label, less the
-        mean of the other classes, or the number, differs from that of the usual sample. 0 for all cells where the
-        prevalence was chosen.
+        mean of the other classes, or the number, differs from that of the usual sample.
 
         Raises
         ------
@@ -178,11 +176,6 @@ class SamplePredictor:
     def report_(self) -> pd.DataFrame:
         """See :class:`SamplePredictor`."""
         return self._fitted[1].report
-
-    @property
-    def method_(self) -> str:
-        """See :class:`SamplePredictor`."""
-        return self._fitted[1].way
 
     @property
     def classes_(self) -> tuple[str, ...]:
@@ -200,20 +193,22 @@ class SamplePredictor:
         return pd.concat([pd.DataFrame({"truth": truth}, index=index), self._told(trained.held_out, index)], axis=1)
 
     def summary(self) -> str:
-        """Return one line that says what was chosen, and what it is worth on held-out samples."""
+        """Return one line that says how well held-out samples are told, and by what."""
         _, trained, targets = self._fitted
         measure, shown = ("AUROC", "auroc") if targets.classes else ("R²", "r2")
         worth = {str(way): float(value) for way, value in trained.report[shown].items()}
-        found, what = f"{measure} {worth[trained.way]:.2f}", "a number"
+        found, what = f"{measure} {worth[ALL]:.2f}", "a number"
         if targets.classes:
             sizes = np.bincount(targets.labels)
             what = ", ".join(f"{size} {name}" for name, size in zip(targets.classes, sizes, strict=True))
             accuracy = balanced_accuracy_score(targets.labels, trained.held_out.argmax(1))
             found += f", balanced accuracy {accuracy:.2f}"
-        other = str(trained.report["loss"].drop(trained.way).idxmin())
+        alone = trained.report.drop([PREVALENCE, ALL])
+        best = str(alone["loss"].idxmin())
+        shares = ", ".join(f"{name} {weight:.0%}" for name, weight in trained.report["weight"].drop(ALL).items())
         return (
-            f"{len(targets.labels):,} samples: {what}. Chosen: {trained.way}, {found} on held-out samples; "
-            f"next: {other}, {worth[other]:.2f}."
+            f"{len(targets.labels):,} samples: {what}. Told when held out: {found}; by {best} alone {worth[best]:.2f}. "
+            f"Weights: {shares}."
         )
 
     def save(self, directory: str | PathLike[str], *, overwrite: bool = False) -> None:
@@ -333,7 +328,7 @@ class SamplePredictor:
         classes = self.classes_
         if not classes:
             mean, size = self.scale_
-            error = float(np.sqrt(self.report_["loss"].to_dict()[self.method_])) * size
+            error = float(np.sqrt(self.report_["loss"].to_dict()[ALL])) * size
             return pd.DataFrame({"value": scores[:, 0] * size + mean, "error": error}, index=index)
         shares = np.exp(scores)
         columns: dict[str, Any] = {"label": _named(shares.argmax(1), classes)}

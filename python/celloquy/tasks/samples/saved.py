@@ -65,7 +65,6 @@ def write_predictor(
         "classes": list(targets.classes),
         "readings": list(trained.readings),
         "texts": texts,
-        "way": trained.way,
         "scale": list(scale),
         "report": trained.report.reset_index().to_dict("list"),
     }
@@ -116,7 +115,7 @@ def _saved(folder: Path, model: Model, described: dict[str, Any]) -> Saved:
             weights, offset = own.pop("reading.weights"), own.pop("reading.offset")
             readings[name] = LinearReading(kind(**own), weights, offset)
     trained = Trained(
-        readings, Blend(tensors["weights"], tensors["offset"]), described["way"],
+        readings, Blend(tensors["weights"], tensors["offset"]),
         pd.DataFrame(described["report"]).set_index("way"), tensors["held_out"],
     )  # fmt: skip
     targets = Targets(

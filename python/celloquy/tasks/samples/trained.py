@@ -14,11 +14,11 @@ from sklearn.model_selection import StratifiedGroupKFold
 
 from celloquy.runtime.progress import ProgressBar
 from celloquy.tasks.properties.blending import Blend
-from celloquy.tasks.properties.choice import choose
 from celloquy.tasks.properties.reading import STRENGTHS, loss_of_genes, regression
 from celloquy.tasks.samples.attention import Attention
 from celloquy.tasks.samples.cells import SampleCells
 from celloquy.tasks.samples.features import KINDS, Features
+from celloquy.tasks.samples.weighing import weigh
 
 Matrix = NDArray[np.float64]
 MOST_FOLDS: Final = 10
@@ -57,7 +57,7 @@ Reading = LinearReading | Attention
 
 @dataclass(frozen=True, eq=False)
 class Trained:
-    """What was learned and chosen.
+    """What was learned.
 
     Attributes
     ----------
@@ -65,8 +65,6 @@ class Trained:
         The readings that have a part, by name.
     blend
         Their weights.
-    way
-        Name of what was chosen, a row of ``report``.
     report
         What was tried, on samples that were held out.
     held_out
@@ -75,19 +73,18 @@ class Trained:
 
     readings: dict[str, Reading]
     blend: Blend
-    way: str
     report: pd.DataFrame
     held_out: Matrix
 
     def scores(self, cells: SampleCells, classes: int) -> Matrix:
         """Return log probabilities of the classes ``(samples, classes)``, or the number ``(samples, 1)``."""
         found = [_told(one.scores(cells), classes) for one in self.readings.values()]
-        return self.blend.scores(found or [np.zeros((len(cells.names), max(1, classes)))], classes)
+        return self.blend.scores(found, classes)
 
     def evidence(self, cells: SampleCells, classes: int) -> Matrix:
         """Return what each cell adds to the score of its sample, ``(cells, k)``, against the mean of all classes."""
         total = np.zeros((len(cells.sample), max(1, classes)))
-        for weight, one in zip(self.blend.weights, self.readings.values(), strict=False):
+        for weight, one in zip(self.blend.weights, self.readings.values(), strict=True):
             total += weight * one.evidence(cells)
         return total - total.mean(1, keepdims=True) if classes else total
 
@@ -120,11 +117,11 @@ def train(
     cells: SampleCells, labels: NDArray[np.generic], classes: int, fold: NDArray[np.int64], *, seed: int = 0,
     progress: bool = False,
 ) -> Trained:  # fmt: skip
-    """Try all readings on held-out samples, choose, and fit what was chosen; parameters as of :func:`try_readings`."""
+    """Try all readings on held-out samples, weigh them, and fit them; parameters as of :func:`try_readings`."""
     held, strengths = try_readings(cells, labels, classes, fold, seed=seed, progress=progress)
-    choice = choose(held, labels, classes, fold)
-    readings = fit_readings({name: strengths[name] for name in choice.readings}, cells, labels, classes, seed=seed)
-    return Trained(readings, choice.blend, choice.name, choice.report, choice.held_out)
+    names, blend, report, together = weigh(held, labels, classes, fold)
+    readings = fit_readings({name: strengths[name] for name in names}, cells, labels, classes, seed=seed)
+    return Trained(readings, blend, report, together)
 
 
 def try_readings(

@@ -23,7 +23,8 @@
 #' @return A list with one [DimReduc][SeuratObject::DimReduc-class], which [Seurat::IntegrateLayers()] puts into the
 #'   object.
 #' @examplesIf celloquy:::examples_can_run() && requireNamespace("Seurat", quietly = TRUE)
-#' object <- SeuratObject::CreateSeuratObject(SeuratObject::LayerData(SeuratObject::pbmc_small, layer = "counts"))
+#' counts <- SeuratObject::LayerData(SeuratObject::pbmc_small, layer = "counts")
+#' object <- SeuratObject::CreateSeuratObject(counts)
 #' object[["RNA"]] <- split(object[["RNA"]], f = rep(c("first", "second"), 40))
 #' object <- Seurat::NormalizeData(object, verbose = FALSE)
 #' object <- Seurat::FindVariableFeatures(object, nfeatures = 50, verbose = FALSE)

@@ -73,7 +73,7 @@ context_columns <- function(object, cells, tissue.by, spatial, call) {
     cli::cli_abort(c(
       "There are no positions in this object.",
       x = "Found: {.obj_type_friendly {object}}.",
-      i = "Pass a matrix of positions, cells × 2, as {.arg spatial}."
+      i = "Pass a matrix of positions, a row for each cell, as {.arg spatial}."
     ), class = "celloquy_ArgumentError", argument = "spatial", call = call)
   }
   of_column <- rlang::is_string(tissue.by) && !is.null(cells$data)

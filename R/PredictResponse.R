@@ -51,7 +51,8 @@
 #' @seealso [ResponsePlot()], [SampleResponse()]; [PerturbGenes()], which asks a model and not data.
 #' @examples
 #' \dontrun{
-#' told <- PredictResponse(screen, c("KLF1", "CEBPA+KLF1"), perturbation.by = "gene", control = "control")
+#' asked <- c("KLF1", "CEBPA+KLF1")
+#' told <- PredictResponse(screen, asked, perturbation.by = "gene", control = "non-targeting")
 #' told$conditions
 #' head(sort(told$change[, "CEBPA+KLF1"]))
 #' ResponsePlot(told, "reliability")

@@ -37,7 +37,7 @@ def perturbed(table: pd.DataFrame) -> Figure:
     Examples
     --------
     >>> import celloquy as cq
-    >>> table = cq.perturb(adata, ["CST3", "LYZ"], by="cell_type")
+    >>> table = cq.perturb(adata, ["CST3", "LYZ"], by="cell_type", n_cells=20)
     >>> cq.plots.perturbed(table).savefig("shifts.png")
     """
     import matplotlib.pyplot as plt

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from celloquy.data.changes import CountChange
 
 
+NUMBERS = 4_000_000
+"""Sums by change, group and gene that are kept at a time, of each kind."""
+
+
 class ShiftsGenes(Protocol):
     """A model that reads changed counts, and describes genes."""
 
@@ -36,7 +40,7 @@ def affected_genes(
 ) -> pd.DataFrame:
     """Return the table of the other genes that changes affect; see :func:`celloquy.perturb`.
 
-    In memory are, at a time, numbers for one change, each group and each gene of the vocabulary.
+    In memory are, at a time, numbers for some changes, each group and each gene that is measured.
     """
     label = labels_of(cells.genes).to_numpy()
     tables = []
@@ -44,7 +48,7 @@ def affected_genes(
     total = len(cells.batch) * sum(1 + len(one) for one in random)
     with ProgressBar(total=total, desc="Changing genes", unit=" cells", unit_scale=True, disable=not progress) as bar:
         for change, others in zip(changes, random, strict=True):
-            cosine, euclidean, times = _mean_shifts(cells, change, bar)
+            cosine, euclidean, times = (one[0] for one in _mean_shifts(cells, [change], bar))
             level, spread, drawn = _of_random(cells, others, bar)
             there = times > 0
             there[:, list(change.places)] = False
@@ -65,24 +69,24 @@ def affected_genes(
 
 
 def _mean_shifts(
-    cells: SampledCells, change: GeneChange, bar: ProgressBar
+    cells: SampledCells, changes: Sequence[GeneChange], bar: ProgressBar
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Mean cosine and Euclidean shift, and number of cells, of each group and measured gene, ``(k, g)`` each."""
+    """Mean cosine and Euclidean shift, and number of cells, by change, group and measured gene, ``(c, k, g)`` each."""
     changer, model = Changer(cells), cast("ShiftsGenes", cells.model)
-    n_genes = len(cells.rows)
+    shape = (len(changes), cells.n_groups, len(cells.rows))
     place_of = torch.full((cells.batch.n_genes,), -1)
-    place_of[torch.from_numpy(cells.rows)] = torch.arange(n_genes)
-    sums = torch.zeros(2, cells.n_groups * n_genes, dtype=torch.float64)
-    times = torch.zeros(cells.n_groups * n_genes, dtype=torch.int64)
+    place_of[torch.from_numpy(cells.rows)] = torch.arange(shape[2])
+    sums = torch.zeros(2, int(np.prod(shape)), dtype=torch.float64)
+    times = torch.zeros(sums.shape[1], dtype=torch.int64)
     for numbers, part in cells.parts():
-        for _, cell, row, cosine, euclidean in model.gene_shifts_in(part, changer.made([change], numbers)):
-            into = cells.group[numbers[cell]] * n_genes + place_of[row]
+        for change, cell, row, cosine, euclidean in model.gene_shifts_in(part, changer.made(changes, numbers)):
+            into = (change * shape[1] + cells.group[numbers[cell]]) * shape[2] + place_of[row]
             sums[0].index_add_(0, into, cosine.double().cpu())
             sums[1].index_add_(0, into, euclidean.double().cpu())
-            times += torch.bincount(into, minlength=len(times))
-        bar.update(len(part))
-    means = (sums / times.clamp(min=1)).unflatten(1, (cells.n_groups, n_genes)).numpy()
-    return means[0], means[1], times.unflatten(0, (cells.n_groups, n_genes)).numpy()
+            times.index_add_(0, into, torch.ones_like(into))
+        bar.update(len(part) * len(changes))
+    means = (sums / times.clamp(min=1)).unflatten(1, shape).numpy()
+    return means[0], means[1], times.unflatten(0, shape).numpy()
 
 
 def _of_random(
@@ -91,15 +95,19 @@ def _of_random(
     """Mean and standard deviation of the log shifts that random changes cause, and how many, ``(k, g)`` each."""
     shape = (cells.n_groups, len(cells.rows))
     mean, square, drawn = np.zeros(shape), np.zeros(shape), np.zeros(shape, dtype=np.int64)
-    for change in changes:
-        cosine, _, times = _mean_shifts(cells, change, bar)
-        there = (times > 0) & (cosine > 0)
-        there[:, list(change.places)] = False
-        # Welford's update, of the genes that are read beside this one.
-        drawn += there
-        step = np.where(there, np.log(np.where(there, cosine, 1.0)) - mean, 0.0)
-        mean += step / np.maximum(drawn, 1)
-        square += step**2 * np.where(drawn > 0, (drawn - 1) / np.maximum(drawn, 1), 0.0)
+    # The model prepares to read cells once for all changes that it is given together.
+    together = max(1, NUMBERS // max(1, mean.size))
+    for start in range(0, len(changes), together):
+        some = changes[start : start + together]
+        shifts, _, times = _mean_shifts(cells, some, bar)
+        for change, cosine, reached in zip(some, shifts, times, strict=True):
+            there = (reached > 0) & (cosine > 0)
+            there[:, list(change.places)] = False
+            # Welford's update, of the genes that are read beside this one.
+            drawn += there
+            step = np.where(there, np.log(np.where(there, cosine, 1.0)) - mean, 0.0)
+            mean += step / np.maximum(drawn, 1)
+            square += step**2 * np.where(drawn > 0, (drawn - 1) / np.maximum(drawn, 1), 0.0)
     return mean, np.sqrt(square / np.maximum(drawn - 1, 1)), drawn
 
 

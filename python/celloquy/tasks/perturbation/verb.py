@@ -133,8 +133,8 @@ def perturb(
     Examples
     --------
     >>> import celloquy as cq
-    >>> cq.perturb(adata, ["CST3", "LYZ"], by="cell_type")
-    >>> cq.perturb(adata, ["CST3"], of="genes").head(20)
+    >>> cq.perturb(adata, ["CST3", "LYZ"], by="cell_type", n_cells=20)
+    >>> cq.perturb(adata, ["CST3"], of="genes", n_cells=40).head(20)
     """
     how = check_how(how)
     check_choice("of", of, ("cells", "genes"))

@@ -4,7 +4,7 @@ object <- SeuratObject::pbmc_small
 object <- RunCelloquy(object, verbose = FALSE)
 object <- AnnotateCells(object, verbose = FALSE)
 embedding <- SeuratObject::Embeddings(object, "celloquy")
-named <- head(sort(table(object$celloquy_label), decreasing = TRUE), 4)
+named <- head(sort(table(object$predicted.id), decreasing = TRUE), 4)
 stopifnot(nrow(embedding) == 80, !anyNA(embedding))
 cat(sprintf(
   "R %s: embedded (%d, %d), named %s\n", packageVersion("celloquy"), nrow(embedding), ncol(embedding),

@@ -7,7 +7,7 @@ from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
-import matplotlib
+import matplotlib.pyplot
 import numpy as np
 import pandas as pd
 import pytest
@@ -106,4 +106,5 @@ def test_example_runs(name, cells, tmp_path, monkeypatch):
     example = parser.get_doctest(inspect.getdoc(PUBLIC[name]), space, name, None, None)
     told: list[str] = []
     runner.run(example, out=told.append)
+    matplotlib.pyplot.close("all")
     assert runner.failures == 0, "".join(told)

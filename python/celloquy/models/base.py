@@ -6,7 +6,6 @@ import copy
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from importlib.metadata import entry_points
 from os import PathLike
 from pathlib import Path
@@ -228,7 +227,7 @@ class Model(nn.Module, Shareable, ABC):
     @classmethod
     def lacks(cls, ability: str, purpose: str = "this") -> ModelError:
         """Return the error of an ability that this family does not have."""
-        able = [family.__name__ for family in _FAMILIES.values() if ability in family.abilities]
+        able = [family.__name__ for family in FAMILIES.values() if ability in family.abilities]
         return ModelError(
             f"A {cls.__name__} can't {ability}, which {purpose} needs.",
             found=f"a model of the family {cls.config_class.family!r}, which can {' and '.join(sorted(cls.abilities))}",
@@ -347,10 +346,8 @@ class Model(nn.Module, Shareable, ABC):
 
 
 Family = TypeVar("Family", bound="type[Model]")
-_FAMILIES: dict[str, type[Model]] = {}
-
-USUAL_FAMILY = "cellplm"
-"""Family of a configuration that is given by the name of a preset without one."""
+FAMILIES: dict[str, type[Model]] = {}
+"""Model classes by the name of their family."""
 
 
 def register_family(model: Family) -> Family:
@@ -361,7 +358,7 @@ def register_family(model: Family) -> Family:
     >>> import celloquy as cq
     >>> model = cq.models.register_family(cq.FactorModel)  # what the decorator does
     """
-    _FAMILIES[model.config_class.family] = model
+    FAMILIES[model.config_class.family] = model
     return model
 
 
@@ -373,41 +370,16 @@ def find_family(name: str) -> type[Model]:
     CheckpointError
         If no family has this name.
     """
-    if name not in _FAMILIES:
+    if name not in FAMILIES:
         # Other packages name the modules that register their families in their metadata.
         for entry in entry_points(group="celloquy.families"):
             entry.load()
-    if name not in _FAMILIES:
+    if name not in FAMILIES:
         raise CheckpointError(
             "The model is of a family that celloquy does not know.",
             found=repr(name),
-            expected=some(map(repr, sorted(_FAMILIES))),
+            expected=some(map(repr, sorted(FAMILIES))),
             remedy="update celloquy, or install the package of this family and import it.",
             argument="model",
         )
-    return _FAMILIES[name]
-
-
-def resolve_config(config: ModelConfig | str) -> ModelConfig:
-    """Return a configuration, or the preset that a name stands for, such as ``"mini"`` or ``"genecompass/mini"``.
-
-    Raises
-    ------
-    ArgumentError
-        If it is neither.
-    """
-    usual = find_family(USUAL_FAMILY).config_class
-    if isinstance(config, str):
-        family, _, preset = config.rpartition("/")
-        with suppress(CheckpointError):
-            return (find_family(family).config_class if family else usual).preset(preset)
-    if not isinstance(config, ModelConfig):
-        raise ArgumentError(
-            "`config` can't be used.",
-            found=repr(config) if isinstance(config, str) else f"an object of type {type(config).__name__}",
-            expected=f"{', '.join(map(repr, usual.presets))}, family and preset, or a configuration, such as "
-            f"{usual.__name__}",
-            remedy="pass one of these.",
-            argument="config",
-        )
-    return config
+    return FAMILIES[name]

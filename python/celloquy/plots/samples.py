@@ -45,7 +45,7 @@ def samples(table: pd.DataFrame) -> Figure:
             "There is no sample with a truth to draw.",
             found=f"{len(table):,} samples without one",
             expected="samples that were learned from, each told without itself",
-            remedy="pass what `predict_samples` returned.",
+            remedy="pass what cq.predict_samples() returned.",
             argument="table",
         )
     if "value" in table:

@@ -24,10 +24,11 @@ from celloquy.data import CellBatch, CellColumns, CellReader, CellSource
 from celloquy.errors import ArgumentError, CheckpointError
 from celloquy.genes import GeneVocabulary
 from celloquy.models import Model, ModelConfig
-from celloquy.models.base import find_family, resolve_config
+from celloquy.models.base import find_family
 from celloquy.models.checkpoint import check_files, save_files
 from celloquy.models.directory import kept_elsewhere
 from celloquy.models.encoding import EmbeddingOptions
+from celloquy.models.presets import resolve_config
 from celloquy.runtime.hardware import Precision
 from celloquy.runtime.memory import memory_budget
 from celloquy.tasks.pretrained import refuse_unread, resolve_model

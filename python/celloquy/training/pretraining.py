@@ -19,8 +19,9 @@ from celloquy.data import CellColumns
 from celloquy.errors import CheckpointError
 from celloquy.genes import GeneVocabulary
 from celloquy.models import Model, ModelConfig
-from celloquy.models.base import find_family, resolve_config
+from celloquy.models.base import find_family
 from celloquy.models.directory import LEAST_ROOM, check_directory
+from celloquy.models.presets import resolve_config
 from celloquy.runtime.hardware import Precision
 from celloquy.runtime.memory import memory_budget
 from celloquy.runtime.processes import check_alike, start_processes

@@ -115,7 +115,7 @@ def test_what_is_no_family_or_no_model_is_refused(model, tmp_path, monkeypatch):
     with pytest.raises(CheckpointError, match=r"family that celloquy does not know[\s\S]*'yeti'[\s\S]*'cellplm'"):
         find_family("yeti")
     model.save(tmp_path / "model")
-    monkeypatch.delitem(base._FAMILIES, "projection")
+    monkeypatch.delitem(base.FAMILIES, "projection")
     with pytest.raises(CheckpointError, match="family that celloquy does not know"):
         cq.Model.from_pretrained(tmp_path / "model")
     with pytest.raises(ArgumentError, match="`config` can't be used"):
@@ -126,9 +126,9 @@ def test_families_of_other_packages_are_found_by_their_entry_points(monkeypatch)
     class Entry:
         @staticmethod
         def load():
-            base._FAMILIES["elsewhere"] = toy.ProjectionModel
+            base.FAMILIES["elsewhere"] = toy.ProjectionModel
 
-    monkeypatch.setattr(base, "_FAMILIES", dict(base._FAMILIES))
+    monkeypatch.setattr(base, "FAMILIES", dict(base.FAMILIES))
     monkeypatch.setattr(base, "entry_points", lambda group: [Entry] if group == "celloquy.families" else [])
     assert find_family("elsewhere") is toy.ProjectionModel
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from celloquy.data import CellBatch
 from celloquy.errors import GeneCoverageWarning, GenesError
-from celloquy.genes.alignment import REFUSED_BELOW, WARNED_BELOW
+from celloquy.genes.coverage import REFUSED_BELOW, WARNED_BELOW
 from celloquy.tasks.annotation.classifier import LabelClassifier, LogNormaliser
 from celloquy.training.split import hold_out
 

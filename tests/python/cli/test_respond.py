@@ -77,6 +77,7 @@ def test_a_table_of_effects_is_read_from_csv(folder):
 
 
 def test_what_does_not_go_together_is_refused(folder):
+    (folder / "ranks.csv").write_text("drug,x,y\none,1,2\ntwo,2,1\n")
     screen, out = folder / "screen.h5ad", ("-o", folder / "no.h5ad", "-q")
     kept = "--predictor", folder / "kept"
     for arguments, said in (
@@ -91,7 +92,7 @@ def test_what_does_not_go_together_is_refused(folder):
         ([screen, "--perturbation-key", "gene", "--force"], "nothing to replace"),
         ([screen, "--perturbation-key", "gene", "--doses", "high"], "--doses is no list of numbers"),
         ([screen, "--perturbation-key", "gene", "--described", folder / "none.csv"], "is no table"),
-        ([folder / "effects.csv", "--perturbation-key", "a", "--values", "ranks"], "has no column 'a'"),
+        ([folder / "ranks.csv", "--perturbation-key", "a", "--values", "ranks"], "has no column 'a'"),
         ([screen, "--perturbation-key", "gene", "--control", "DMSO"], "no controls"),
     ):
         result = run(*arguments, *out)

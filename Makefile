@@ -56,7 +56,9 @@ test-python: venv ## Run the Python tests (TEST_PYTHON=path for some of them)
 
 test-r: venv ## Run the R tests (TEST_R=name for one file), and the Python tests that need R
 	scripts/r Rscript --vanilla scripts/test.R $(TEST_R)
-	$(if $(TEST_R),,scripts/r env CELLOQUY_TEST_R=1 $(venv)/python -m pytest $(addprefix tests/python/,test_anndata2ri.py test_seurat.py))
+	$(if $(TEST_R),,scripts/r env CELLOQUY_TEST_R=1 $(venv)/python -m pytest $(addprefix tests/python/,test_anndata2ri.py test_seurat.py) \
+		'tests/python/test_examples.py::test_example_runs[read_seurat]' \
+		'tests/python/test_examples.py::test_example_runs[write_seurat]')
 
 fuzz: venv ## Fuzz with N random inputs from SEED on, a tenth as many in R, a hundredth as many kills; N=1: one again
 	OMP_NUM_THREADS=1 $(venv)/python tests/fuzz/fuzz.py -n $(N) --seed $(SEED)

@@ -94,9 +94,11 @@ def few_epochs(monkeypatch):
 @pytest.mark.usefixtures("few_epochs")
 @pytest.mark.filterwarnings("ignore:FigureCanvasAgg is non-interactive:UserWarning")
 @pytest.mark.parametrize("name", [name for name, one in PUBLIC.items() if ">>> " in (one.__doc__ or "")])
-def test_example_runs(name, cells, tmp_path, monkeypatch):
-    if name in OF_R and "CELLOQUY_TEST_R" not in os.environ:
-        pytest.skip("needs R: make test-r runs it")
+def test_example_runs(name, cells, tmp_path, monkeypatch, request):
+    if name in OF_R:
+        if "CELLOQUY_TEST_R" not in os.environ:
+            pytest.skip("needs R: make test-r runs it")
+        request.getfixturevalue("r")
     if name.startswith("read_") and name not in OF_R and not SHARED.is_dir():
         pytest.skip("needs the data folder beside the checkout")
     monkeypatch.chdir(tmp_path)

@@ -28,7 +28,7 @@ def weigh(
 
     A reading weighs by the likelihood of the held-out samples under it, beside the prevalence, which knows no cell
     (pseudo-Bayesian model averaging, Yao et al. 2018, Bayesian Analysis, of logits). Few samples tell readings apart
-    little: then all weigh alike. Weights that are fitted, or the choice of one reading, are misled by them.
+    little: then all weigh alike. Weights that are fitted, or the choice of one reading, are too sure of them.
 
     Parameters
     ----------

@@ -235,9 +235,9 @@ fitted blend and the prevalence, did badly in these tables (glioblastoma .60, a 
 cells .52). Twenty ways, the readings alone among them, were then compared on 40 cohorts made up of PBMC 3k, of 10 or 24
 samples, 32 of them with a difference to tell: weights by the likelihood of held-out samples had a loss of .65 nats and
 an accuracy of .61 there, the first way .69 and .57, fitted weights .69 and .62, the reading that did best when held out
-.70 and .64, pseudobulk alone .65 and .63. They were taken, and measured here once. Where the heading says made up, there
-are 24 samples of 50 cells of one study, no cell in two samples: those are no patients, and differ in what was planted
-alone.
+.70 and .64, pseudobulk alone .65 and .63. They were taken, and measured here once. Where the heading says made up,
+there are 24 samples of 50 cells of one study, no cell in two samples: those are no patients, and differ in what was
+planted alone.
 
 All together are the best or level with the best reading on five of the six sets that allow a claim, and no reading
 is on more than four: attention is the best of the glioblastoma slices and of rare cells, and the worst where shares of

@@ -29,6 +29,7 @@ as-cran = _R_CHECK_CRAN_INCOMING_REMOTE_=false _R_CHECK_SYSTEM_CLOCK_=false _R_C
 	_R_CHECK_CRAN_INCOMING_TARBALL_THRESHOLD_=2e7
 check = $(in-build) $(1) sh -c 'R CMD check --no-manual $(2) celloquy_*.tar.gz'
 # What runs vignettes is building them, which leaves out code that can't run; their code alone knows no such thing.
+# Building them needs rmarkdown, a suggested package.
 once = _R_CHECK_VIGNETTES_SKIP_RUN_MAYBE_=true
 
 .PHONY: help demo models bench bench-convert fuzz fuzz-r fuzz-kills test test-python test-r test-floors test-newest dist lint format document check-r check-r-bare site clean venv
@@ -101,7 +102,7 @@ check-r: venv ## Build the R package and run R CMD check on it (CHECK_R=--no-tes
 
 check-r-bare: check-r ## Check it again, without tests: with no suggested package, then with no Python
 	mkdir -p build/r/no-suggests build/r/no-python
-	$(call check,_R_CHECK_DEPENDS_ONLY_=true $(once),--no-tests -o no-suggests)
+	$(call check,_R_CHECK_DEPENDS_ONLY_=true $(once),--no-tests --no-build-vignettes -o no-suggests)
 	$(call check,RETICULATE_PYTHON=/none/python $(once),--no-tests -o no-python)
 	@! grep -E '^\* checking .* (ERROR|WARNING|NOTE)$$' build/r/no-*/celloquy.Rcheck/00check.log
 

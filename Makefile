@@ -102,7 +102,7 @@ check-r: venv ## Build the R package and run R CMD check on it (CHECK_R=--no-tes
 
 check-r-bare: check-r ## Check it again, without tests: with no suggested package, then with no Python
 	mkdir -p build/r/no-suggests build/r/no-python
-	$(call check,_R_CHECK_DEPENDS_ONLY_=true $(once),--no-tests --no-build-vignettes -o no-suggests)
+	$(call check,_R_CHECK_DEPENDS_ONLY_=true $(once),--no-tests --ignore-vignettes -o no-suggests)
 	$(call check,RETICULATE_PYTHON=/none/python $(once),--no-tests -o no-python)
 	@! grep -E '^\* checking .* (ERROR|WARNING|NOTE)$$' build/r/no-*/celloquy.Rcheck/00check.log
 

@@ -65,8 +65,18 @@ check_model <- function(model.object, call = rlang::caller_env()) {
   model.object
 }
 
-model_path <- function(directory) {
-  if (is.null(directory)) NULL else path.expand(directory)
+# The path of a directory, or NULL.
+model_path <- function(directory, arg = rlang::caller_arg(directory), call = rlang::caller_env()) {
+  if (is.null(directory)) {
+    return(NULL)
+  }
+  if (!rlang::is_string(directory)) {
+    cli::cli_abort(c(
+      "{.arg {arg}} must be the path of a directory.",
+      x = found_value(directory)
+    ), class = "celloquy_ArgumentError", argument = arg, call = call)
+  }
+  path.expand(directory)
 }
 
 # What a task learns from is given unless the model has learned it; `what` is the arguments that it takes, `given`

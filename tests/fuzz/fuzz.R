@@ -52,7 +52,7 @@ main <- function(arguments) {
 
 if (!interactive() && length(grep("fuzz.R", commandArgs(), fixed = TRUE))) {
   folder <- folder_of_fuzz()
-  for (file in file.path(folder, c("objects.R", "judge.R", "cases.R", "genes.R"))) source(file)
+  for (file in file.path(folder, c("objects.R", "judge.R", "cases.R", "genes.R", "evidence.R"))) source(file)
   source(file.path(dirname(folder), "testthat", "helper-objects.R"))
   source(file.path(dirname(folder), "testthat", "helper-python.R"))
   start_fuzz(folder)

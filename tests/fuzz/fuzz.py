@@ -32,12 +32,13 @@ def case_of(seed: int) -> Callable[[int, Path], str]:
     import arguments
     import cases
     import damage
+    import evidence_calls
     import files
     import gene_calls
     import response_calls
     import response_tables
 
-    modules = (cases, arguments, files, damage, gene_calls, response_calls, response_tables)
+    modules = (cases, arguments, files, damage, gene_calls, evidence_calls, response_calls, response_tables)
     drawn = [case for module in modules for case in module.CASES]
     weights = np.array([weight for weight, _ in drawn], dtype=float)
     # Another stream than that of the specimen.

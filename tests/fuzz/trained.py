@@ -45,6 +45,12 @@ def annotator() -> cq.Annotator:
 
 
 @cache
+def explainable() -> cq.Annotator:
+    """One whose model reads each cell for itself."""
+    return cq.Annotator(label_key="label", model="cells-mini", **QUIET).fit(reference())
+
+
+@cache
 def denoiser() -> cq.Denoiser:
     return cq.Denoiser(**FAST).fit(reference())
 
@@ -74,6 +80,6 @@ def all_of_them() -> Path:
     """Save the model and the tasks in a folder of this process, in directories of their names."""
     folder = Path(tempfile.mkdtemp(prefix="fuzz-trained-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    for make in (model, annotator, denoiser, integrator, imputer):
+    for make in (model, annotator, explainable, denoiser, integrator, imputer):
         make().save(folder / make.__name__)
     return folder

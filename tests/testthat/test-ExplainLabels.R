@@ -44,6 +44,7 @@ test_that("labels that can not be explained are refused in R's words", {
     ExplainLabels(object, "cluster", model.object = tempdir(), verbose = FALSE), "no use",
     class = "celloquy_ArgumentError"
   )
+  expect_error(ExplainLabels(object, model.object = NA, verbose = FALSE), "path", class = "celloquy_ArgumentError")
   expect_error(ExplainLabels(object, cells = "nobody", verbose = FALSE), class = "celloquy_ArgumentError")
   expect_error(ExplainLabels(object, n.genes = 0, verbose = FALSE), class = "celloquy_ArgumentError")
 })

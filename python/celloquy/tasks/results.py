@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from celloquy import keys
+from celloquy.checks import check_choice
 from celloquy.data.store import quiet_anndata
 from celloquy.data.tables import Table, text_array, unwritable
 from celloquy.errors import ArgumentError, KeyWarning
@@ -161,7 +162,8 @@ def check_result(adata: AnnData, key: object, *, copy: bool, argument: str = "ke
     Raises
     ------
     ArgumentError
-        If no file can have the key, or a copy is wanted of an object whose matrices are in a file.
+        If no file can have the key, ``copy`` is neither True nor False, or a copy is wanted of an object whose
+        matrices are in a file.
     """
     usable = isinstance(key, str) and 0 < len(key.encode(errors="ignore")) <= LONGEST_KEY and not unwritable([key])
     if not usable or any(sign in str(key) for sign in "/\\") or str(key).startswith("."):
@@ -172,6 +174,7 @@ def check_result(adata: AnnData, key: object, *, copy: bool, argument: str = "ke
             remedy="pass another name, or leave it out.",
             argument=argument,
         )
+    check_choice("copy", copy, (True, False))
     if copy and adata.isbacked:
         raise ArgumentError(
             "`copy` can't be used with an object whose matrices are in a file.",

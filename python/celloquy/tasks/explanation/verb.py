@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable
 from os import PathLike
 from typing import TYPE_CHECKING, Literal
@@ -148,7 +149,9 @@ def _labelled(
     """The annotator, and the label of each cell if the object has them."""
     if isinstance(labels, Annotator):
         _check_explainable(labels)
-        return labels, None
+        own = copy.copy(labels)
+        own.progress = progress
+        return own, None
     if not isinstance(labels, str):
         refuse("labels", labels, "the name of a column of `adata.obs`, or an Annotator")
     known = read_labels(adata, labels, reserved=keys.UNKNOWN, argument="labels", name="adata")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -67,6 +68,7 @@ def _leiden(vectors: NDArray[np.float64], resolution: float, seed: int) -> NDArr
     from anndata import AnnData
 
     adata = AnnData(vectors)
-    sc.pp.neighbors(adata, n_neighbors=min(15, len(vectors) - 1), use_rep="X", random_state=seed)
+    with warnings.catch_warnings(action="ignore"):  # of scipy, where cells are the same
+        sc.pp.neighbors(adata, n_neighbors=min(15, len(vectors) - 1), use_rep="X", random_state=seed)
     sc.tl.leiden(adata, resolution=resolution, random_state=seed, flavor="igraph", n_iterations=2)
     return cast("NDArray[np.int64]", adata.obs["leiden"].cat.codes.to_numpy().astype(np.int64))

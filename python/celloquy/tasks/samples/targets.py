@@ -137,14 +137,15 @@ def _check_one_each(
     values: pd.Series, codes: NDArray[np.int64], names: tuple[str, ...], key: str, argument: str
 ) -> None:
     """Check that all cells of a sample have the same value, or that it is missing in all."""
-    level = pd.factorize(values.astype(object), use_na_sentinel=True)[0]
+    said = values.map(repr, na_action="ignore")  # a value may be of any type, a list among them
+    level = pd.factorize(said.astype(object), use_na_sentinel=True)[0]
     pairs = np.unique(np.stack([codes, level]), axis=1)[0]
     several = np.unique(pairs[:-1][pairs[1:] == pairs[:-1]])
     if len(several):
-        first = values[codes == several[0]].astype(object).unique()
+        first = said[codes == several[0]].astype(object).unique()
         raise ArgumentError(
             f"Column {key!r} of adata.obs has several values within a sample.",
-            found=f"{some(map(repr, first))} in {names[several[0]]!r}; in all "
+            found=f"{some(map(str, first))} in {names[several[0]]!r}; in all "
             f"{len(several):,} of {len(names):,} samples: {some(repr(names[one]) for one in several)}",
             expected="one value for all cells of a sample",
             remedy="correct the column, or pass as `sample_key` one whose samples have one value each.",

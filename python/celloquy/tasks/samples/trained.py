@@ -105,8 +105,10 @@ def folds_of(groups: NDArray[np.int64], labels: NDArray[np.generic], seed: int) 
     if labels.dtype.kind == "f":
         numbers = labels.astype(np.float64)
         strata = (numbers > np.median(numbers)).astype(np.int64)
-    smallest = min(len(np.unique(groups[strata == one])) for one in np.unique(strata))
-    folds = StratifiedGroupKFold(max(2, min(MOST_FOLDS, smallest)), shuffle=True, random_state=seed)
+    sizes = [len(np.unique(groups[strata == one])) for one in np.unique(strata)]
+    if labels.dtype.kind == "f" and min(sizes) < 2:  # nearly all have one number
+        strata, sizes = np.zeros_like(strata), [len(np.unique(groups))]
+    folds = StratifiedGroupKFold(max(2, min(MOST_FOLDS, *sizes)), shuffle=True, random_state=seed)
     fold = np.zeros(len(groups), dtype=np.int64)
     for number, (_, held) in enumerate(folds.split(np.zeros((len(groups), 1)), strata, groups)):
         fold[held] = number

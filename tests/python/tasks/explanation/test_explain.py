@@ -136,6 +136,14 @@ def test_clusters_are_explained_by_an_annotator_that_learns_them():
     assert table.attrs["celloquy"]["parameters"]["labels"] == "cluster"
 
 
+def test_the_call_says_whether_a_bar_is_shown_and_not_the_annotator(capsys):
+    annotator = fitted(model=FACTORS, training=None)
+    annotator.progress = True
+    explained(cells(30, seed=1), annotator)
+    assert capsys.readouterr().err == ""
+    assert annotator.progress
+
+
 @pytest.mark.parametrize(
     ("given", "argument"),
     [

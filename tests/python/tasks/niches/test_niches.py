@@ -34,8 +34,8 @@ def tissues(n: int = 60, slices: int = 2, seed: int = 0) -> ad.AnnData:
 
 
 def found(adata: ad.AnnData, **options) -> ad.AnnData:
-    given = {"model": MODEL, "tissue_key": "slice", "n_niches": 2, "precision": "float32"} | options
-    return cq.niches(adata, progress=False, copy=True, **given)
+    given = {"model": MODEL, "tissue_key": "slice", "n_niches": 2, "precision": "float32", "copy": True} | options
+    return cq.niches(adata, progress=False, **given)
 
 
 def vectors(adata: ad.AnnData, **options) -> np.ndarray:
@@ -197,6 +197,7 @@ def test_positions_that_have_no_neighbourhoods_are_told(damage, argument, says):
         ({"spatial_key": None}, "spatial_key"),
         ({"key_added": "a/b"}, "key_added"),
         ({"center_tissues": "yes"}, "center_tissues"),
+        ({"copy": np.array([1, 2])}, "copy"),
         ({"tissue_key": "lobe"}, "tissue_key"),
     ],
 )
@@ -204,6 +205,13 @@ def test_arguments_that_cannot_be_used_are_named(options, argument):
     with pytest.raises(ArgumentError) as caught:
         found(tissues(), **options)
     assert caught.value.argument == argument
+
+
+@pytest.mark.filterwarnings("error")
+def test_cells_that_are_all_the_same_have_niches_without_a_word_of_scipy():
+    adata = tissues()
+    adata.X = sparse.csr_matrix(np.repeat(adata.X[:1].toarray(), adata.n_obs, axis=0))
+    assert found(adata, n_niches=None).obs["niche"].notna().all()
 
 
 def test_cells_without_raw_counts_are_refused():

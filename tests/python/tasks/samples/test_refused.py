@@ -53,6 +53,19 @@ def test_what_is_wrong_with_the_samples_is_said_and_the_object_stays(case):
     assert (adata.X != before.X).nnz == 0
 
 
+def test_values_of_any_type_are_compared():
+    with pytest.raises(ArgumentError, match="several values within a sample"):
+        predictor().fit(changed(state=[["well"], ["ill"]] * 40))
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.filterwarnings("ignore::celloquy.errors.FewSamplesWarning")
+def test_a_number_that_nearly_all_samples_share_is_learned_without_a_word_of_scikit_learn():
+    adata = changed(share=lambda obs: np.where(obs["patient"] == "p00", 1.0, 0.0))
+    told = cq.predict_samples(adata, sample_key="patient", target="share", model=small_factors(), progress=False)
+    assert np.isfinite(told["value"]).all()
+
+
 def test_a_sample_that_is_partly_without_a_target_is_refused():
     adata = cohort(8, size=10)
     adata.obs.loc[adata.obs_names[:3], "state"] = np.nan

@@ -64,7 +64,9 @@ CellContext <- function(object, cells = NULL, labels = NULL, by = NULL, model.ob
     n_top = whole_number(n.top, call = call), encoder_layer = whole_number(encoder.layer, call = call),
     species = species, device = device, progress = verbose
   ), verbose), crossing$subject, call)
-  table_of_genes(reticulate::py_to_r(found))
+  table <- table_of_genes(reticulate::py_to_r(found))
+  table$distance[is.nan(table$distance)] <- NA
+  table
 }
 
 # The tissue and the positions of cells: of the metadata and the images, or values for each cell.

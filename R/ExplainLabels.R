@@ -2,9 +2,9 @@
 #'
 #' `ExplainLabels()` shares out among the genes what tells a label from the others. An annotator gives every cell a
 #' logit of each label; the difference between that of the cell's own label and the mean of the others, less the same
-#' difference in the mean cell, is the sum of the shares of all genes: a gene's expression, less that of the mean cell,
-#' times what expression of it does to the difference (integrated gradients, Sundararajan et al. 2017). They say what
-#' tells the labels apart for this annotator; of two genes that are expressed together it may use one.
+#' difference in the mean cell of the object, is the sum of the shares of all genes: a gene's expression, less that of
+#' the mean cell, times what expression of it does to the difference (integrated gradients, Sundararajan et al. 2017).
+#' They say what tells the labels apart for this annotator; of two genes that are expressed together it may use one.
 #' `ExplanationPlot()` draws the largest.
 #'
 #' @param object Cells: a Seurat object, an assay, a SingleCellExperiment, or a matrix of raw counts (genes × cells).

@@ -1,4 +1,4 @@
-"""Calls of explain, context, niches and predict_samples on random cells: a right result or a refusal, cells as before."""
+"""Calls of explain, context, niches and predict_samples on odd cells: a right result or a refusal, cells as before."""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn.metrics import adjusted_rand_score
 
 import celloquy as cq
 
@@ -37,6 +38,14 @@ TOLD = {
     "gene-properties": lambda space: (
         space["told"]["label"].tolist() == ["myeloid"] * 3 + ["lymphoid"] * 3
         and space["nothing"].method_ == "prevalence"
+    ),
+    "tissue": lambda space: (
+        space["in_niches"] > 0.5 and space["in_niches"] > 3 * adjusted_rand_score(space["region"], space["alone"])
+        and 0.05 < space["read"]["strength"].mean() < 0.2
+    ),
+    "evidence": lambda space: (
+        space["b_cells"]["gene"].iloc[0] == "CD79A" and space["one"]["attribution"].gt(0).all()
+        and space["right"] > 0.7 and space["by_type"].index[0] == "CD14+ Monocyte"
     ),
     "responses": lambda space: (
         min(space["found"].values()) > 0.5

@@ -69,7 +69,7 @@ def attributions(
     cells
         Cells over its genes.
     label, group
-        ``(cells,)`` int64: label and group of each cell; cells of group -1 are left out.
+        ``(cells,)`` int64: label and group of each cell; cells of group -1 are part of the mean cell alone.
     progress
         Show a progress bar.
     """
@@ -81,13 +81,15 @@ def attributions(
             ProgressBar(total=2 * len(cells), desc="Explaining", unit=" cells", disable=not progress) as bar,
         ):
             run = _Explaining(classifier, cast("SumsGenes", model), cells, label, group)
-            for step in (run.add_to_means, run.add_attributions):
-                for part in runs(0, len(cells), CELLS_READ):
-                    chosen = torch.nonzero(group[part] >= 0)[:, 0]
-                    if len(chosen):
-                        step(cells.read(part.start, part.stop).select(chosen), part.start + chosen)
-                    bar.update(part.stop - part.start)
-                run.finish_means()
+            for part in runs(0, len(cells), CELLS_READ):
+                run.add_to_means(cells.read(part.start, part.stop))
+                bar.update(part.stop - part.start)
+            run.finish_means()
+            for part in runs(0, len(cells), CELLS_READ):
+                chosen = torch.nonzero(group[part] >= 0)[:, 0]
+                if len(chosen):
+                    run.add_attributions(cells.read(part.start, part.stop).select(chosen), part.start + chosen)
+                bar.update(part.stop - part.start)
             return run.found()
     finally:
         model.train(was_training)
@@ -107,7 +109,7 @@ class _Explaining:
         self.gene = classifier.weight[0] * classifier.gene @ contrast
         self.head = classifier.weight[1] * contrast @ classifier.head.weight.detach()
         groups = int(group.max()) + 1
-        self.mean_read, self.mean_linear = torch.zeros(genes), torch.zeros(genes)
+        self.mean_read, self.mean_linear, self.of = torch.zeros(genes), torch.zeros(genes), len(cells)
         self.n_cells = torch.bincount(group[group >= 0], minlength=groups)
         self.values, self.expression = (torch.zeros(groups, genes, dtype=torch.float64) for _ in range(2))
         self.labels = torch.zeros(groups, classes)
@@ -115,11 +117,11 @@ class _Explaining:
         self.difference = torch.zeros(groups, dtype=torch.float64)
         self.middle = torch.zeros(0)
 
-    def add_to_means(self, batch: CellBatch, _: Tensor) -> None:
-        """First pass: the mean cell."""
+    def add_to_means(self, batch: CellBatch) -> None:
+        """First pass: the mean cell, of all cells, whichever are asked for."""
         genes = batch.indices.long()
-        self.mean_read.index_add_(0, genes, self.model.expression(batch) / self.n_cells.sum())
-        self.mean_linear.index_add_(0, genes, self.classifier.normalise(batch) / self.n_cells.sum())
+        self.mean_read.index_add_(0, genes, self.model.expression(batch) / self.of)
+        self.mean_linear.index_add_(0, genes, self.classifier.normalise(batch) / self.of)
 
     def finish_means(self) -> None:
         """Between the passes."""

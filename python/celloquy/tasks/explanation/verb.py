@@ -46,11 +46,12 @@ def explain(
     """Explain labels, clusters or single cells by their genes.
 
     An annotator gives every cell a logit of each label. The difference between that of the cell's own label and the
-    mean of the others, less the same difference in the mean cell, is shared out among the genes: what a gene adds is
-    its expression, less that of the mean cell, times what expression of it does to the difference (integrated
-    gradients, Sundararajan et al. 2017; the mean cell is the baseline). The shares of all genes sum to the difference,
-    exactly where the annotator is linear, as with the model in the box. They say what tells the labels apart for this
-    annotator. Of two genes that are expressed together it may use one: a gene without a share may mark a label as well.
+    mean of the others, less the same difference in the mean cell of the object, is shared out among the genes: what a
+    gene adds is its expression, less that of the mean cell, times what expression of it does to the difference
+    (integrated gradients, Sundararajan et al. 2017; the mean cell is the baseline). The shares of all genes sum to the
+    difference, exactly where the annotator is linear, as with the model in the box. They say what tells the labels
+    apart for this annotator. Of two genes that are expressed together it may use one: a gene without a share may mark a
+    label as well.
 
     Parameters
     ----------

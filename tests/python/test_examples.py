@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import scanpy as sc
+import torch
 
 import celloquy as cq
 
@@ -74,13 +75,30 @@ def world(cells):
     sensitive = ["GATA4", "TBX5", "TP53", "RUNX1", "PAX6", "SOX9", "MYC", "NOTCH1", "NIPBL", "CHD7"]
     others = ["KRT1", "OR1A1", "HBB", "ALB", "INS", "LYZ", "MS4A1", "CYP2D6", "AMY1A", "CST3"]
     table = pd.DataFrame({"gene": sensitive + others, "dosage_sensitive": ["yes"] * 10 + ["no"] * 10})
-    packages = {"np": np, "pd": pd, "sc": sc, "cq": cq}
+    packages = {"np": np, "pd": pd, "sc": sc, "torch": torch, "cq": cq}
     return packages | {"adata": adata, "reference": reference, "spatial": spatial, "table": table}
 
 
 @pytest.mark.parametrize("name", PUBLIC)
 def test_public_name_has_an_example(name):
     assert ">>> " in (PUBLIC[name].__doc__ or ""), f"celloquy.{name} has no example"
+
+
+HOOKS = {"check_request", "kept", "answer", "schedule", "cells_a_step"}
+"""What the package itself calls of classes that people use."""
+
+
+CLASSES = [name for name, one in PUBLIC.items() if inspect.isclass(one) and "." not in name]
+
+
+# Most methods of a model are called by those who write a family or a task.
+@pytest.mark.parametrize("name", [name for name in CLASSES if not issubclass(PUBLIC[name], torch.nn.Module)])
+def test_example_of_a_class_calls_what_people_call(name):
+    lines = inspect.getdoc(PUBLIC[name]).splitlines()
+    shown = "\n".join(line for line in lines if line.startswith((">>> ", "... ")))
+    methods = inspect.getmembers(PUBLIC[name], lambda one: inspect.isfunction(one) or inspect.ismethod(one))
+    own = {method for method, one in methods if one.__module__.startswith("celloquy") and not method.startswith("_")}
+    assert {method for method in own - HOOKS if f".{method}(" not in shown} == set()
 
 
 @pytest.fixture

@@ -25,6 +25,13 @@ class CellBatch:
     >>> batch = reader.read_all()
     >>> len(batch), batch.to_csr().shape[0]
     (120, 120)
+    >>> first = batch.select(torch.arange(10))
+    >>> len(cq.CellBatch.concatenate([first, first]))
+    20
+    >>> first.library_size().shape
+    torch.Size([10])
+    >>> deep = first.keep(first.values > 1).to("cpu")  # counts above one alone
+    >>> few = first.keep_genes(torch.arange(batch.n_genes) < 100)
     """
 
     indptr: Tensor

@@ -86,6 +86,8 @@ class AlignmentReport:
     >>> report = genes.align(["NKG7", "GFP"], warn=False).report
     >>> report.matched, report.unknown
     (1, ('GFP',))
+    >>> report.to_dict()["matched"]
+    1
     """
 
     names: int

@@ -45,6 +45,14 @@ class GeneVocabulary:
     >>> both = cq.GeneVocabulary.both(["CD3D", "MS4A1", "NKG7"])
     >>> both.align(["Nkg7", "Cd3d"]).columns.tolist() == both.align(["NKG7", "CD3D"]).columns.tolist()
     True
+    >>> next(genes.genes())  # row, id, symbol, species
+    (0, 'ENSG00000167286', 'CD3D', 'human')
+    >>> both.index("ENSG00000167286") == both.index("ENSMUSG00000032094")
+    True
+    >>> few = genes.take([0, 2]).union(cq.GeneVocabulary.from_ids(["ENSG00000156738"]))
+    >>> few.save("genes.tsv")
+    >>> len(cq.GeneVocabulary.load("genes.tsv"))
+    3
     """
 
     human_ids: tuple[str, ...]

@@ -72,6 +72,7 @@ class Task(ABC):
     >>> task.history_["epoch"].tolist()
     [1, 2]
     >>> task.save("task/")
+    >>> cq.Integrator.load("task/").predict(adata)
     """
 
     name: ClassVar[str]

@@ -38,8 +38,8 @@ class Integrator(Task):
     --------
     >>> import celloquy as cq
     >>> integrator = cq.Integrator(batch_key="donor").fit(adata)
-    >>> integrator.predict(adata)
     >>> integrator.save("integrator/")
+    >>> cq.Integrator.load("integrator/").predict(adata)
     """
 
     name: ClassVar[str] = "integrate"

@@ -26,6 +26,9 @@ class CellModelConfig(ModelConfig):
     >>> import celloquy as cq
     >>> cq.CellModelConfig.preset("base").width
     1024
+    >>> small = cq.CellModelConfig.preset("small").replace(positions=False)
+    >>> cq.CellModelConfig.from_json(small.to_json()) == small
+    True
     """
 
     family: ClassVar[str] = "cellplm"

@@ -54,6 +54,19 @@ class CellModel(Model):
     >>> import celloquy as cq
     >>> vocabulary = cq.GeneVocabulary.from_ids(["ENSG00000153563", "ENSG00000010610"])
     >>> model = cq.CellModel(cq.CellModelConfig.preset("mini"), vocabulary)
+
+    Usually one is trained, kept, and read again:
+
+    >>> model = cq.pretrain(adata, config="mini", tissue_key="slice", out="model/")
+    >>> model = cq.CellModel.from_pretrained("model/").eval()
+    >>> cq.embed(adata, model=model, tissue_key="slice")
+
+    Its parts, for cells of your own:
+
+    >>> batch = cq.data.CellSource(adata).over(model.vocabulary).read_all()
+    >>> with torch.inference_mode():
+    ...     embedding = model.embed_batch(batch)
+    ...     rates = model.expected_counts(embedding, torch.full((len(batch),), -1))
     """
 
     config_class: ClassVar[type[ModelConfig]] = CellModelConfig

@@ -16,7 +16,9 @@ class FactorModelConfig(ModelConfig):
     Examples
     --------
     >>> import celloquy as cq
-    >>> cq.FactorModelConfig(width=50)
+    >>> config = cq.FactorModelConfig.preset("mini").replace(width=60)
+    >>> cq.FactorModelConfig.from_json(config.to_json()).width
+    60
     """
 
     family: ClassVar[str] = "factors"

@@ -49,6 +49,9 @@ class FactorModel(ReadingChanges, Model):
     --------
     >>> import celloquy as cq
     >>> cq.embed(adata)  # the model in the box, "cells-mini", adapted to these cells
+    >>> model = cq.FactorModel.from_pretrained("cells-mini")
+    >>> model.gene_vectors().shape[1] == model.config.width
+    True
     """
 
     config_class: ClassVar[type[ModelConfig]] = FactorModelConfig

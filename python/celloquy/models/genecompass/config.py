@@ -50,6 +50,9 @@ class GeneModelConfig(ModelConfig):
     >>> import celloquy as cq
     >>> cq.GeneModelConfig(positions="rank", priors=()).context
     2048
+    >>> mini = cq.GeneModelConfig.preset("mini").replace(context=512)
+    >>> cq.GeneModelConfig.from_json(mini.to_json()).context
+    512
     """
 
     family: ClassVar[str] = "genecompass"

@@ -64,6 +64,7 @@ class GeneModel(ChangingTokens, DescribingGenes, Model):
     >>> vocabulary = cq.GeneVocabulary.both(["CD3D", "MS4A1", "NKG7"])
     >>> model = cq.GeneModel(cq.GeneModelConfig.preset("mini"), vocabulary)
     >>> model.set_prior("family", "family")
+    >>> cells, genes = model.encode(torch.tensor([[1, 2]]), torch.tensor([[2.0, 0.5]]), torch.tensor([0]))
     """
 
     config_class: ClassVar[type[ModelConfig]] = GeneModelConfig

@@ -77,8 +77,8 @@ class Annotator(Task):
     --------
     >>> import celloquy as cq
     >>> annotator = cq.Annotator(label_key="cell_type").fit(reference)
-    >>> annotator.predict(adata)
     >>> annotator.save("annotator/")
+    >>> cq.Annotator.load("annotator/").predict(adata)
     """
 
     name: ClassVar[str] = "annotate"

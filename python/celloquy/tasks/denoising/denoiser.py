@@ -50,8 +50,8 @@ class Denoiser(Task):
     --------
     >>> import celloquy as cq
     >>> denoiser = cq.Denoiser().fit(adata)
-    >>> denoiser.predict(adata, genes=["CD79A", "LYZ"], return_std=True)
     >>> denoiser.save("denoiser/")
+    >>> cq.Denoiser.load("denoiser/").predict(adata, genes=["CD79A", "LYZ"], return_std=True)
     """
 
     name: ClassVar[str] = "denoise"

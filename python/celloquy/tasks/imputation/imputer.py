@@ -80,8 +80,9 @@ class Imputer(Task):
     --------
     >>> import celloquy as cq
     >>> imputer = cq.Imputer(tissue_key="slice").fit(spatial, reference, genes=["CD79A", "CD79B", "LYZ", "NKG7"])
-    >>> imputer.predict(spatial)
     >>> imputer.reliability_
+    >>> imputer.save("imputer/")
+    >>> cq.Imputer.load("imputer/").predict(spatial)
     """
 
     name: ClassVar[str] = "impute"

@@ -59,7 +59,9 @@ class GeneClassifier:
     --------
     >>> import celloquy as cq
     >>> classifier = cq.GeneClassifier().fit(table["gene"], table["dosage_sensitive"])
-    >>> classifier.predict(["GATA4", "TBX5", "ZNF66"])
+    >>> print(classifier.summary())
+    >>> classifier.save("classifier/")
+    >>> cq.GeneClassifier.load("classifier/").predict(["GATA4", "TBX5", "ZNF66"])
     """
 
     name: ClassVar[str] = "properties"

@@ -78,7 +78,11 @@ class ResponsePredictor:
     --------
     >>> import celloquy as cq
     >>> predictor = cq.ResponsePredictor(perturbation_key="gene", control="control").fit(adata)
+    >>> print(predictor.summary())
+    >>> predictor.save("responses/")
+    >>> predictor = cq.ResponsePredictor.load("responses/")
     >>> predictor.predict(["STAT2", "IRF7+STAT1"]).to_df("change")
+    >>> predictor.sample_cells(adata[adata.obs["gene"] == "control"], "STAT2")
     """
 
     name: ClassVar[str] = "responses"

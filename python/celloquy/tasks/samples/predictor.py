@@ -63,7 +63,11 @@ class SamplePredictor:
     --------
     >>> import celloquy as cq
     >>> predictor = cq.SamplePredictor(sample_key="patient", target="response").fit(adata)
+    >>> print(predictor.summary())
+    >>> predictor.save("predictor/")
+    >>> predictor = cq.SamplePredictor.load("predictor/")
     >>> predictor.predict(adata)
+    >>> predictor.deciding_cells(adata).sort_values("evidence")
     """
 
     name: ClassVar[str] = "samples"

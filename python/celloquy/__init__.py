@@ -5,6 +5,7 @@ A cell model reads the raw counts of all cells of a sample together: cells are t
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -59,6 +60,10 @@ if TYPE_CHECKING:
     from celloquy.tasks.samples import predict_samples as predict_samples
     from celloquy.training import TrainingOptions as TrainingOptions
     from celloquy.training import pretrain as pretrain
+
+# OpenMP's threads spin while they wait for each other, which takes the cores from whatever runs beside, and then from
+# each other. Asleep they wait as well. It is read when torch is loaded.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 __version__ = VERSION
 

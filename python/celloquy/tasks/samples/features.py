@@ -129,7 +129,8 @@ class Pseudobulk:
         """See :meth:`Features.learned`."""
         own = cells.expression[rows]
         spread = own.var(0)
-        genes = np.sort(np.argsort(-spread, kind="stable")[: min(GENES, int((spread > 0).sum()))])
+        # One at least, which then says nothing.
+        genes = np.sort(np.argsort(-spread, kind="stable")[: min(GENES, max(1, int((spread > 0).sum())))])
         return cls(genes, *_centre_and_scale(own[:, genes]))
 
     def of_samples(self, cells: SampleCells) -> Matrix:

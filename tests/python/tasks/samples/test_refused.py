@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import sparse
 
 import celloquy as cq
 from celloquy.errors import ArgumentError, CheckpointError, CountsError, FewSamplesWarning
@@ -64,6 +65,14 @@ def test_a_number_that_nearly_all_samples_share_is_learned_without_a_word_of_sci
     adata = changed(share=lambda obs: np.where(obs["patient"] == "p00", 1.0, 0.0))
     told = cq.predict_samples(adata, sample_key="patient", target="share", model=small_factors(), progress=False)
     assert np.isfinite(told["value"]).all()
+
+
+@pytest.mark.filterwarnings("ignore::celloquy.errors.FewSamplesWarning")
+def test_samples_of_the_same_cells_are_told_like_one_another():
+    adata = changed()
+    adata.X = sparse.csr_matrix(np.ones(adata.shape, dtype=np.float32))
+    told = cq.predict_samples(adata, sample_key="patient", target="state", model=small_factors(), progress=False)
+    assert told.filter(like="probability").round(3).nunique().max() <= 2  # held out, or not
 
 
 def test_a_sample_that_is_partly_without_a_target_is_refused():

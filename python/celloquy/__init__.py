@@ -5,10 +5,10 @@ A cell model reads the raw counts of all cells of a sample together: cells are t
 
 from __future__ import annotations
 
-import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from celloquy.runtime.threads import let_threads_sleep
 from celloquy.version import VERSION
 
 if TYPE_CHECKING:
@@ -61,9 +61,7 @@ if TYPE_CHECKING:
     from celloquy.training import TrainingOptions as TrainingOptions
     from celloquy.training import pretrain as pretrain
 
-# OpenMP's threads spin while they wait for each other, which takes the cores from whatever runs beside, and then from
-# each other. Asleep they wait as well. It is read when torch is loaded.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+let_threads_sleep()  # before torch is loaded
 
 __version__ = VERSION
 

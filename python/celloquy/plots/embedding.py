@@ -105,6 +105,6 @@ def integration(
     for base, (key, argument) in bases.items():
         require(adata.obsm, key, "adata.obsm", argument)
         cells.obsm[key] = adata.obsm[key]
-        sc.pp.neighbors(cells, use_rep=key, random_state=seed)
+        sc.pp.neighbors(cells, use_rep=key, transformer="sklearn", random_state=seed)
         cells.obsm[base] = sc.tl.umap(cells, random_state=seed, copy=True).obsm["X_umap"]
     return umaps(cells, bases={base: title for base, (_, title) in bases.items()}, color=color)

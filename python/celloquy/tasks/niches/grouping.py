@@ -68,7 +68,9 @@ def _leiden(vectors: NDArray[np.float64], resolution: float, seed: int) -> NDArr
     from anndata import AnnData
 
     adata = AnnData(vectors)
+    most = min(15, len(vectors) - 1)
     with warnings.catch_warnings(action="ignore"):  # of scipy, where cells are the same
-        sc.pp.neighbors(adata, n_neighbors=min(15, len(vectors) - 1), use_rep="X", random_state=seed)
+        # Exact neighbours, whatever the number of cells.
+        sc.pp.neighbors(adata, n_neighbors=most, use_rep="X", transformer="sklearn", random_state=seed)
     sc.tl.leiden(adata, resolution=resolution, random_state=seed, flavor="igraph", n_iterations=2)
     return cast("NDArray[np.int64]", adata.obs["leiden"].cat.codes.to_numpy().astype(np.int64))

@@ -12,6 +12,7 @@ from sklearn.metrics import adjusted_rand_score
 import celloquy as cq
 from celloquy import plots
 from celloquy.errors import ArgumentError, CountsError
+from celloquy.tasks.niches.grouping import grouped
 from celloquy.tasks.niches.neighbourhoods import averaged, best_size
 from examples import IDS, small_model
 
@@ -212,6 +213,14 @@ def test_cells_that_are_all_the_same_have_niches_without_a_word_of_scipy():
     adata = tissues()
     adata.X = sparse.csr_matrix(np.repeat(adata.X[:1].toarray(), adata.n_obs, axis=0))
     assert found(adata, n_niches=None).obs["niche"].notna().all()
+
+
+def test_more_cells_than_scanpy_compares_by_pairs_are_grouped():
+    vectors = np.random.default_rng(0).normal(size=(5000, 2)).astype(np.float32)
+    vectors[:2000] += 20
+    niche = grouped(vectors, None, 0.01, seed=0)
+    assert list(niche[:2000]) == ["1"] * 2000
+    assert list(niche[2000:]) == ["0"] * 3000
 
 
 def test_cells_without_raw_counts_are_refused():

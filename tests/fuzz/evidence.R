@@ -23,7 +23,7 @@ evidence_of_cells <- function(folder) {
   verb <- one_of(list(
     list(ExplainLabels, list(object, by = one_of(list(NULL, "label", "nowhere")), verbose = FALSE), "explainable"),
     list(CellContext, c(list(object, labels = "label", spatial = maybe()), quiet), "model"),
-    list(FindNiches, c(list(object, n.niches = one_of(list(NULL, 2)), composition = one_of(c(0, 0.5))), quiet), "model"),
+    list(FindNiches, c(list(object, n.niches = one_of(list(NULL, 2)), composition = 0.5), quiet), "model"),
     list(PredictSamples, c(list(object, "patient", one_of(c("ill", "age"))), quiet), "model")
   ))
   given <- c(verb[[2]], list(model.object = model_of(verb[[3]])))

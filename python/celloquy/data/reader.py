@@ -323,8 +323,8 @@ class GeneColumns:
         )
 
 
-def read_positions(adata: AnnData, key: str) -> NDArray[np.float64]:
-    """Return the positions ``(cells, 2)`` in ``obsm`` as they are; NaN where missing.
+def read_positions(adata: AnnData, key: str, *, optional: bool = True) -> NDArray[np.float64]:
+    """Return the positions ``(cells, 2)`` in ``obsm`` as they are; NaN where missing. ``optional`` is for the message.
 
     Raises
     ------
@@ -336,7 +336,7 @@ def read_positions(adata: AnnData, key: str) -> NDArray[np.float64]:
             f"There is no {key!r} in adata.obsm.",
             found=", ".join(map(str, adata.obsm.keys())) or "nothing in adata.obsm",
             expected="the coordinates that `spatial_key` names",
-            remedy="pass one of these as `spatial_key`, or leave it out.",
+            remedy=f"pass one of these as `spatial_key`, or {'leave it out' if optional else 'put positions there'}.",
             argument="spatial_key",
         )
     stored = adata.obsm[key]

@@ -131,7 +131,7 @@ def niches(
     choose_device(device)
     check_result(adata, key_added, copy=copy)
     check_name("spatial_key", spatial_key, "the name of one key of obsm")
-    positions = read_positions(adata, spatial_key)
+    positions = read_positions(adata, spatial_key, optional=False)
     # What the model is told: the tissue, if it reads that, but not the places, which would not let a tissue be turned.
     source = CellSource(adata, CellColumns(layer=layer, counts=counts, tissue_key=tissue_key, species=species))
     parts = tissue_cells(positions, source.tissue, source.tissues, n_neighbors)

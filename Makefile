@@ -97,7 +97,7 @@ document: venv ## Write man/ and NAMESPACE from the comments in R/
 check-r: venv ## Build the R package and run R CMD check on it (CHECK_R=--no-tests leaves its tests out)
 	rm -rf build/r && mkdir -p build/r
 	$(in-build) R CMD build ../..
-	$(call check,$(as-cran),--as-cran --no-build-vignettes $(CHECK_R))
+	$(call check,$(as-cran),--as-cran --no-vignettes $(CHECK_R))
 	@! grep -E '^\* checking .* (ERROR|WARNING|NOTE)$$' build/r/celloquy.Rcheck/00check.log
 
 check-r-bare: check-r ## Check it again, without tests: with no suggested package, then with no Python

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import re
+from importlib import import_module
 from pathlib import Path
 
 from sphinx.application import Sphinx
+from sphinx.pycode import ModuleAnalyzer
 from typer.testing import CliRunner
 
 from celloquy import cli
@@ -130,8 +132,19 @@ def write(name: str, parts: list[str]) -> None:
         page.write_text(text, encoding="utf-8")
 
 
+def say_what_data_are(_: Sphinx, what: str, name: str, value: object, __: object, lines: list[str]) -> None:
+    """Give a constant that is imported into a room the words that stand beside it where it is defined."""
+    room, _, constant = name.rpartition(".")
+    folders = getattr(import_module(room), "__path__", ()) if what == "data" else ()
+    for file in sorted(file for folder in folders for file in Path(folder).glob("[!_]*.py")):
+        said = ModuleAnalyzer.for_module(f"{room}.{file.stem}").find_attr_docs()
+        if ("", constant) in said:
+            lines[:] = said["", constant]
+
+
 def setup(app: Sphinx) -> None:
     """Connect what is above."""
+    app.connect("autodoc-process-docstring", say_what_data_are)
     app.connect("source-read", read_page)
     app.connect("include-read", read_included)
     app.connect("builder-inited", write_commands)

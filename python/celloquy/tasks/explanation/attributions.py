@@ -25,7 +25,7 @@ from celloquy.tasks.annotation.classifier import LabelClassifier
 
 CELLS_READ = 128
 """Cells that are explained at a time: a vector for each of their counts is in memory."""
-NODES = 32
+NODES = 64
 """Places on the way to the mean cell at which the gradient is taken (Gauss and Legendre)."""
 
 

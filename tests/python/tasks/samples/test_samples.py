@@ -72,9 +72,9 @@ def test_types_that_a_column_names_are_the_composition(others):
 def test_nothing_is_told_from_noise():
     adata = cohort(10, difference=0, seed=3)
     fit = predictor().fit(adata)
-    assert fit.report_.loc["all", "gain"] < 2 * fit.report_.loc["all", "gain_error"]
+    assert abs(fit.report_.loc["all", "gain"]) < 2 * fit.report_.loc["all", "gain_error"]
     told = fit.predict(cohort(20, difference=0, seed=4))
-    assert told["confidence"].mean() < 0.8
+    assert told["confidence"].mean() < 0.75
 
 
 @pytest.mark.parametrize("model", [small_factors(), small_model()], ids=["cells alone", "cells of a sample together"])

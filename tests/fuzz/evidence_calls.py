@@ -14,11 +14,10 @@ import celloquy as cq
 import trained
 from arguments import ODD_VALUES
 from cases import describe, odd_labels
-from gene_calls import factor_model
-from judge import Ending, Wrong, differences, parts, watched
-from specimens import End, Specimen, bare, dressed
+from gene_calls import factor_model, on_cells
+from judge import Wrong, differences, parts, watched
+from specimens import Specimen, bare, dressed
 
-READING = ("layer", "counts", "species")
 PLACES = "spots"
 
 
@@ -63,7 +62,7 @@ def samples(adata: ad.AnnData, options: dict[str, Any], random: np.random.Genera
     )  # fmt: skip
 
 
-def check_explained(specimen: Specimen, table: pd.DataFrame) -> None:
+def check_explained(table: pd.DataFrame) -> None:
     if not np.isfinite(table[["attribution", "expression", "share"]].to_numpy()).all():
         raise Wrong("attributions are not finite")
     for name, group in table.attrs["celloquy"]["groups"].items():
@@ -71,7 +70,7 @@ def check_explained(specimen: Specimen, table: pd.DataFrame) -> None:
             raise Wrong(f"the attributions of {name!r} sum to {group['sum']:g}, not to {group['difference']:g}")
 
 
-def check_context(specimen: Specimen, table: pd.DataFrame) -> None:
+def check_context(table: pd.DataFrame) -> None:
     if not np.isfinite(table[["weight", "cells", "strength"]].to_numpy()).all():
         raise Wrong("weights are not finite")
     whole = table[table["kind"].isin(["label", "distance"])]
@@ -80,14 +79,14 @@ def check_context(specimen: Specimen, table: pd.DataFrame) -> None:
         raise Wrong(f"weights sum to {sums.min():g} to {sums.max():g}")
 
 
-def check_niches(specimen: Specimen, found: ad.AnnData) -> None:
+def check_niches(found: ad.AnnData) -> None:
     if not np.isfinite(np.asarray(found.obsm["X_niche"])).all():
         raise Wrong("the embedding is not finite")
     if found.obs["niche"].isna().any():
         raise Wrong("a cell has no niche")
 
 
-def check_samples(specimen: Specimen, table: pd.DataFrame) -> None:
+def check_samples(table: pd.DataFrame) -> None:
     probabilities = table.filter(like="probability_").to_numpy(dtype=float)
     if probabilities.size and np.abs(probabilities.sum(axis=1) - 1).max() > 1e-4:
         raise Wrong("probabilities do not sum to 1")
@@ -96,7 +95,7 @@ def check_samples(specimen: Specimen, table: pd.DataFrame) -> None:
         raise Wrong("a number told of a sample is not finite")
 
 
-VERBS: dict[str, tuple[Callable[..., Any], Callable[[Specimen, Any], None]]] = {
+VERBS: dict[str, tuple[Callable[..., Any], Callable[[Any], None]]] = {
     "explain": (explain, check_explained),
     "context": (context, check_context),
     "niches": (niches, check_niches),
@@ -126,35 +125,12 @@ def with_columns(specimen: Specimen) -> None:
     specimen.obsm[PLACES] = makers[max(0, int(random.integers(-6, len(makers))))]()
 
 
-def on_cells(verb: str) -> Callable[[int, Path], str]:
-    """A case: a verb on an odd object, in memory."""
-
-    def case(seed: int, folder: Path) -> str:
-        specimen = dressed(seed, 6 * int(np.random.default_rng([seed, 4]).integers(1, 9)))
-        if specimen.obs.index.size == specimen.shape[0]:
-            with_columns(specimen)
-        adata = specimen.build()
-        options = {name: specimen.options[name] for name in READING if name in specimen.options}
-        call, check = VERBS[verb]
-        drawn = int(specimen.random.integers(2**31))
-        ending = watched(
-            lambda: call(adata, options, np.random.default_rng(drawn)), unchanged=[adata], folder=folder
-        )  # fmt: skip
-        check_refusal(specimen, ending)
-        if ending.error is None:
-            check(specimen, ending.value)
-        return describe(specimen, ending)
-
-    case.__name__ = f"{verb}_of_cells"
-    return case
-
-
-def check_refusal(specimen: Specimen, ending: Ending) -> None:
-    # Tissues and positions are the case's own.
-    ends = {name: end for name, end in specimen.ends.items() if "tissue" not in name and "position" not in name}
-    refused = [name for name, end in ends.items() if end is End.REFUSAL]
-    if refused and ending.error is None:
-        raise Wrong(f"what can't be right was accepted: {refused}")
+def cohort(seed: int) -> Specimen:
+    """Odd cells with these columns."""
+    specimen = dressed(seed, 6 * int(np.random.default_rng([seed, 4]).integers(1, 9)))
+    if specimen.obs.index.size == specimen.shape[0]:
+        with_columns(specimen)
+    return specimen
 
 
 def odd_arguments_of_evidence(seed: int, folder: Path) -> str:
@@ -205,10 +181,10 @@ def odd_arguments_of_evidence(seed: int, folder: Path) -> str:
 
 
 CASES: list[tuple[int, Callable[[int, Path], str]]] = [
-    (2, on_cells("explain")),
-    (2, on_cells("context")),
-    (2, on_cells("niches")),
-    (2, on_cells("samples")),
+    (2, on_cells("explain_of_cells", *VERBS["explain"], draw=cohort)),
+    (2, on_cells("context_of_cells", *VERBS["context"], draw=cohort)),
+    (2, on_cells("niches_of_cells", *VERBS["niches"], draw=cohort)),
+    (2, on_cells("samples_of_cells", *VERBS["samples"], draw=cohort)),
     (4, odd_arguments_of_evidence),
 ]
 """Cases with their weights: how often each is drawn."""

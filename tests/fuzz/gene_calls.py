@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import celloquy as cq
 import trained
 from arguments import ODD_VALUES
 from cases import check_end, describe
-from judge import Ending, Wrong, differences, parts, watched
+from judge import Wrong, differences, parts, watched
 from specimens import End, Specimen, bare, dressed, ids_of_symbols
 
 READING = ("layer", "counts", "species")
@@ -70,33 +70,49 @@ FINITE = {
 }
 
 
-def on_cells(verb: str) -> Callable[[int, Path], str]:
-    """A case: a verb on an odd object, in memory."""
+def on_cells(
+    name: str, call: Callable[..., Any], check: Callable[[Any], None], *, unread: Collection[str] = (),
+    draw: Callable[[int], Specimen] = dressed,
+) -> Callable[[int, Path], str]:  # fmt: skip
+    """A case: a verb on an odd object, in memory.
+
+    Parameters
+    ----------
+    name
+        Name of the case.
+    call
+        Calls the verb on the object with reading options and a generator that draws its other arguments.
+    check
+        Raises Wrong if the result is not right.
+    unread
+        Oddities that the verb does not read, and so need not refuse; tissues and positions are none of its either.
+    draw
+        Makes the specimen of a seed.
+    """
 
     def case(seed: int, folder: Path) -> str:
-        specimen = dressed(seed)
+        specimen = draw(seed)
         adata = specimen.build()
         options = {name: specimen.options[name] for name in READING if name in specimen.options}
         drawn = int(specimen.random.integers(2**31))
         ending = watched(
-            lambda: VERBS[verb](adata, options, np.random.default_rng(drawn)), unchanged=[adata], folder=folder
-        )
-        if specimen.end is End.REFUSAL:
-            check_refusal(specimen, ending)
+            lambda: call(adata, options, np.random.default_rng(drawn)), unchanged=[adata], folder=folder
+        )  # fmt: skip
+        ends = {one: end for one, end in specimen.ends.items() if "tissue" not in one and "position" not in one}
+        if any(end is End.REFUSAL for one, end in ends.items() if one not in unread):
+            check_end(specimen, ending)
         if ending.error is None:
-            check_table(verb, ending.value)
+            check(ending.value)
         return describe(specimen, ending)
 
-    case.__name__ = f"{verb}_of_genes"
+    case.__name__ = name
     return case
 
 
-def check_refusal(specimen: Specimen, ending: Ending) -> None:
-    # What these verbs do not read is none of theirs to refuse, and they need fewer genes.
+def of_genes(verb: str) -> Callable[[int, Path], str]:
+    """A case of a verb of genes, which needs fewer genes than others."""
     unread = {"numbered_genes", "only_hostile_genes", "other_species"}
-    ends = {name: end for name, end in specimen.ends.items() if "tissue" not in name and "position" not in name}
-    if any(end is End.REFUSAL for name, end in ends.items() if name not in unread):
-        check_end(specimen, ending)
+    return on_cells(f"{verb}_of_genes", VERBS[verb], lambda table: check_table(verb, table), unread=unread)
 
 
 def check_table(verb: str, table: pd.DataFrame) -> None:
@@ -165,9 +181,9 @@ def odd_arguments_of_genes(seed: int, folder: Path) -> str:
 
 
 CASES: list[tuple[int, Callable[[int, Path], str]]] = [
-    (3, on_cells("network")),
-    (3, on_cells("perturb")),
-    (3, on_cells("drivers")),
+    (3, of_genes("network")),
+    (3, of_genes("perturb")),
+    (3, of_genes("drivers")),
     (4, odd_arguments_of_genes),
 ]
 """Cases with their weights: how often each is drawn."""

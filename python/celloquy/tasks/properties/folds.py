@@ -36,13 +36,35 @@ def held_out(
     strata = labels if labels.dtype.kind == "i" else _fifths(labels.astype(np.float64))
     families = gene_families(vocabulary) if kind == "family" else np.arange(len(vocabulary))
     folds = max(2, min(folds, int(np.unique(strata, return_counts=True)[1].min()), len(np.unique(families))))
-    where = np.zeros((len(strata), 1))
     if kind == "family" and len(np.unique(families)) > 1:
-        pairs = StratifiedGroupKFold(folds, shuffle=True, random_state=seed).split(where, strata, families)
-    else:
-        pairs = StratifiedKFold(folds, shuffle=True, random_state=seed).split(where, strata)
+        return grouped_folds(families, strata, folds, seed)
     fold = np.zeros(len(strata), dtype=np.int64)
-    for number, (_, held) in enumerate(pairs):
+    drawn = StratifiedKFold(folds, shuffle=True, random_state=seed)
+    for number, (_, held) in enumerate(drawn.split(np.zeros((len(strata), 1)), strata)):
+        fold[held] = number
+    return fold
+
+
+def grouped_folds(
+    groups: NDArray[np.int64], strata: NDArray[np.generic], folds: int, seed: int
+) -> NDArray[np.int64]:  # fmt: skip
+    """Return a fold for each of many things, those of a group in one fold, each with about the same share of a stratum.
+
+    Parameters
+    ----------
+    groups, strata
+        ``(things,)``.
+    folds
+        Number of folds.
+    seed
+        Seed of the draw.
+    """
+    _, codes = np.unique(groups, return_inverse=True)
+    # scikit-learn below 1.7 loses the strata where it shuffles groups, so they are shuffled here, in the same way.
+    place = np.random.RandomState(seed).permutation(codes.max() + 1)
+    codes = np.argsort(place)[codes]
+    fold = np.zeros(len(codes), dtype=np.int64)
+    for number, (_, held) in enumerate(StratifiedGroupKFold(folds).split(np.zeros((len(codes), 1)), strata, codes)):
         fold[held] = number
     return fold
 

@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import log_softmax
-from sklearn.model_selection import StratifiedGroupKFold
 
 from celloquy.runtime.progress import ProgressBar
 from celloquy.tasks.properties.blending import Blend
+from celloquy.tasks.properties.folds import grouped_folds
 from celloquy.tasks.properties.reading import STRENGTHS, loss_of_genes, regression
 from celloquy.tasks.samples.attention import Attention
 from celloquy.tasks.samples.cells import SampleCells
@@ -108,11 +108,7 @@ def folds_of(groups: NDArray[np.int64], labels: NDArray[np.generic], seed: int) 
     sizes = [len(np.unique(groups[strata == one])) for one in np.unique(strata)]
     if labels.dtype.kind == "f" and min(sizes) < 2:  # nearly all have one number
         strata, sizes = np.zeros_like(strata), [len(np.unique(groups))]
-    folds = StratifiedGroupKFold(max(2, min(MOST_FOLDS, *sizes)), shuffle=True, random_state=seed)
-    fold = np.zeros(len(groups), dtype=np.int64)
-    for number, (_, held) in enumerate(folds.split(np.zeros((len(groups), 1)), strata, groups)):
-        fold[held] = number
-    return fold
+    return grouped_folds(groups, strata, max(2, min(MOST_FOLDS, *sizes)), seed)
 
 
 def train(

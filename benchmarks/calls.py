@@ -1,32 +1,36 @@
 """Whole calls on small data: seconds and processor time, from the call to its result.
 
-Usage: python benchmarks/calls.py --data FOLDER [--runs 5] [--calls NAME …] [--beside 0 1]
+Usage: python benchmarks/calls.py --data FOLDER [--runs 5] [--calls NAME …] [--beside 0 1] [--resume]
 
 Every run is a process of its own; only the call is timed, the imports before it are not. Calls go round in turns. With
---beside 1 each is timed again beside another process that keeps one core busy, as on a laptop in use. Writes the
-section "Whole calls".
+--beside 1 each is timed again beside another process that keeps one core busy, as on a laptop in use. What is measured
+is kept: --resume goes on with what earlier runs of the same code have measured. Writes the section "Whole calls".
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import subprocess
 import sys
 import time
 import warnings
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 
 import anndata as ad
 import numpy as np
 import pandas as pd
 import scanpy as sc
+from peer_bench import CACHE
 from report import table, write_section
 from scipy import sparse
 
 import celloquy as cq
 
+KEPT = CACHE / "calls.json"
 BUSY = "while True: pass"
 QUIET = {"progress": False, "device": "cpu"}
 
@@ -38,26 +42,36 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--calls", nargs="+", default=list(CALLS))
     parser.add_argument("--beside", type=int, nargs="+", default=[0, 1], help="numbers of busy processes beside")
+    parser.add_argument("--resume", action="store_true", help="go on with what earlier runs have measured")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
         print(json.dumps(timed(CALLS[options.one](options.data / "scrna"))))
         return
-    rows = []
-    for _ in range(options.runs):
-        for name in options.calls:
-            for beside in options.beside:
-                busy = [subprocess.Popen([sys.executable, "-c", BUSY]) for _ in range(beside)]
-                try:
-                    command = [sys.executable, __file__, "--data", str(options.data), "--one", name]
-                    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-                finally:
-                    for one in busy:
-                        one.kill()
-                        one.wait()
-                rows.append({"call": name, "beside": beside, **json.loads(done.stdout.splitlines()[-1])})
-                print(rows[-1], file=sys.stderr, flush=True)
-    report(pd.DataFrame(rows), options.runs)
+    KEPT.parent.mkdir(parents=True, exist_ok=True)
+    kept = json.loads(KEPT.read_text()) if options.resume and KEPT.is_file() else {}
+    rows = kept.get("rows", []) if kept.get("code") == code() else []
+    for number, name, beside in product(range(options.runs), options.calls, options.beside):
+        if sum(row["call"] == name and row["beside"] == beside for row in rows) > number:
+            continue
+        busy = [subprocess.Popen([sys.executable, "-c", BUSY]) for _ in range(beside)]
+        try:
+            command = [sys.executable, __file__, "--data", str(options.data), "--one", name]
+            done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+        finally:
+            for one in busy:
+                one.kill()
+                one.wait()
+        rows.append({"call": name, "beside": beside, **json.loads(done.stdout.splitlines()[-1])})
+        KEPT.write_text(json.dumps({"code": code(), "rows": rows}))
+        print(rows[-1], file=sys.stderr, flush=True)
+    report(pd.DataFrame(rows))
+
+
+def code() -> str:
+    """The hash of the package's code, whose calls are timed."""
+    files = sorted(Path(cq.__file__).parent.glob("**/*.py"))
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 
 def timed(call: Callable[[], object]) -> dict[str, float]:
@@ -142,7 +156,7 @@ CALLS: dict[str, Callable[[Path], Callable[[], object]]] = {
 }
 
 
-def report(rows: pd.DataFrame, runs: int) -> None:
+def report(rows: pd.DataFrame) -> None:
     """Write medians and ranges."""
 
     def shown(values: pd.Series) -> str:
@@ -153,12 +167,12 @@ def report(rows: pd.DataFrame, runs: int) -> None:
         quiet, beside = (own[own["beside"] == one] for one in (0, 1))
         slower = beside["seconds"].median() / quiet["seconds"].median()
         lines.append(
-            [name, shown(quiet["seconds"]), shown(quiet["processor"]), shown(beside["seconds"]),
+            [name, len(quiet), shown(quiet["seconds"]), shown(quiet["processor"]), shown(beside["seconds"]),
              f"{slower:.1f}×" if np.isfinite(slower) else "–"]
         )  # fmt: skip
-    body = f"""Medians of {runs} runs in turns, range in brackets; every run is a process of its own, without imports.
+    body = f"""Medians of runs in turns, range in brackets; every run is a process of its own, without imports.
 
-{table(["call", "seconds", "processor seconds", "beside a busy process", "slower"], lines)}"""
+{table(["call", "runs", "seconds", "processor seconds", "beside a busy process", "slower"], lines)}"""
     write_section("26-calls", "Whole calls", body, command="python benchmarks/calls.py --data FOLDER")
 
 

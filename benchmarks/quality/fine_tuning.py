@@ -1,16 +1,17 @@
 """Labels from few labelled cells, and between species, with the model in the box: results/fine_tuning.md.
 
-Usage: python benchmarks/quality/fine_tuning.py --data FOLDER [--seeds 3] [--report]
+Usage: python benchmarks/quality/fine_tuning.py --data FOLDER [--seeds 3] [--methods METHOD …] [--report]
 
 FOLDER holds the studies of zero_shot.py, which are left out of the model's corpus and of every choice made for it.
 
 Few labels: 50, 300 or 1,000 cells of a study are labelled, at most 1,000 others are annotated; types with two labelled
-cells at least count. `cq.annotate` from scratch, with `model="cells-mini"`, and logistic regression on 50 principal
-components. Scored is the macro F1 over the types of the labelled cells.
+cells at least count. `cq.annotate` from scratch, with `model="cells-mini"`, if asked with `model="genes-mini"`, and
+logistic regression on 50 principal components. Scored is the macro F1 over the types of the labelled cells.
 
 Between species: the pancreas of man and mouse (Baron), classes of both, labels carried both ways: by the 15 nearest
 cells in an embedding of both together, by `cq.annotate(…, model="cells-mini", species="auto")`, and by logistic
-regression on log counts of one-to-one orthologs. A run that is in the cache folder is not repeated.
+regression on log counts of one-to-one orthologs. A run that is in the cache folder is not repeated. With --methods only
+few labels are measured, and results/fine_tuning_some.md is written.
 """
 
 from __future__ import annotations
@@ -50,12 +51,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--methods", nargs="+", choices=METHODS)
     parser.add_argument("--report", action="store_true", help="measure nothing")
     options = parser.parse_args()
     warnings.filterwarnings("ignore")
     FOLDER.mkdir(parents=True, exist_ok=True)
     if not options.report:
-        between_species(options.data)
+        if not options.methods:
+            between_species(options.data)
         few_labels(options)
     write(options)
 
@@ -67,8 +70,8 @@ def few_labels(options: argparse.Namespace) -> None:
         for number in LABELLED:
             for seed in range(options.seeds if study.n_obs >= 1.25 * number else 0):
                 file = FOLDER / f"{SETS[name].replace('/', '-')}-{number}-{seed}.json"
-                if file.exists():
-                    continue
+                scores = json.loads(file.read_text()) if file.exists() else {}
+                missing = [method for method in options.methods or USUAL if method not in scores]
                 order = np.random.default_rng(seed).permutation(study.n_obs)
                 labelled = study[np.sort(order[:number])].copy()
                 sizes = labelled.obs["cell_type"].value_counts()
@@ -76,15 +79,14 @@ def few_labels(options: argparse.Namespace) -> None:
                 labelled = labelled[labelled.obs["cell_type"].isin(known)].copy()
                 others = study[np.sort(order[number:][:MOST_ANNOTATED])]
                 others = others[others.obs["cell_type"].isin(known)].copy()
-                scores = {}
-                for method, annotate in METHODS.items():
+                for method in missing:
                     began = time.perf_counter()
-                    found = annotate(labelled, others, seed)
+                    found = METHODS[method](labelled, others, seed)
                     seconds = time.perf_counter() - began
                     true = others.obs["cell_type"].astype(str)
                     scores[method] = {"F1": f1_score(true, found, average="macro"), "seconds": seconds}
-                file.write_text(json.dumps(scores))
-                print(name, number, seed, {m: round(s["F1"], 3) for m, s in scores.items()}, flush=True)
+                    file.write_text(json.dumps(scores))
+                    print(name, number, seed, method, round(scores[method]["F1"], 3), flush=True)
 
 
 def by_celloquy(model: str | None) -> Callable[[ad.AnnData, ad.AnnData, int], np.ndarray]:
@@ -116,7 +118,9 @@ METHODS = {
     "PCA and logistic regression": by_components,
     "from scratch": by_celloquy(None),
     "cells-mini": by_celloquy("cells-mini"),
+    "genes-mini": by_celloquy("genes-mini"),
 }
+USUAL = tuple(METHODS)[:3]
 
 
 def between_species(data: Path) -> None:
@@ -168,6 +172,7 @@ def paired(cells: ad.AnnData, names: pd.Series) -> sparse.csr_matrix:
 
 def write(options: argparse.Namespace) -> None:
     """Write the tables."""
+    methods = options.methods or list(USUAL)
     rows = []
     for name in SETS:
         for number in LABELLED:
@@ -175,47 +180,48 @@ def write(options: argparse.Namespace) -> None:
                 rows += [
                     {"set": name, "labelled": number, "method": method, **scores}
                     for method, scores in json.loads(file.read_text()).items()
+                    if method in methods
                 ]
     found = pd.DataFrame(rows)
-    each = found.pivot_table("F1", ["set", "labelled"], "method", sort=False)[list(METHODS)]
+    each = found.pivot_table("F1", ["set", "labelled"], "method", sort=False)[methods]
     means = each.groupby("labelled").mean()
-    seconds = found.groupby(["labelled", "method"])["seconds"].median().unstack()[list(METHODS)]
+    seconds = found.groupby(["labelled", "method"])["seconds"].median().unstack()[methods]
     lines = [
-        [f"{number:,}", str(len(each.xs(number, level="labelled"))), *(f"{means.loc[number, m]:.3f}" for m in METHODS)]
-        + [f"{seconds.loc[number, m]:.1f}" for m in METHODS]
-        for number in LABELLED
+        [f"{number:,}", str(len(each.xs(number, level="labelled"))), *(f"{means.loc[number, m]:.3f}" for m in methods)]
+        + [f"{seconds.loc[number, m]:.1f}" for m in methods]
+        for number in means.index
     ]
     body = [
         "**Few labelled cells**: macro F1, mean over the sets, and median seconds a call\n\n"
-        + report.table(["labelled", "sets", *METHODS, *(f"{m}, s" for m in METHODS)], lines),
+        + report.table(["labelled", "sets", *methods, *(f"{m}, s" for m in methods)], lines),
         "**Each set**: macro F1\n\n"
         + report.table(
-            ["", *METHODS],
+            ["", *methods],
             [
                 [f"{name}, {number}", *(f"{value:.3f}" for value in row)]
                 for (name, number), row in zip(each.index, each.values, strict=True)
             ],
         ),
     ]
-    species = json.loads((FOLDER / "species.json").read_text())
-    ways = list(next(iter(species.values())))
-    body.append(
-        "**Between species**: pancreas of man and mouse (Baron), accuracy and macro F1\n\n"
-        + report.table(
-            ["", *(f"{way}, {what}" for way in ways for what in ("accuracy", "macro F1"))],
-            [
-                [method, *(f"{value:.3f}" for way in ways for value in scores[way])]
-                for method, scores in species.items()
-            ],
-        )
-    )
+    if not options.methods:
+        body.append(between_table(json.loads((FOLDER / "species.json").read_text())))
+    chosen = f" --methods {' '.join(map(repr, options.methods))}" if options.methods else ""
     report.write_section(
-        "fine_tuning",
-        "Labels from few cells, and between species",
+        "fine_tuning_some" if options.methods else "fine_tuning",
+        f"Labels from few cells{', some methods' if options.methods else ', and between species'}",
         "\n\n".join(body),
-        command=f"python benchmarks/quality/fine_tuning.py --data FOLDER --seeds {options.seeds}",
+        command=f"python benchmarks/quality/fine_tuning.py --data FOLDER --seeds {options.seeds}{chosen}",
         folder=peers.HERE / "results",
         caption="two cores; seconds beside other jobs",
+    )
+
+
+def between_table(species: dict[str, dict[str, list[float]]]) -> str:
+    """The table of labels carried between species."""
+    ways = list(next(iter(species.values())))
+    return "**Between species**: pancreas of man and mouse (Baron), accuracy and macro F1\n\n" + report.table(
+        ["", *(f"{way}, {what}" for way in ways for what in ("accuracy", "macro F1"))],
+        [[method, *(f"{value:.3f}" for way in ways for value in scores[way])] for method, scores in species.items()],
     )
 
 

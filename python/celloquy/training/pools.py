@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
+import torch
+from threadpoolctl import threadpool_limits
 
 if TYPE_CHECKING:
     from celloquy.data import CellBatch
@@ -155,7 +157,7 @@ def load_ahead(
         for pool, plan in planned:
             yield *store.load(pool), pool, plan
         return
-    with ThreadPoolExecutor(1) as reader:
+    with ThreadPoolExecutor(1, initializer=_one_thread) as reader:
         waiting = None
         for pool, plan in planned:
             coming = reader.submit(store.load, pool), pool, plan
@@ -164,3 +166,13 @@ def load_ahead(
             waiting = coming
         if waiting is not None:
             yield *waiting[0].result(), *waiting[1:]
+
+
+def _one_thread() -> None:
+    """Let torch read in this thread alone.
+
+    Threads of its own would be more than the machine has cores. OpenMP's threads then sleep wherever they wait for each
+    other, and the training takes half as long again.
+    """
+    torch.get_num_threads()  # takes the usual number over, which is then lowered
+    threadpool_limits(1, user_api="openmp")

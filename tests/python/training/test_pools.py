@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from celloquy.training.pools import BLOCK_CELLS, BlockOrder
+from celloquy.training.pools import BLOCK_CELLS, BlockOrder, Pool, load_ahead
 
 SIZES = st.lists(st.integers(1, 4 * BLOCK_CELLS), min_size=1, max_size=6)
 
@@ -91,3 +92,23 @@ def test_every_block_of_a_large_input_comes_before_any_comes_again():
     counts = np.bincount(seen)[1:]
     assert counts.max() - counts.min() <= 1
     assert counts.max() > 1
+
+
+class WatchedStore:
+    """A store on disk that tells by how many threads it is read."""
+
+    in_memory = False
+
+    def load(self, pool):
+        return torch.get_num_threads(), pool.cells
+
+
+def test_cells_are_read_ahead_by_one_thread_and_the_model_keeps_its_own():
+    usual = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        planned = ((Pool.once(np.arange(3)), None) for _ in range(3))
+        for threads, *_ in load_ahead(WatchedStore(), planned):
+            assert (threads, torch.get_num_threads()) == (1, 2)
+    finally:
+        torch.set_num_threads(usual)

@@ -6,7 +6,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import MISSING, asdict, dataclass, field, fields, replace
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from os import PathLike
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -37,7 +37,7 @@ from celloquy.tasks.saved import SHARED, TASK, TENSORS, not_fitted
 from celloquy.training.corpus import find_vocabulary
 from celloquy.training.loop import EpochRecord
 from celloquy.training.masked_counts import MaskedCells, MaskedCounts
-from celloquy.training.options import TASKS, TrainingOptions, choose_options
+from celloquy.training.options import TASKS, Pace, TrainingOptions, choose_options
 from celloquy.training.trainer import Trainer
 from celloquy.version import VERSION
 
@@ -240,23 +240,16 @@ class Task(ABC):
         factors = self._pretrained.learning_rate_factors(freeze=self.freeze_encoder)
         return {f"model.{start}": factor for start, factor in factors.items()}
 
-    def _fit_counts(
-        self, model: Model, cells: CellBatch, *, batch_mixing: float = 0.0, steps: int = TASKS.steps
-    ) -> None:
-        """Train a model to fill in masked counts, see :class:`MaskedCounts`; sets ``model_`` and ``history_``.
-
-        ``steps`` is about how many optimisation steps are taken where no epochs are asked for.
-        """
+    def _fit_counts(self, model: Model, cells: CellBatch, *, batch_mixing: float = 0.0, pace: Pace = TASKS) -> None:
+        """Train a model to fill in masked counts, see :class:`MaskedCounts`; sets ``model_`` and ``history_``."""
         model.require(("decode", "fill in"), f"the task {self.name!r}")
         trainer, options = self.trainer, self.trainer.options
         _, precision = trainer.hardware(model.config.width)
         data = MaskedCells(
-            cells, model, batch_size=options.cells_a_step(len(cells)), held_out=options.validation, seed=self.seed,
-            cells_per_sentence=options.cells_per_sentence, parts=options.parts or 1,
+            cells, model, batch_size=options.cells_a_step(len(cells), pace), held_out=options.validation,
+            seed=self.seed, cells_per_sentence=options.cells_per_sentence, parts=options.parts or 1,
         )  # fmt: skip
-        schedule = options.schedule(
-            len(cells), model.config.width, self._learning_rate_factors(), pace=replace(TASKS, steps=steps)
-        )
+        schedule = options.schedule(len(cells), model.config.width, self._learning_rate_factors(), pace=pace)
         self._fitted(model, trainer.run(MaskedCounts(model, precision, batch_mixing=batch_mixing), data, schedule))
 
     def _fitted(self, model: Model, records: list[EpochRecord]) -> None:

@@ -28,7 +28,8 @@ TASKS = Pace(steps=480, steps_an_epoch=4, learning_rate=5e-4)
 """For models that a task trains on the user's cells."""
 
 PRETRAINING = Pace(steps=400, steps_an_epoch=8, learning_rate=1e-3)
-"""For :func:`celloquy.pretrain`: two fifths of the passes, in smaller minibatches, reach the same loss."""
+"""For :func:`celloquy.pretrain` and :func:`celloquy.denoise`, which trains the same way: two fifths of the passes, in
+smaller minibatches, reach the same loss."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,8 +45,8 @@ class TrainingOptions:
     epochs: int | None = None
     """Number of passes over the cells; the default depends on the number of cells, with more passes for fewer cells."""
     batch_size: int | None = None
-    """Number of cells of a minibatch; by default a quarter of the cells, in pretraining an eighth, between 64 and
-    2,000."""
+    """Number of cells of a minibatch; by default a quarter of the cells, in pretraining and denoising an eighth, but
+    64 to 2,000."""
     cells_per_sentence: int | None = None
     """Largest number of cells of a tissue that are read together; by default that of a minibatch. A larger tissue is
     cut into sentences anew in every epoch."""
@@ -54,7 +55,8 @@ class TrainingOptions:
     the processes. The result depends on the number of parts, because no tissue is read across them, but not on who
     computes them; more parts take less memory."""
     learning_rate: float | None = None
-    """Highest learning rate; by default 5e-4 for a width of 128, in pretraining 1e-3, and less for wider models."""
+    """Highest learning rate; by default 5e-4 for a width of 128, in pretraining and denoising 1e-3, and less for wider
+    models. A pretrained model is fine-tuned by 5e-4."""
     weight_decay: float = 0.01
     """Weight decay of AdamW, on weight matrices only."""
     validation: float = 0.1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
@@ -28,7 +28,7 @@ from celloquy.tasks.base import Task
 from celloquy.tasks.denoising.expression import DenoisedExpression, DenoisedRows, Unit
 from celloquy.tasks.denoising.request import Request, check_request, reserve_output
 from celloquy.tasks.results import deliver
-from celloquy.training.options import ALL_CELLS, TASKS, TrainingOptions
+from celloquy.training.options import ALL_CELLS, PRETRAINING, TASKS, TrainingOptions
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -89,8 +89,10 @@ class Denoiser(Task):
         counts = cells.read_all()
         with self.trainer.seeded():
             model = self._start(vocabulary, counts, len(cells.batches))
+            pace = TASKS if self._pretrained else PRETRAINING
             # By then hundreds of cells are not yet learned by heart, and of thousands more is learned.
-            self._fit_counts(model, counts, steps=round(TASKS.steps * min(max(len(counts) / 900, 1), 2)))
+            steps = round(pace.steps * min(max(len(counts) / 900, 1), 2))
+            self._fit_counts(model, counts, pace=replace(pace, steps=steps))
         self.batches_ = cells.batches
         return self
 

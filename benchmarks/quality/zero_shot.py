@@ -246,9 +246,8 @@ def by_scvi(cells: ad.AnnData) -> np.ndarray:
     """Embed by scVI, in the environment of the peers."""
     with tempfile.TemporaryDirectory() as folder:
         file, out = Path(folder) / "cells.h5ad", Path(folder) / "embedding.npz"
-        batch = pd.Series("one", index=cells.obs_names)
-        plain = ad.AnnData(sparse.csr_matrix(cells.X, dtype=np.float32), obs={"batch": batch}, var=cells.var[[]])
-        plain.obs_names = cells.obs_names
+        obs = pd.DataFrame({"batch": "one"}, index=cells.obs_names)
+        plain = ad.AnnData(sparse.csr_matrix(cells.X, dtype=np.float32), obs=obs, var=cells.var[[]])
         plain.write_h5ad(file)
         peers.run("integration_peers.py", "scVI", file, out, 0)
         return np.asarray(np.load(out)["embedding"])

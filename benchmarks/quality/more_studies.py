@@ -55,6 +55,13 @@ WIDTHS = (25, 50, 100, 200, 400)
 ADAPTED = 100
 """Factors of the models that are adapted, too, which takes seconds a study: the usual number."""
 FOLDER = peers.CACHE / "more_studies"
+PLOT = "![variance left and macro F1, by number of studies](results/more_studies.png)"
+SHOWS = (
+    "More studies help most: from two to fifteen, the macro F1 without adaptation rises by a tenth and has not levelled "
+    "off, and the more factors there are, the more studies they need: 400 factors of two studies predict hidden genes "
+    "worse than their mean. A hundred factors, as in the box, are as good as any from eight studies on. Adapted to the "
+    "cells at hand, the model hardly depends on how many studies it has read."
+)
 
 
 def main() -> None:
@@ -150,7 +157,7 @@ def write(found: pd.DataFrame, options: argparse.Namespace) -> None:
     lines = [[str(n), f"{score:.3f}"] for n, score in zip(usual["studies"], usual["adapted"], strict=True)]
     blocks.append(f"**The same, adapted, {ADAPTED} factors**\n\n" + report.table(["studies", "macro F1"], lines))
     report.write_section(
-        "more_studies", "More studies, more factors", "\n\n".join(["![](results/more_studies.png)", *blocks]),
+        "more_studies", "More studies, more factors", "\n\n".join([SHOWS, PLOT, *blocks]),
         command=f"python benchmarks/quality/more_studies.py --data FOLDER --seeds {options.seeds}",
         folder=peers.HERE / "results", caption="mean over blood, lymph node, lung tumour and hippocampus, held out",
     )  # fmt: skip

@@ -58,9 +58,9 @@ FOLDER = peers.CACHE / "more_studies"
 PLOT = "![variance left and macro F1, by number of studies](results/more_studies.png)"
 SHOWS = (
     "More studies help most: from two to fifteen, the macro F1 without adaptation rises by a tenth, and has not "
-    "levelled off. The more factors there are, the more studies they need: 400 factors of two studies predict hidden genes "
-    "worse than their mean. A hundred factors, as in the box, are as good as any from eight studies on. Adapted to the "
-    "cells at hand, the model hardly depends on how many studies it has read."
+    "levelled off. The more factors there are, the more studies they need: 400 factors of two studies predict hidden "
+    "genes worse than their mean. A hundred factors, as in the box, are as good as any from eight studies on. Adapted "
+    "to the cells at hand, the model hardly depends on how many studies it has read."
 )
 
 

@@ -10,7 +10,6 @@ is kept: --resume goes on with what earlier runs of the same code have measured.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import subprocess
 import sys
@@ -25,7 +24,7 @@ import numpy as np
 import pandas as pd
 import scanpy as sc
 from peer_bench import CACHE
-from report import table, write_section
+from report import fingerprint, table, write_section
 from scipy import sparse
 
 import celloquy as cq
@@ -50,7 +49,8 @@ def main() -> None:
         return
     KEPT.parent.mkdir(parents=True, exist_ok=True)
     kept = json.loads(KEPT.read_text()) if options.resume and KEPT.is_file() else {}
-    rows = kept.get("rows", []) if kept.get("code") == code() else []
+    code = fingerprint(Path(cq.__file__).parent.glob("**/*.py"))
+    rows = kept.get("rows", []) if kept.get("code") == code else []
     for number, name, beside in product(range(options.runs), options.calls, options.beside):
         if sum(row["call"] == name and row["beside"] == beside for row in rows) > number:
             continue
@@ -63,15 +63,9 @@ def main() -> None:
                 one.kill()
                 one.wait()
         rows.append({"call": name, "beside": beside, **json.loads(done.stdout.splitlines()[-1])})
-        KEPT.write_text(json.dumps({"code": code(), "rows": rows}))
+        KEPT.write_text(json.dumps({"code": code, "rows": rows}))
         print(rows[-1], file=sys.stderr, flush=True)
     report(pd.DataFrame(rows))
-
-
-def code() -> str:
-    """The hash of the package's code, whose calls are timed."""
-    files = sorted(Path(cq.__file__).parent.glob("**/*.py"))
-    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 
 def timed(call: Callable[[], object]) -> dict[str, float]:
@@ -167,12 +161,12 @@ def report(rows: pd.DataFrame) -> None:
         quiet, beside = (own[own["beside"] == one] for one in (0, 1))
         slower = beside["seconds"].median() / quiet["seconds"].median()
         lines.append(
-            [name, len(quiet), shown(quiet["seconds"]), shown(quiet["processor"]), shown(beside["seconds"]),
-             f"{slower:.1f}×" if np.isfinite(slower) else "–"]
+            [name, f"{len(quiet)}, {len(beside)}", shown(quiet["seconds"]), shown(quiet["processor"]),
+             shown(beside["seconds"]), f"{slower:.1f}×" if np.isfinite(slower) else "–"]
         )  # fmt: skip
     body = f"""Medians of runs in turns, range in brackets; every run is a process of its own, without imports.
 
-{table(["call", "runs", "seconds", "processor seconds", "beside a busy process", "slower"], lines)}"""
+{table(["call", "runs, beside", "seconds", "processor seconds", "beside a busy process", "slower"], lines)}"""
     write_section("26-calls", "Whole calls", body, command="python benchmarks/calls.py --data FOLDER")
 
 

@@ -9,7 +9,6 @@ meets all of them. What is measured is kept: --resume goes on where a run with t
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import os
 import statistics
@@ -95,7 +94,7 @@ def measure(options: argparse.Namespace, totals: tuple[int, float]) -> dict[str,
     """Run the tools in turns; returns the runs of each tool on each route."""
     file = FOLDER / "measured.json"
     code = [*CHECKOUT.glob("R/*.R"), *CHECKOUT.glob("python/celloquy/bridge/*.py"), CHECKOUT / "benchmarks/convert.R"]
-    digest = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(code))).hexdigest()
+    digest = report.fingerprint(code)
     settings = {"cells": options.cells, "code": digest}
     kept = json.loads(file.read_text()) if options.resume and file.is_file() else {}
     measured = kept.get("measured", {}) if kept.get("settings") == settings else {}

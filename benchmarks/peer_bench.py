@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import os
 import subprocess
@@ -12,6 +11,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+import report
 
 HERE = Path(__file__).resolve().parent
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "celloquy"
@@ -52,10 +53,10 @@ class Bench:
             "reference_file": str(folder / "reference.npz"),
         }
         self.file = folder / "measured.json"
-        code = [*sorted(HERE.parent.glob("python/celloquy/**/*.py")), HERE / "peer_worker.py", HERE / "random_cells.py"]
+        code = [*HERE.parent.glob("python/celloquy/**/*.py"), HERE / "peer_worker.py", HERE / "random_cells.py"]
         settings = {
             "task": self.task,
-            "code": hashlib.sha256(b"".join(file.read_bytes() for file in code)).hexdigest(),
+            "code": report.fingerprint(code),
         }
         kept = json.loads(self.file.read_text()) if options.resume and self.file.is_file() else {}
         if options.resume and kept.get("settings") != settings:

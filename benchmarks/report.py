@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
 from collections.abc import Iterable, Sequence
@@ -47,6 +48,11 @@ def assemble(folder: Path = RESULTS) -> Path:
     target = folder.parent / "RESULTS.md"
     target.write_text("\n\n".join([HEADER.strip(), *fragments]) + "\n", encoding="utf-8")
     return target
+
+
+def fingerprint(files: Iterable[Path]) -> str:
+    """Return what tells whether a measurement that was kept is of the present code, from the files that it rests on."""
+    return hashlib.sha256(b"".join(file.read_bytes() for file in sorted(files))).hexdigest()
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

@@ -174,12 +174,8 @@ def file_of(method: str, name: str, seed: int, hidden: str | None) -> Path:
     code = ""
     if method == OURS:
         source = Path(cq.__file__).parent
-        text = b"".join(
-            file.read_bytes()
-            for part in ("models", "nn", "tasks", "training")
-            for file in sorted(source.glob(f"{part}/**/*.py"))
-        )
-        code = hashlib.sha256(text).hexdigest()[:8]
+        parts = ("models", "nn", "tasks", "training")
+        code = report.fingerprint(file for part in parts for file in source.glob(f"{part}/**/*.py"))[:8]
     key = hashlib.sha256(json.dumps([method, name, seed, hidden, code]).encode()).hexdigest()[:16]
     return FOLDER / f"{key}.npz"
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import os
 import subprocess
@@ -21,6 +20,9 @@ from scipy import sparse
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import report
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"
@@ -114,10 +116,10 @@ class Runs:
 def code_of(method: str) -> str:
     """A fingerprint of the code that a measurement depends on: ours, or the peers'."""
     ours = method.startswith(OURS)
-    files = sorted((HERE.parents[1] / "python").rglob("*.py")) if ours else [HERE / "expression_peers.py"]
+    files = [*(HERE.parents[1] / "python").rglob("*.py")] if ours else [HERE / "expression_peers.py"]
     # The command line and the pictures can't change a figure.
     files = [file for file in files if not {"cli", "plots"} & set(file.parts)]
-    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:16]
+    return report.fingerprint(files)[:16]
 
 
 def as_arrays(name: str, matrix: Any) -> dict[str, Any]:

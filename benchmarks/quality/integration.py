@@ -172,8 +172,8 @@ def file_of(method: str, name: str, seed: int) -> Path:
     if method.startswith(OURS):
         source = Path(cq.__file__).parent
         files = [source / part for part in ("tasks/integration.py", "data/variable_genes.py", "nn/mmd.py")]
-        files += [*sorted(source.glob("models/**/*.py")), *sorted(source.glob("training/*.py"))]
-        code = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:8]
+        files += [*source.glob("models/**/*.py"), *source.glob("training/*.py")]
+        code = report.fingerprint(files)[:8]
     return FOLDER / f"{hashlib.sha256(f'{method} {name} {seed} {code}'.encode()).hexdigest()[:16]}.npz"
 
 

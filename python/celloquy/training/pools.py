@@ -171,8 +171,8 @@ def load_ahead(
 def _one_thread() -> None:
     """Let torch read in this thread alone.
 
-    Threads of its own would be more than the machine has cores. OpenMP's threads then sleep wherever they wait for each
-    other, and the training takes half as long again.
+    With threads of its own there would be more than the machine has cores. OpenMP's threads then sleep wherever they
+    wait for each other, the model's too, and the training takes a third longer or more.
     """
     torch.get_num_threads()  # takes the usual number over, which is then lowered
     threadpool_limits(1, user_api="openmp")

@@ -89,7 +89,8 @@ class Denoiser(Task):
         counts = cells.read_all()
         with self.trainer.seeded():
             model = self._start(vocabulary, counts, len(cells.batches))
-            pace = TASKS if self._pretrained else PRETRAINING
+            # The faster pace was tried from scratch alone; a pretrained model is changed in smaller steps.
+            pace = PRETRAINING if self._pretrained is None else TASKS
             # By then hundreds of cells are not yet learned by heart, and of thousands more is learned.
             steps = round(pace.steps * min(max(len(counts) / 900, 1), 2))
             self._fit_counts(model, counts, pace=replace(pace, steps=steps))

@@ -45,15 +45,13 @@ def held_out(
     return fold
 
 
-def grouped_folds(
-    groups: NDArray[np.int64], strata: NDArray[np.generic], folds: int, seed: int
-) -> NDArray[np.int64]:  # fmt: skip
-    """Return a fold for each of many things, those of a group in one fold, each with about the same share of a stratum.
+def grouped_folds(groups: NDArray[np.int64], strata: NDArray[np.generic], folds: int, seed: int) -> NDArray[np.int64]:
+    """Return folds that keep groups together, each with about the same share of every stratum.
 
     Parameters
     ----------
     groups, strata
-        ``(things,)``.
+        ``(n,)``: group and stratum of each gene, or sample.
     folds
         Number of folds.
     seed

@@ -70,16 +70,14 @@ def test_types_that_a_column_names_are_the_composition(others):
 
 
 def test_nothing_is_told_from_noise():
-    surely = []
     for seed in range(6):
         fit = predictor().fit(cohort(10, difference=0, seed=seed))
         gain = fit.report_.loc["all"]
-        surely.append(gain["gain"] > 2 * gain["gain_error"])
+        assert gain["gain"] < 2 * gain["gain_error"]
         # Samples whose class is the rarer one among the others would be told wrongly, and surely so.
         assert gain["gain"] > -0.05
         told = fit.predict(cohort(20, difference=0, seed=seed + 100))
         assert told["confidence"].mean() < 0.75
-    assert sum(surely) <= 1
 
 
 @pytest.mark.parametrize("model", [small_factors(), small_model()], ids=["cells alone", "cells of a sample together"])

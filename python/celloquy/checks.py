@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable
 from numbers import Integral, Real
 from os import PathLike
@@ -19,8 +20,8 @@ def check_whole_number(argument: str, value: object, *, least: int, most: int | 
     ArgumentError
         If it is not.
     """
-    whole = isinstance(value, Integral) and not isinstance(value, bool)
-    if not whole or int(value) < least or (most is not None and int(value) > most):  # type: ignore[call-overload]
+    highest = math.inf if most is None else most
+    if isinstance(value, bool) or not isinstance(value, Integral) or not least <= int(value) <= highest:
         bounds = f"at least {least}" if most is None else f"{least} to {most}"
         refuse(argument, value, f"a whole number of {bounds}", remedy)
 

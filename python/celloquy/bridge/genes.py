@@ -117,8 +117,8 @@ def explain(adata: AnnData, labels: str | None, *, annotator: str | None, **give
     from celloquy.tasks.annotation import Annotator
     from celloquy.tasks.explanation import explain as run
 
-    what = labels if annotator is None else Annotator.load(annotator)
-    table = run(adata, labels=what, layer="X", **given)  # type: ignore[arg-type]
+    what: Any = labels if annotator is None else Annotator.load(annotator)
+    table = run(adata, labels=what, layer="X", **given)
     groups = DataFrame(table.attrs[keys.PROVENANCE]["groups"]).T.infer_objects().rename_axis("group").reset_index()
     return {"columns": columns_of(table), "groups": columns_of(groups)}
 

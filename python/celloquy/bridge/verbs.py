@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from celloquy import keys as names
 from celloquy.errors import ArgumentError
@@ -58,7 +58,7 @@ def fitted_task(directory: str) -> str | None:
     return find(directory)
 
 
-def look_for_counts(adata: AnnData, counts: str | None = None) -> None:
+def look_for_counts(adata: AnnData, counts: Literal["round"] | None = None) -> None:
     """Check that ``X`` holds raw counts, or such as ``counts="round"`` rounds.
 
     Raises
@@ -68,7 +68,7 @@ def look_for_counts(adata: AnnData, counts: str | None = None) -> None:
     """
     from celloquy.data import choose_counts
 
-    choose_counts(adata, layer="X", counts=counts)  # type: ignore[arg-type]
+    choose_counts(adata, layer="X", counts=counts)
 
 
 def expected_seconds(cells: int, genes: int, epochs: int | None = None, cores: int | None = None) -> float:
@@ -126,40 +126,35 @@ def training_options(training: Mapping[str, Any] | None, usual: TrainingOptions 
     return replace(usual or TrainingOptions(), **named)
 
 
-def embed(adata: AnnData, *, model: Model | str, columns: Mapping[str, Any], species: str | None, **given: Any) -> None:
+def embed(adata: AnnData, *, model: Model | str, columns: Mapping[str, Any], **given: Any) -> None:
     """Embed cells whose counts are in ``X``; ``columns`` says how they are read, ``given`` how to compute."""
     from celloquy.tasks import embed as run
 
     columns = {name: key for name, key in columns.items() if name != "batch_key"}
-    run(adata, model=model, layer="X", species=species, **columns, **given)  # type: ignore[arg-type]
+    run(adata, model=model, layer="X", **columns, **given)
 
 
-def niches(
-    adata: AnnData, *, model: Model | str, columns: Mapping[str, Any], species: str | None, **given: Any
-) -> None:
+def niches(adata: AnnData, *, model: Model | str, columns: Mapping[str, Any], **given: Any) -> None:
     """Find niches of cells whose counts are in ``X``; ``columns`` says how they are read, ``given`` the rest."""
     from celloquy.tasks.niches import niches as run
 
     columns = {name: key for name, key in columns.items() if name != "batch_key"}
-    run(adata, model=model, layer="X", species=species, **columns, **given)  # type: ignore[arg-type]
+    run(adata, model=model, layer="X", **columns, **given)
 
 
-def context(
-    adata: AnnData, *, model: Model | str, columns: Mapping[str, Any], species: str | None, **given: Any
-) -> dict[str, Any]:
+def context(adata: AnnData, *, model: Model | str, columns: Mapping[str, Any], **given: Any) -> dict[str, Any]:
     """Return the columns of the table of what cells were read with; counts are in ``X``, ``columns`` as of niches."""
     from celloquy.bridge.genes import columns_of
     from celloquy.tasks.context import context as run
 
     columns = {name: key for name, key in columns.items() if name != "batch_key"}
-    return columns_of(run(adata, model=model, layer="X", species=species, **columns, **given))  # type: ignore[arg-type]
+    return columns_of(run(adata, model=model, layer="X", **columns, **given))
 
 
 def pretrain(
     adata: AnnData,
     *,
     columns: Mapping[str, Any],
-    species: str | None,
     training: Mapping[str, Any] | None,
     **given: Any,
 ) -> tuple[Model, dict[str, list[float]]]:
@@ -167,8 +162,8 @@ def pretrain(
     from celloquy.training import pretrain as run
 
     options = training_options(training)
-    model = run(adata, layer="X", species=species, training=options, **columns, **given)  # type: ignore[arg-type]
-    return model, dict(model.history.to_dict("list"))  # type: ignore[arg-type]
+    model = run(adata, layer="X", training=options, **columns, **given)
+    return model, {str(name): losses.tolist() for name, losses in model.history.items()}
 
 
 def run_task(
@@ -250,13 +245,14 @@ def run_task(
 
 
 def annotate_known(
-    adata: AnnData, *, counts: str | None, species: str | None, unknown: bool, top_k: int | None
+    adata: AnnData, *, counts: Literal["round"] | None, species: Literal["auto"] | None, unknown: bool,
+    top_k: int | None,
 ) -> None:  # fmt: skip
     """Write the coarse types that need no reference into ``adata``, whose counts are in ``X``."""
     from celloquy.data import CellColumns
     from celloquy.tasks.annotation.known import annotate_known as annotate
 
-    annotate(adata, CellColumns(layer="X", counts=counts, species=species), unknown=unknown, top_k=top_k)  # type: ignore[arg-type]
+    annotate(adata, CellColumns(layer="X", counts=counts, species=species), unknown=unknown, top_k=top_k)
 
 
 def known_types() -> dict[str, list[str]]:

@@ -51,12 +51,16 @@ ExplainLabels <- function(object, labels = NULL, by = NULL, cells = NULL, n.gene
   }
   read <- read_cells(object, assay, layer, call = call)
   label <- if (is.null(model.object)) label_of_cells(object, read, labels, call)
-  group <- groups_of(read, by, call)
+  # Messages name the column.
+  column <- if (rlang::is_string(labels)) labels else if (is.null(labels)) "identities" else "labels"
+  of_groups <- make.unique(c(column, "group"))[[2]]
+  group <- groups_of(read, by, call)$group
   bridge <- python_bridge(call, torch = TRUE)
-  crossing <- cross_cells(read, labels = present(list(label = label, group = group$group)), call = call)
+  told <- stats::setNames(list(label, group), c(column, of_groups))
+  crossing <- cross_cells(read, labels = present(told), call = call)
   found <- reticulate::py_to_r(with_python(with_progress(bridge$explain(
-    crossing$adata(), if (!is.null(label)) "label",
-    annotator = model_path(model.object), by = names(group), cells = as_names(cells),
+    crossing$adata(), if (!is.null(label)) column,
+    annotator = model_path(model.object), by = if (!is.null(group)) of_groups, cells = as_names(cells),
     n_genes = whole_number(n.genes, call = call), counts = counts, species = species,
     seed = whole_number(seed.use, "seed.use", call), progress = verbose
   ), verbose), crossing$subject, call))

@@ -47,4 +47,20 @@ test_that("labels that can not be explained are refused in R's words", {
   expect_error(ExplainLabels(object, model.object = NA, verbose = FALSE), "path", class = "celloquy_ArgumentError")
   expect_error(ExplainLabels(object, cells = "nobody", verbose = FALSE), class = "celloquy_ArgumentError")
   expect_error(ExplainLabels(object, n.genes = 0, verbose = FALSE), class = "celloquy_ArgumentError")
+  object$group <- ifelse(seq_len(ncol(object)) == 1, "alone", object$cluster)
+  SeuratObject::Idents(object) <- "group"
+  # As the messages of cli come in lines.
+  said <- gsub("\\s+", " ", conditionMessage(tryCatch(ExplainLabels(object, verbose = FALSE), error = identity)))
+  expect_match(said, "Column \"identities\" of the metadata has labels of one cell")
+  expect_match(said, "leave their cells out")
+  said <- conditionMessage(tryCatch(ExplainLabels(object, "group", by = "cluster", verbose = FALSE), error = identity))
+  expect_match(said, "Column \"group\"")
+})
+
+test_that("labels by a column called as groups are, and groups by another, are told apart", {
+  skip_without_python()
+  object <- clustered()
+  object$group <- object$cluster
+  found <- ExplainLabels(object, "group", by = "cluster", verbose = FALSE)
+  expect_identical(attr(found, "groups")$label, c("a", "b"))
 })

@@ -38,7 +38,7 @@ class Labels:
 
 def read_labels(
     reference: AnnData, key: str, *, reserved: str, drop_missing: bool = True, drop_rare: int | None = None,
-    argument: str = "label_key", name: str = "reference",
+    argument: str = "label_key", name: str = "reference", droppable: bool = True,
 ) -> Labels:  # fmt: skip
     """Return the labels of a reference.
 
@@ -56,6 +56,8 @@ def read_labels(
         Number of cells below which a label is left out.
     argument, name
         Name of the argument that names the column, and of the object, for messages.
+    droppable
+        Whether the caller has the options ``drop_missing`` and ``drop_rare``, which messages name then.
 
     Raises
     ------
@@ -104,7 +106,7 @@ def read_labels(
             f"Column {key!r} of {name}.obs has the label {reserved!r}.",
             found=f"{int(sizes[names == reserved][0]):,} cells with it",
             expected=f"names of cell types; {reserved!r} is given to cells of none of them",
-            remedy="drop these cells from the reference, as `drop_missing` does, or rename the label.",
+            remedy="drop these cells" + (", as `drop_missing` does" if droppable else "") + ", or rename the label.",
             argument=argument,
         )
     if sizes.min() < 2:
@@ -113,7 +115,9 @@ def read_labels(
             f"Column {key!r} of {name}.obs has labels of one cell.",
             found=some(alone),
             expected="at least two cells of every label, one to learn from and one to test with",
-            remedy="pass `drop_rare`, the smallest number of cells of a label, or merge these labels with others.",
+            remedy="pass `drop_rare`, the smallest number of cells of a label, or merge these labels with others."
+            if droppable
+            else "merge these labels with others, or leave their cells out.",
             argument=argument,
         )
     return Labels(tuple(names.tolist()), codes)

@@ -155,7 +155,9 @@ def _labelled(
         return own, None
     if not isinstance(labels, str):
         refuse("labels", labels, "the name of a column of `adata.obs`, or an Annotator")
-    known = read_labels(adata, labels, reserved=keys.UNKNOWN, argument="labels", name="adata")
+    known = read_labels(
+        adata, labels, reserved=keys.UNKNOWN, argument="labels", name="adata", droppable=False
+    )  # fmt: skip
     annotator = Annotator(
         label_key=labels, model=keys.CELLS_MINI, layer=columns.layer, counts=columns.counts, species=columns.species,
         reference_layer=columns.layer, seed=seed, progress=progress,

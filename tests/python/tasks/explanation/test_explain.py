@@ -174,6 +174,14 @@ def test_what_can_not_be_explained_is_refused(given, argument):
     assert caught.value.argument == argument
 
 
+def test_a_label_of_one_cell_is_refused_with_what_can_be_done_here():
+    adata = cells(30, seed=1)
+    adata.obs["cell_type"] = ["alone", *adata.obs["cell_type"].astype(str)[1:]]
+    with pytest.raises(ArgumentError, match=r"labels of one cell[\s\S]*alone[\s\S]*leave their cells out") as caught:
+        cq.explain(adata, labels="cell_type", progress=False)
+    assert "drop_rare" not in str(caught.value)
+
+
 def test_an_annotator_that_is_not_fitted_or_whose_cells_read_one_another_is_refused():
     with pytest.raises(ArgumentError, match="fit"):
         explained(cells(30), cq.Annotator(label_key="cell_type"))

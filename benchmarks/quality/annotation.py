@@ -7,7 +7,8 @@ that both have; peers run at their documented defaults in an environment of thei
 anew, stratified, 70 % to train; of two sets, 90 % of the reference's cells are drawn. Then each type of a set is hidden
 from the reference, and the cells of that type are to be told by their low confidence, with at
 most 800 training cells. What is measured is kept in the
-cache folder, one file a run; a run that is there is not repeated. --report writes the table from what is there.
+cache folder, one file a run; a run that is there is not repeated. --report writes the table from what is there, and
+from the table before for runs that are not.
 """
 
 from __future__ import annotations
@@ -206,6 +207,7 @@ def scores(options: argparse.Namespace) -> tuple[pd.DataFrame, pd.DataFrame]:
                 run = np.load(file)
                 truth = known(options.data, name, seed)
                 row = {"set": name, "method": method, "seed": seed, "seconds": float(run["seconds"])}
+                row["measured"] = peers.date_of(file)
                 if hidden is None:
                     rows.append(row | score_annotation(truth, run["label"], np.clip(run["confidence"], 0, 1)))
                 else:
@@ -218,20 +220,22 @@ def write(options: argparse.Namespace) -> None:
     """Write the section of the report, the figures and the plot."""
     # Whatever was run now, the report is of all that is there.
     options.sets, options.seeds = list(SETS), max(options.seeds, SEEDS)
+    folder = peers.HERE / "results"
+    folder.mkdir(exist_ok=True)
     labels, unknown = scores(options)
+    labels = peers.with_earlier(labels, folder / "annotation.csv", ["set", "method", "seed"])
+    unknown = peers.with_earlier(unknown, folder / "annotation_unknown.csv", ["set", "method", "hidden"])
     if len(unknown):
         # Types that some method has not been tried on yet would make the means differ for no good reason.
         tried = unknown.groupby(["set", "hidden"])["method"].transform("nunique")
         unknown = unknown[tried == unknown["method"].nunique()]
-    folder = peers.HERE / "results"
-    folder.mkdir(exist_ok=True)
     labels.to_csv(folder / "annotation.csv", index=False, float_format="%.4f")
     unknown.to_csv(folder / "annotation_unknown.csv", index=False, float_format="%.4f")
     draw(labels, unknown, folder / "annotation.png")
     body = f"""
 The same cells for all, {options.seeds} seeds, mean ± standard deviation; the best of a column in bold. Peers at their
 documented defaults. celloquy's settings were chosen on other sets (lung tumour, lymph node, mouse kidney, interneurons,
-cerebellum, hippocampus, STARmap cortex, 700 blood cells), never on these.
+cerebellum, hippocampus, STARmap cortex, 700 blood cells), never on these. Measured: {peers.days(labels, METHODS)}.
 
 **Macro F1**
 

@@ -20,6 +20,7 @@ from scipy import sparse
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
+import peers
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import report
@@ -77,7 +78,7 @@ class Runs:
     """
 
     def __init__(self, task: str, threads: int, *, keep: bool) -> None:
-        self.folder, self.threads, self.keep = CACHE / task, threads, keep
+        self.task, self.folder, self.threads, self.keep = task, CACHE / task, threads, keep
         self.folder.mkdir(parents=True, exist_ok=True)
 
     def once(self, key: Mapping[str, Any], measure: Callable[[], dict[str, float]]) -> None:
@@ -109,8 +110,21 @@ class Runs:
             return np.load(result)["values"], time.perf_counter() - began
 
     def frame(self) -> pd.DataFrame:
-        """Return all measurements, one a row."""
-        return pd.DataFrame([json.loads(file.read_text()) for file in sorted(self.folder.glob("*.json"))])
+        """Return all measurements, one a row, and write them beside the report.
+
+        Those that the cache folder no longer holds are of the table before.
+        """
+        kept = [
+            {"measured": peers.date_of(file), **json.loads(file.read_text())}
+            for file in sorted(self.folder.glob("*.json"))
+        ]
+        target = RESULTS / f"{self.task}.csv"
+        runs = peers.with_earlier(pd.DataFrame(kept), target, ["data", "method", "seed"]).drop(
+            columns="code", errors="ignore"
+        )
+        runs = runs.sort_values(["data", "method", "seed"])
+        runs.to_csv(target, index=False, float_format="%.5g")
+        return runs
 
 
 def code_of(method: str) -> str:

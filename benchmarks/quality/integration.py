@@ -7,7 +7,8 @@ Every method sees the same cells, raw counts; peers run as their documentation h
 environment of their own. The labels of the blood cells are those on which at least two of three independent classifiers
 agree (logistic regression and kNN on PCA, CellTypist), trained on PBMC 3k; cells without agreement are left out. Scored
 by cq.evaluate.score_integration, and with --scib by scib-metrics, too. What is measured is kept in the cache folder
-and not repeated. --ablations adds ours with one part switched off or changed. --report measures nothing.
+and not repeated; runs that are not there stand as in the table before. --ablations adds ours with one part switched off
+or changed. --report measures nothing.
 """
 
 from __future__ import annotations
@@ -46,6 +47,7 @@ ABLATIONS: dict[str, tuple[dict[str, Any], dict[str, Any], int | None]] = {
     "64 cells a context": ({}, {}, 64),
 }
 ABLATED, ABLATION_SEEDS = SETS[1], 2
+PARTS = "parts switched off or changed"
 SEEDS = 5
 
 
@@ -171,9 +173,9 @@ def file_of(method: str, name: str, seed: int) -> Path:
     code = ""
     if method.startswith(OURS):
         source = Path(cq.__file__).parent
-        files = [source / part for part in ("tasks/integration.py", "data/variable_genes.py", "nn/mmd.py")]
-        files += [*source.glob("models/**/*.py"), *source.glob("training/*.py")]
-        code = report.fingerprint(files)[:8]
+        files = [source / "tasks/base.py", source / "tasks/integration.py", source / "data/variable_genes.py"]
+        parts = ("models", "nn", "training")
+        code = report.fingerprint([*files, *(file for part in parts for file in source.glob(f"{part}/**/*.py"))])[:8]
     return FOLDER / f"{hashlib.sha256(f'{method} {name} {seed} {code}'.encode()).hexdigest()[:16]}.npz"
 
 
@@ -189,9 +191,12 @@ def write(options: argparse.Namespace) -> None:
                 if file.exists():
                     run = np.load(file)
                     figures = {key: float(run[key]) for key in run if key != "embedding"}
-                    rows.append({"set": name, "method": method, "seed": seed, **figures})
+                    measured = peers.date_of(file)
+                    rows.append({"set": name, "method": method, "seed": seed, "measured": measured, **figures})
     folder = peers.HERE / "results"
-    table = pd.DataFrame(rows)
+    table = peers.with_earlier(pd.DataFrame(rows), folder / "integration.csv", ["set", "method", "seed"])
+    place = {name: number for number, name in enumerate([*SETS, *methods[ABLATED]])}
+    table = table.sort_values(["set", "method", "seed"], key=lambda column: column.map(lambda one: place.get(one, one)))
     table.to_csv(folder / "integration.csv", index=False, float_format="%.4f")
     draw(table, folder / "integration.png")
     switched = table["method"].str.startswith(f"{OURS}, ")
@@ -211,7 +216,8 @@ Batch: mean of iLISI, batch silhouette and kBET; biology: mean of NMI, ARI, labe
 of both (`cq.evaluate.score_integration`); scib: the same by scib-metrics' own choice of scores, where it was run. Mean
 ± standard deviation over the seeds. Peers on 2,000 variable genes, otherwise at their defaults; seconds are rough, as
 the peers had one thread, ours two, and the machine was shared at times. celloquy's settings were chosen on the two
-plates of five cell lines, as they are and thinned, and on seven patients' lung tumours, not on these.
+plates of five cell lines, as they are and thinned, and on seven patients' lung tumours, not on these. Measured:
+{peers.days(table.assign(method=table["method"].where(~switched, PARTS)), [*METHODS, PARTS])}.
 
 {tabulate(table[~switched])}
 {ablations if switched.any() else ""}

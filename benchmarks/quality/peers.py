@@ -5,8 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+
+import pandas as pd
 
 HERE = Path(__file__).resolve().parent
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "celloquy" / "quality"
@@ -43,3 +47,36 @@ def run(script: str, *arguments: object) -> None:
     )
     if ended.returncode:
         sys.exit(f"{script} {' '.join(map(str, arguments))} failed.\n{ended.stderr[-3000:]}")
+
+
+def date_of(file: Path) -> str:
+    """Return the day on which a run that is kept was measured."""
+    return f"{datetime.fromtimestamp(file.stat().st_mtime, UTC):%Y-%m-%d}"
+
+
+def with_earlier(runs: pd.DataFrame, file: Path, by: Sequence[str]) -> pd.DataFrame:
+    """Add the runs of the table before that the cache folder no longer holds.
+
+    Parameters
+    ----------
+    runs
+        What the cache folder holds, one run a row.
+    file
+        The table before.
+    by
+        Columns that tell runs apart.
+    """
+    if not file.is_file():
+        return runs
+    return pd.concat([runs, pd.read_csv(file)], ignore_index=True).drop_duplicates(list(by))
+
+
+def days(runs: pd.DataFrame, methods: Iterable[str]) -> str:
+    """Return when the runs of each method were measured, in words."""
+    together: dict[str, list[str]] = {}
+    for method in methods:
+        measured = sorted(runs.loc[runs["method"] == method, "measured"])
+        if measured:
+            span = measured[0] if measured[0] == measured[-1] else f"{measured[0]} to {measured[-1]}"
+            together.setdefault(span, []).append(method)
+    return "; ".join(f"{', '.join(found)} {span}" for span, found in together.items())

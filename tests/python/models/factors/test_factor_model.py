@@ -115,6 +115,19 @@ def test_further_cells_meet_the_embedding_that_a_model_was_adapted_to(tmp_path):
     np.testing.assert_allclose(together, embedding(adata), atol=1e-4)
 
 
+def test_the_cells_own_axes_weigh_more_the_more_cells_there_are():
+    def size_of_axes(n: int) -> float:
+        adata = cells(n=n)
+        # All components are kept, so that the rotation can be undone.
+        model = MODEL.adapted(CellSource(adata).over(VOCABULARY), 10**6)
+        parts = embedding(adata, model=model, adapt=False) @ model.rotation.T.detach().numpy()
+        factors, axes = np.split(parts, [model.config.width], axis=1)
+        return float(np.linalg.norm(axes) / np.linalg.norm(factors))
+
+    sizes = [size_of_axes(n) for n in (75, 300, 1200)]
+    np.testing.assert_allclose(sizes, [0.5, 1.0, 2.0], rtol=0.02)
+
+
 def test_cells_of_no_gene_that_varies_are_embedded_by_what_the_model_knows():
     adata = cells(n=40)
     adata.X = sparse.csr_matrix(np.eye(40, GENES, dtype=np.float32) * 3)

@@ -1,0 +1,150 @@
+"""How large the cells' own principal components should be beside the factors: results/own_axes.md.
+
+Usage: python benchmarks/quality/own_axes.py --data FOLDER [--seeds 3]
+
+FOLDER holds the corpus of scripts/make_models.py. Ten labelled studies of it are held out in turn, with every file of
+the same study, and a factor model is fitted to the others and adapted to 100, 300, 1,000 or all of their cells. The
+embedding is 20 principal components of the factors and of the cells' own axes, whose size beside the factors varies;
+scores are those of zero_shot.py, whose studies take no part.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+import zero_shot
+from sklearn.metrics import adjusted_rand_score, f1_score
+from sklearn.model_selection import StratifiedKFold, cross_val_predict
+from sklearn.neighbors import KNeighborsClassifier
+
+from celloquy.data import CellSource
+from celloquy.models.factors import FactorModel, FactorModelConfig
+
+sys.path.insert(0, str(zero_shot.peers.HERE.parents[1] / "scripts"))
+import report
+from make_models import STUDIES, read_studies
+
+PANCREAS = "scrna/pancreas_endocrinogenesis_mouse"
+# Labelled files that are held out together, unlabelled ones of the same study, and the column of the labels.
+HELD_OUT = {
+    "blood": (["scrna/pbmc_sorted_mudan"], ["scrna/pbmc_frozen_donor_a"], "cell_type"),
+    "lung tumour": (["scrna/nsclc_zilionis", "cross_species/lung_tumour_zilionis_mouse"], [], "cell_type"),
+    "lymph node": (["scrna/lymph_node_ref"], ["spatial/lymph_node_visium"], "cell_type"),
+    "interneurons": (["scrna/interneuron_zeisel"], ["scrna/brain_zeisel_saver"], "cell_type"),
+    "cerebellum": (["scrna/rctd_cerebellum_ref"], ["spatial/rctd_slideseq_cerebellum"], "cell_type"),
+    "hippocampus": (["scrna/rctd_hippocampus_ref"], ["spatial/rctd_visium_hippocampus"], "cell_type"),
+    "pancreas": ([f"{PANCREAS}_labelled"], [PANCREAS], "cell_type"),
+    "pancreas, all cells": ([PANCREAS], [f"{PANCREAS}_labelled"], "clusters"),
+    "cell lines": (["perturb/norman_mcfaline_500"], [], "cell_line"),
+}
+SIZES: dict[str, Callable[[int], float]] = {
+    "own axes alone": lambda n: 1e6,
+    "factors alone": lambda n: 0.0,
+    ".8 of the factors": lambda n: 0.8,
+    "1.5": lambda n: 1.5,
+    "3": lambda n: 3.0,
+    "√(n / 100)": lambda n: (n / 100) ** 0.5,
+    "√(n / 200)": lambda n: (n / 200) ** 0.5,
+    "√(n / 300), the default": lambda n: (n / 300) ** 0.5,
+    "√(n / 600)": lambda n: (n / 600) ** 0.5,
+    "√(n / 1000)": lambda n: (n / 1000) ** 0.5,
+    "n / 200": lambda n: n / 200,
+    "n / 400": lambda n: n / 400,
+    "n / 400, at most 1.5": lambda n: min(n / 400, 1.5),
+}
+PCA = "PCA 20"
+COMPONENTS = 20
+SHOWS = """
+Of 20 components; n is the number of cells; "worst F1" is that of the study and size furthest below PCA, less PCA's. The
+rule, from what was asked of the embedding: first no study whose neighbours are more than .01 of F1 worse than those of
+PCA, then the highest mean ARI. Differences between sizes are small beside those between studies, and ARI at the
+resolution of the best silhouette jumps where clusters fall together.
+"""
+
+
+def main() -> None:
+    """Measure, and write the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--seeds", type=int, default=3)
+    options = parser.parse_args()
+    warnings.filterwarnings("ignore")
+    vocabulary, batches = read_studies(options.data, list(STUDIES))
+    cells_of = dict(zip(STUDIES, batches, strict=True))
+    rows = []
+    for group, (labelled, others, key) in HELD_OUT.items():
+        learned = [batch for name, batch in cells_of.items() if name not in labelled + others]
+        model = FactorModel.fit(learned, vocabulary, FactorModelConfig())
+        for name in labelled:
+            study = ad.read_h5ad(options.data / f"{name}.h5ad")
+            study.obs["cell_type"] = study.obs[key]
+            study = study[study.obs["cell_type"].notna().to_numpy()].copy()
+            for size in zero_shot.SIZES:
+                for seed in range(options.seeds if size and size < study.n_obs else size is None):
+                    cells = zero_shot.few(study, size or study.n_obs, seed)
+                    rows += [{"study": name, "cells": size or "all", **row} for row in measured(cells, model)]
+        print(group, pd.DataFrame(rows).groupby("size")[["F1", "ARI"]].mean().round(3), flush=True)
+    write(pd.DataFrame(rows), options)
+
+
+def measured(cells: ad.AnnData, model: FactorModel) -> list[dict[str, str | float]]:
+    """Score the embeddings of some cells: PCA, and one a size of the axes."""
+    # All components, so that the rotation can be undone, and the parts have another size.
+    adapted = model.adapted(CellSource(cells).over(model.vocabulary), 10**6)
+    parts = zero_shot.embedded(cells, adapted, adapt=False) @ adapted.rotation.T.detach().numpy()
+    parts -= parts.mean(0)
+    factors, axes = np.split(parts, [adapted.config.width], axis=1)
+    axes *= np.linalg.norm(factors) / np.linalg.norm(axes)
+    label = cells.obs["cell_type"].astype(str).to_numpy()
+    rows = [{"size": PCA, **scores(zero_shot.own_pca(cells, COMPONENTS), label)}]
+    for name, size in SIZES.items():
+        left, spread, _ = np.linalg.svd(np.hstack([factors, axes * size(len(label))]), full_matrices=False)
+        rows.append({"size": name, **scores((left * spread)[:, :COMPONENTS], label)})
+    return rows
+
+
+def scores(embedding: np.ndarray, label: np.ndarray) -> dict[str, float]:
+    """Return the macro F1 of neighbours, five folds, and the ARI of clusters."""
+    neighbours = KNeighborsClassifier(min(15, max(3, len(label) // 20)))
+    found = cross_val_predict(neighbours, embedding, label, cv=StratifiedKFold(5, shuffle=True, random_state=0))
+    return {
+        "F1": float(f1_score(label, found, average="macro")),
+        "ARI": float(adjusted_rand_score(label, zero_shot.clustered(embedding))),
+    }
+
+
+def write(found: pd.DataFrame, options: argparse.Namespace) -> None:
+    """Write the table: means over the studies, and the worst study beside PCA."""
+    means = found.groupby(["study", "cells", "size"])[["F1", "ARI"]].mean()
+    beside = means["F1"].unstack("size")
+    worst = beside.sub(beside[PCA], axis=0).min()
+    by_size = means.groupby(["size", "cells"]).mean()
+    lines = []
+    for name in (PCA, *SIZES):
+        shown = [by_size.loc[(name, size or "all")] for size in zero_shot.SIZES]
+        both = [f"{one['F1']:.3f}/{one['ARI']:.3f}" for one in shown]
+        mean = f"{np.mean([one['F1'] for one in shown]):.3f}/{np.mean([one['ARI'] for one in shown]):.3f}"
+        lines.append([name, *both, mean, f"{worst[name]:+.3f}"])
+    header = [
+        "",
+        *(f"{size:,} cells" if size else "all cells" for size in zero_shot.SIZES),
+        "mean",
+        "worst F1",
+    ]
+    report.write_section(
+        "own_axes", "The size of the cells' own components", f"{report.table(header, lines)}\n{SHOWS}",
+        command=f"python benchmarks/quality/own_axes.py --data FOLDER --seeds {options.seeds}",
+        folder=zero_shot.peers.HERE / "results",
+        caption=f"macro F1 of neighbours/ARI of clusters, means over {found['study'].nunique()} held-out studies",
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

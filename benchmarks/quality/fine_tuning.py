@@ -1,6 +1,7 @@
 """Labels from few labelled cells, and between species, with the model in the box: results/fine_tuning.md.
 
-Usage: python benchmarks/quality/fine_tuning.py --data FOLDER [--seeds 3] [--methods METHOD …] [--report]
+Usage: python benchmarks/quality/fine_tuning.py --data FOLDER [--seeds 3] [--methods METHOD …]
+       [--labelled 50 300 1000] [--report]
 
 FOLDER holds the studies of zero_shot.py, which are left out of the model's corpus and of every choice made for it.
 
@@ -53,6 +54,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--methods", nargs="+", choices=METHODS)
+    parser.add_argument("--labelled", type=int, nargs="+", default=LABELLED, choices=LABELLED)
     parser.add_argument("--report", action="store_true", help="measure nothing")
     options = parser.parse_args()
     warnings.filterwarnings("ignore")
@@ -68,7 +70,7 @@ def few_labels(options: argparse.Namespace) -> None:
     """Write one file a set, number of labelled cells and seed."""
     for name in SETS:
         study = read(options.data, name)
-        for number in LABELLED:
+        for number in options.labelled:
             for seed in range(options.seeds if study.n_obs >= 1.25 * number else 0):
                 file = FOLDER / f"{SETS[name].replace('/', '-')}-{number}-{seed}.json"
                 scores = json.loads(file.read_text()) if file.exists() else {}
@@ -210,6 +212,8 @@ def write(options: argparse.Namespace) -> None:
     if not options.methods:
         body.append(between_table(json.loads((FOLDER / "species.json").read_text())))
     chosen = f" --methods {' '.join(map(repr, options.methods))}" if options.methods else ""
+    if tuple(options.labelled) != LABELLED:
+        chosen += f" --labelled {' '.join(map(str, options.labelled))}"
     report.write_section(
         "fine_tuning_some" if options.methods else "fine_tuning",
         f"Labels from few cells{', some methods' if options.methods else ', and between species'}",

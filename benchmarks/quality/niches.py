@@ -221,7 +221,10 @@ hundredth, on the three slices together, and behind elsewhere. On the olfactory 
 neighbours loses to the spot alone, and on the four breast sections the NMI of averaged components is higher.
 Centring tissues made little difference on the
 slices; on the four sections for the choice, found in one go, it lost (ARI 0.13 against 0.17), on made-up tissues with
-an effect of the slice it won."""
+an effect of the slice it won.
+
+Ours were measured when the cells' own components had a fixed weight in the embedding; by the present one the ARI of
+celloquy is 0.717 on the three slices together, 0.682 on each alone, and 0.483 on the bulb (five seeds each)."""
 
 if __name__ == "__main__":
     main()

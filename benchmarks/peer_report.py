@@ -31,7 +31,9 @@ def write(bench: Bench, folder: Path, parts: Sequence[str], peer_python: Path, *
     folder.mkdir(parents=True, exist_ok=True)
     common = {"command": command, "folder": folder}
     if whole:
-        (folder / "peer.json").write_text(json.dumps({"settings": bench.settings, "runs": bench.runs}, indent=1) + "\n")
+        # Where the files lie on this machine says nothing of the measurement.
+        task = {name: value for name, value in bench.task.items() if not isinstance(value, str)}
+        (folder / "peer.json").write_text(json.dumps({"settings": task, "runs": bench.runs}, indent=1) + "\n")
         draw(bench, folder / "peer.png")
         report.write_section("00-setup", "Beside the released CellPLM", setup_text(bench, peer_python), **common)
     sections = {

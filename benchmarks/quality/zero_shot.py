@@ -329,7 +329,9 @@ def write(options: argparse.Namespace) -> None:
         for file in FOLDER.glob(f"{stem(name)}-{size}-*-{method}.json")
     ]
     found = pd.DataFrame(rows).groupby(["set", "cells", "method"], sort=False).mean().reset_index()
-    body = []
+    trained = [method for method in methods if method in TRAINED]
+    trained_draws = f"; of {' and '.join(trained)}, {options.trained}" if trained else ""
+    body = [f"Means over {options.seeds} draws of each size{trained_draws}."]
     for size in [one or "all" for one in SIZES]:
         part = found[found["cells"] == size]
         means = part.groupby("method")[["F1", "ARI", "NMI"]].mean().reindex(methods)
@@ -361,7 +363,7 @@ def write(options: argparse.Namespace) -> None:
     costs = {method: json.loads((FOLDER / f"cost-{method}.json").read_text()) for method in methods}
     lines = [[method, f"{one['seconds']:.1f} s", f"{one['memory']:.2f} GB"] for method, one in costs.items()]
     body.append(
-        "**Time and memory**, PBMC 3k, the posterior projection with its fit\n\n"
+        "**Time and memory**, PBMC 3k, the posterior projection with its fit, memory with that of reading the cells\n\n"
         + report.table(["", "time", "memory"], lines)
     )
     target = peers.HERE / "results" / "zero_shot.md"
@@ -374,7 +376,6 @@ def write(options: argparse.Namespace) -> None:
         "\n\n".join(body),
         command=command,
         folder=target.parent,
-        caption="scores without timings",
     )
 
 

@@ -118,11 +118,10 @@ class Runs:
             {"measured": peers.date_of(file), **json.loads(file.read_text())}
             for file in sorted(self.folder.glob("*.json"))
         ]
-        target = RESULTS / f"{self.task}.csv"
-        runs = peers.with_earlier(pd.DataFrame(kept), target, ["data", "method", "seed"]).drop(
-            columns="code", errors="ignore"
+        target, key = RESULTS / f"{self.task}.csv", ["data", "method", "seed"]
+        runs = (
+            peers.with_earlier(pd.DataFrame(kept), target, key).drop(columns="code", errors="ignore").sort_values(key)
         )
-        runs = runs.sort_values(["data", "method", "seed"])
         runs.to_csv(target, index=False, float_format="%.5g")
         return runs
 

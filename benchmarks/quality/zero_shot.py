@@ -171,8 +171,11 @@ def few(study: ad.AnnData, size: int, seed: int) -> ad.AnnData:
 
 def score(method: str, cells: ad.AnnData, data: Path) -> dict[str, float]:
     """Embed and score."""
-    label = cells.obs["cell_type"].astype(str).to_numpy()
-    embedding = embedder(method, data)(cells)
+    return scores_of(embedder(method, data)(cells), cells.obs["cell_type"].astype(str).to_numpy())
+
+
+def scores_of(embedding: np.ndarray, label: np.ndarray) -> dict[str, float]:
+    """Return the macro F1 of neighbours, five folds, and ARI and NMI of clusters."""
     neighbours = KNeighborsClassifier(min(15, max(3, len(label) // 20)))
     folds = StratifiedKFold(5, shuffle=True, random_state=0)
     found = cross_val_predict(neighbours, embedding, label, cv=folds)

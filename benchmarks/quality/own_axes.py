@@ -61,10 +61,10 @@ PCA = "PCA 20"
 COMPONENTS = 20
 SHOWS = """
 Of 20 components; n is the number of cells; "worst F1" is that of the file and size furthest below PCA, less PCA's, in
-the mean of the draws. The rule, from what was asked of the embedding: first no study whose neighbours are more than .01 of F1 worse than those of
-PCA, then the highest mean ARI. It was applied after the first of these figures were seen; by the means alone n / 400,
-at most 1.5, would be taken. Differences between sizes are small beside those between studies, and ARI at the resolution
-of the best silhouette jumps where clusters fall together.
+the mean of the draws. The rule, from what was asked of the embedding: first no study whose neighbours are more than
+.01 of F1 worse than those of PCA, then the highest mean ARI. It was applied after the first of these figures were
+seen; by the means alone n / 400, at most 1.5, would be taken. Differences between sizes are small beside those between
+studies, and ARI at the resolution of the best silhouette jumps where clusters fall together.
 """
 
 

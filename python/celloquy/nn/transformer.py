@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from celloquy.nn.dropout import Dropout
+from celloquy.nn.dropout import Dropout, read_with_dropout
 
 EPSILON = 1e-12
 """What the norms add to the variance, as in BERT."""
@@ -30,7 +30,7 @@ class TransformerLayer(nn.Module):
 
     def __init__(self, width: int, heads: int, feedforward: int, dropout: float) -> None:
         super().__init__()
-        self.heads, self.share = heads, dropout
+        self.heads = heads
         self.qkv = nn.Linear(width, 3 * width)
         """Queries, keys and values in one product."""
         self.out = nn.Linear(width, width)
@@ -60,8 +60,7 @@ class TransformerLayer(nn.Module):
             query = self._split(functional.linear(chosen, self.qkv.weight[:width], self.qkv.bias[:width]))
             rest = functional.linear(tokens, self.qkv.weight[width:], self.qkv.bias[width:])
             key, value = map(self._split, rest.chunk(2, -1))
-        dropped = self.share if self.training else 0.0
-        read = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropped)
+        read = self._read(query, key, value, mask)
         mixed = self.norm_attention(chosen + self.dropout(self.out(read.transpose(1, 2).flatten(2))))
         wide = functional.gelu(self.expand(mixed))
         result: Tensor = self.norm_feedforward(mixed + self.dropout(self.contract(wide)))
@@ -90,6 +89,16 @@ class TransformerLayer(nn.Module):
                 scores = scores.masked_fill(~mask[:, 0], -torch.inf)
             total += scores.softmax(-1)
         return total / self.heads
+
+    def _read(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
+        """Return what tokens read, ``(n, heads, l, w / heads)``."""
+        dropped = self.dropout.share if self.training else 0.0
+        if not dropped or query.device.type != "cpu":
+            return functional.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropped)
+        if mask is None:
+            return read_with_dropout(query, key, value, dropped)
+        sequences = zip(query, key, value, mask[:, 0, 0], strict=True)
+        return torch.stack([read_with_dropout(q, k[:, read], v[:, read], dropped) for q, k, v, read in sequences])
 
     def _split(self, tokens: Tensor) -> Tensor:
         """``(n, l, w)`` to ``(n, heads, l, w / heads)``."""

@@ -1,12 +1,14 @@
 """Dropout drops its share, keeps the mean and passes the gradient, as the seed decides."""
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from celloquy.nn.dropout import Dropout
+from celloquy.nn.dropout import LEVELS, Dropout, read_with_dropout
+from celloquy.nn.transformer import TransformerLayer
 
 
 @given(share=st.floats(0.05, 0.95), seed=st.integers(0, 2**32))
@@ -50,3 +52,49 @@ def test_a_share_of_zero_or_one_drops_nothing_or_everything(share):
 def test_nothing_is_dropped_in_evaluation():
     values = torch.randn(3, 5)
     assert Dropout(0.5).eval()(values) is values
+
+
+def qkv(heads: int, tokens: int, keys: int, seed: int):
+    generator = torch.Generator().manual_seed(seed)
+    shapes = ((heads, tokens, 4), (heads, keys, 4), (heads, keys, 4))
+    return [torch.randn(shape, generator=generator, dtype=torch.float64).requires_grad_() for shape in shapes]
+
+
+def read_slowly(query, key, value, share: float):
+    """Attention by autograd, with the weights that the same random numbers drop."""
+    heads = []
+    for q, k, v in zip(query, key, value, strict=True):
+        weights = (q @ k.T / q.shape[-1] ** 0.5).softmax(-1)
+        words = np.random.SFC64(int(torch.randint(2**63 - 1, ()))).random_raw(-(-weights.numel() // 8))
+        kept = torch.from_numpy(words.view(np.uint8)[: weights.numel()].copy()).view(weights.shape) >= share * LEVELS
+        heads.append((weights * kept / (1 - share)) @ v)
+    return torch.stack(heads)
+
+
+@given(
+    heads=st.integers(1, 3),
+    tokens=st.integers(1, 9),
+    keys=st.integers(1, 9),
+    share=st.sampled_from([0.0, 0.25, 0.5]),
+    seed=st.integers(0, 99),
+)
+def test_attention_drops_weights_and_passes_the_gradient_of_the_others(heads, tokens, keys, share, seed):
+    found, expected = [], []
+    for read, into in ((read_with_dropout, found), (read_slowly, expected)):
+        parts = qkv(heads, tokens, keys, seed)
+        torch.manual_seed(seed)
+        result = read(*parts, share)
+        (result * torch.arange(result.numel()).view(result.shape)).sum().backward()
+        into += [result, *(part.grad for part in parts)]
+    for one, other in zip(found, expected, strict=True):
+        # The weights are of float32.
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
+
+
+def test_attention_of_padded_sequences_reads_no_padding_where_weights_drop():
+    layer = TransformerLayer(width=8, heads=2, feedforward=16, dropout=1e-9).train()
+    tokens = torch.randn(3, 6, 8, generator=torch.Generator().manual_seed(0))
+    mask = torch.arange(6) < torch.tensor([[6], [2], [4]])
+    found = layer(tokens, mask[:, None, None])
+    torch.testing.assert_close(found, layer.eval()(tokens, mask[:, None, None]))
+    torch.testing.assert_close(layer.train()(tokens, None), layer.eval()(tokens, None))

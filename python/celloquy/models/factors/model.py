@@ -35,8 +35,8 @@ class FactorModel(ReadingChanges, Model):
 
     :meth:`adapted` refines the factors by the user's own cells, in seconds: what these cells vary in, and what the
     corpus did not know, is learned from them; see :func:`celloquy.nn.factors.refine`. Beside the factors then stands
-    what a PCA of these cells holds, their first principal components, at .8 of the factors' size; the embedding is the
-    first 20 principal components of both.
+    what a PCA of these cells holds, their first principal components, the larger the more cells there are; the
+    embedding is the first 20 principal components of both.
 
     Parameters
     ----------

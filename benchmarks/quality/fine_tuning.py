@@ -227,7 +227,10 @@ def write(options: argparse.Namespace) -> None:
 def between_table(species: dict[str, dict[str, list[float]]]) -> str:
     """The table of labels carried between species."""
     ways = list(next(iter(species.values())))
-    return "**Between species**: pancreas of man and mouse (Baron), accuracy and macro F1\n\n" + report.table(
+    return (
+        "**Between species**: pancreas of man and mouse (Baron), accuracy and macro F1; with a model or from scratch,\n"
+        "`cq.annotate` carries labels between species in the same way\n\n"
+    ) + report.table(
         ["", *(f"{way}, {what}" for way in ways for what in ("accuracy", "macro F1"))],
         [[method, *(f"{value:.3f}" for way in ways for value in scores[way])] for method, scores in species.items()],
     )

@@ -2,9 +2,9 @@
 
 Usage: python benchmarks/quality/zero_shot.py --data FOLDER [--seeds 5] [--sets SET …] [--report]
 
-FOLDER holds the h5ad files named below, which are left out of the model's corpus and of every choice made for it, with
-every file of the same study. Of each set 100, 300 and 1,000 cells are drawn, of types with at least five cells in the
-draw, and all cells are taken. Every method sees the same cells:
+FOLDER holds the h5ad files named below, which are left out of the model's corpus and of every choice made for it but
+one (results/own_axes.md), with every file of the same study. Of each set 100, 300 and 1,000 cells are drawn, of types
+with at least five cells in the draw, and all cells are taken. Every method sees the same cells:
 
 - PCA of 20 and of 50 components, of log-normalised counts of the 2,000 most variable genes (scanpy);
 - posterior projection: the posterior mean of a probabilistic PCA of 50 components of five human studies, the linear

@@ -41,7 +41,7 @@ def load_torch() -> None:
     finally:
         if flags is not None:
             sys.setdlopenflags(flags)
-    torch.loaded_beside_r = True  # type: ignore[attr-defined]
+    torch.loaded_beside_r = True  # type: ignore[attr-defined]  # torch remembers how it was loaded
 
 
 def torch_uses_own_blas() -> bool:

@@ -180,7 +180,7 @@ def verb(app: typer.Typer, *, without: Collection[str] = ()) -> Callable[[Callab
 
         command.__name__, command.__doc__ = function.__name__, function.__doc__
         command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-        command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # typer reads it
         app.command()(command)
         return command
 

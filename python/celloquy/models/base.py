@@ -136,7 +136,7 @@ class Model(nn.Module, Shareable, ABC):
     def embed_batch(self, batch: CellBatch) -> Tensor:
         """Return the embedding of some cells, ``(n, embedding_width)``; whole tissues must be in the batch."""
 
-    def embed(self, cells: CellReader, options: EmbeddingOptions = EmbeddingOptions()) -> Embedding:  # noqa: B008
+    def embed(self, cells: CellReader, options: EmbeddingOptions = EmbeddingOptions()) -> Embedding:  # noqa: B008 -- frozen
         """Return the embedding of any number of cells, in bounded memory.
 
         A family whose cells read each other overrides this.

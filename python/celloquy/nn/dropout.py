@@ -1,4 +1,4 @@
-"""Dropout whose random numbers cost little on a CPU."""
+"""Dropout, of entries and of attention weights, whose random numbers cost little on a CPU."""
 
 from __future__ import annotations
 
@@ -70,6 +70,11 @@ def _chosen(shape: tuple[int, ...], levels: int, seed: int) -> Tensor:
     return torch.from_numpy(words.view(np.uint8)[: math.prod(shape)] < levels).view(shape)
 
 
+def _scale(levels: int) -> float:
+    """Return the factor of the entries that stay, by which the expectation stays, too."""
+    return LEVELS / max(1, LEVELS - levels)
+
+
 def _seed() -> int:
     """Draw a seed: by torch, so that torch.manual_seed() alone fixes the result."""
     return int(torch.randint(2**63 - 1, ()))
@@ -80,7 +85,7 @@ class _Dropped(torch.autograd.Function):
     def forward(ctx: Any, values: Tensor, levels: int) -> Tensor:
         dropped = _chosen(tuple(values.shape), levels, _seed())
         ctx.save_for_backward(dropped)
-        ctx.scale = LEVELS / max(1, LEVELS - levels)
+        ctx.scale = _scale(levels)
         return values.masked_fill(dropped, 0).mul_(ctx.scale)
 
     @staticmethod
@@ -95,7 +100,7 @@ class _Read(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, levels: int) -> Tensor:
         ctx.seeds, ctx.levels = [_seed() for _ in query], levels
-        ctx.scale = LEVELS / max(1, LEVELS - levels)
+        ctx.scale = _scale(levels)
         read = torch.empty_like(query, memory_format=torch.contiguous_format)
         with torch.autocast("cpu", enabled=False):
             for head, seed in enumerate(ctx.seeds):

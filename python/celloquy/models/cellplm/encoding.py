@@ -123,7 +123,7 @@ class TissueEncoding(Encoding):
 
     @property
     def _layers(self) -> list[EncoderLayer]:
-        return list(self.model.encoder.layers)  # type: ignore[arg-type]
+        return list(self.model.encoder.layers)  # type: ignore[arg-type]  # a ModuleList does not say of what
 
     def _group(self) -> None:
         """Find what is encoded together: a tissue in several runs of rows, or some small tissues in one.

@@ -141,7 +141,7 @@ class CellModel(Model):
         return adapted
 
     @property
-    def dropout(self) -> float:  # type: ignore[override]
+    def dropout(self) -> float:  # type: ignore[override]  # read, never set
         """Share of each hidden vector dropped in training."""
         return self.config.dropout
 
@@ -182,14 +182,14 @@ class CellModel(Model):
 
     def weigh_cells(self, vectors: Tensor) -> list[LayerReading]:
         """Return what the cells of one tissue, whose vectors are given, read of one another in each such layer."""
-        return readings_of(self.encoder.layers, vectors)  # type: ignore[arg-type]
+        return readings_of(self.encoder.layers, vectors)  # type: ignore[arg-type]  # a ModuleList does not say of what
 
     def embed_batch(self, batch: CellBatch) -> Tensor:
         """Return the latent's mean ``(n, latent_width)``; every cell of a tissue must be in the batch."""
         mean: Tensor = self.latent(self.encode(batch)).mean
         return mean
 
-    def embed(self, cells: CellReader, options: EmbeddingOptions = EmbeddingOptions()) -> Embedding:  # noqa: B008
+    def embed(self, cells: CellReader, options: EmbeddingOptions = EmbeddingOptions()) -> Embedding:  # noqa: B008 -- frozen
         """Return the embedding of any number of cells, each read with all cells of its tissue, in bounded memory."""
         return TissueEncoding(self, cells, options).run()
 

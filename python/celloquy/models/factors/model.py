@@ -165,7 +165,7 @@ class FactorModel(ReadingChanges, Model):
             shift = moved.index_select(0, cells) @ table.index_select(0, change.rows)
             yield torch.full_like(cells, number), cells, before.index_select(0, cells) + shift
 
-    def embed(self, cells: CellReader, options: EmbeddingOptions = EmbeddingOptions()) -> Embedding:  # noqa: B008
+    def embed(self, cells: CellReader, options: EmbeddingOptions = EmbeddingOptions()) -> Embedding:  # noqa: B008 -- frozen
         """Return the embedding of any number of cells, in bounded memory."""
         return FactorEncoding(self, cells, options).run()
 

@@ -184,12 +184,12 @@ class GeneModel(ChangingTokens, DescribingGenes, Model):
         return frozenset()
 
     @property
-    def context(self) -> int:  # type: ignore[override]
+    def context(self) -> int:  # type: ignore[override]  # read, never set
         """See :attr:`Model.context`."""
         return self.config.context
 
     @property
-    def dropout(self) -> float:  # type: ignore[override]
+    def dropout(self) -> float:  # type: ignore[override]  # read, never set
         """Share of each hidden vector dropped in training."""
         return self.config.dropout
 
@@ -371,7 +371,7 @@ class GeneModel(ChangingTokens, DescribingGenes, Model):
         values: Tensor = self.value_head(vectors, self.value_weight)[..., 0]
         return values
 
-    def embed(self, cells: CellReader, options: EmbeddingOptions = EmbeddingOptions()) -> Embedding:  # noqa: B008
+    def embed(self, cells: CellReader, options: EmbeddingOptions = EmbeddingOptions()) -> Embedding:  # noqa: B008 -- frozen
         """Return the embedding of any number of cells, in bounded memory."""
         return GeneEncoding(self, cells, options).run()
 

@@ -170,11 +170,11 @@ def measure(
 def changed_positions(length: float, scale: float) -> Iterator[None]:
     """Make the encoding of positions shorter, or its waves wider."""
     usual = SpatialEncoding.forward
-    SpatialEncoding.forward = lambda self, position: length * usual(self, scale * position)  # type: ignore[method-assign]
+    SpatialEncoding.forward = lambda self, position: length * usual(self, scale * position)  # type: ignore[method-assign]  # for this trial
     try:
         yield
     finally:
-        SpatialEncoding.forward = usual  # type: ignore[method-assign]
+        SpatialEncoding.forward = usual  # type: ignore[method-assign]  # for this trial
 
 
 def write(rows: pd.DataFrame) -> None:
